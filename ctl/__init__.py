@@ -1,0 +1,1 @@
+"""The `medforall` command: runs the whole suite on one machine and looks after it."""

@@ -1,0 +1,50 @@
+"""Fixtures of all tests: real servers, started once a session and only when a test asks for one."""
+
+import pytest
+
+from tests.support import servers as session_servers
+from tests.support.servers import Servers
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not _is_worker(config):
+        session_servers.announce_session()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _is_worker(config):
+        session_servers.end_session()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    """The session's PostgreSQL, NATS and Valkey; shared by all workers, so name what you make in them uniquely."""
+    return session_servers.obtain()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers: Servers) -> str:
+    """Superuser URL of the session's PostgreSQL 18 (database `postgres`)."""
+    return servers.postgres_url
+
+
+@pytest.fixture(scope="session")
+def nats_url(servers: Servers) -> str:
+    """URL of the session's NATS server, JetStream on."""
+    return servers.nats_url
+
+
+@pytest.fixture(scope="session")
+def nats_monitor_url(servers: Servers) -> str:
+    """Base URL of the NATS monitoring endpoints."""
+    return servers.nats_monitor_url
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Servers) -> str:
+    """URL of the session's Valkey, database 0."""
+    return servers.redis_url

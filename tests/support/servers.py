@@ -1,0 +1,146 @@
+"""Real PostgreSQL, NATS and Valkey for one test session.
+
+They are children of a host process of their own, so that all workers of pytest-xdist share them and none of them
+has to outlive the others. The host ends when the session says so, or when the session's process is gone.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
+from ctl.embedded.server import write_private
+from ctl.ports import free_port
+from ctl.processes import ManagedProcess, ProcessIdentity, end_process
+from tests.support.waiting import wait_until
+
+_DIRECTORY_VARIABLE = "MEDFORALL_TEST_SERVERS_DIR"
+_OWNER_VARIABLE = "MEDFORALL_TEST_SERVERS_OWNER"
+_START_TIMEOUT_S = 60.0
+_PASSWORD = "test-servers"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the session's servers listen; the URLs carry the credentials."""
+
+    postgres_url: str
+    nats_url: str
+    nats_monitor_url: str
+    redis_url: str
+    host_pid: int
+
+
+def announce_session() -> None:
+    """Choose the session's directory; called once, by the process that lives as long as the session."""
+    os.environ[_DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="medforall-test-servers-")
+    os.environ[_OWNER_VARIABLE] = str(os.getpid())
+
+
+def obtain() -> Servers:
+    """The session's servers; the first caller of all workers starts them."""
+    directory = Path(os.environ[_DIRECTORY_VARIABLE])
+    facts, failed = directory / "servers.json", directory / "failed"
+    with _locked(directory / "lock"):
+        if not facts.exists():
+            _start_host(directory)
+            wait_until(lambda: facts.exists() or failed.exists(), timeout_s=_START_TIMEOUT_S, what="servers")
+        if failed.exists():
+            raise RuntimeError(f"the test servers did not start:\n{failed.read_text()}")
+        return Servers(**json.loads(facts.read_text()))
+
+
+def end_session() -> None:
+    """Stop the servers, if any were started, and remove their directory."""
+    directory = Path(os.environ.pop(_DIRECTORY_VARIABLE))
+    facts = directory / "servers.json"
+    if facts.exists():
+        host = ProcessIdentity.of(Servers(**json.loads(facts.read_text())).host_pid)
+        if host:
+            end_process(host, signal_number=signal.SIGTERM, timeout_s=60)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start_host(directory: Path) -> None:
+    with (directory / "host.log").open("ab") as log:
+        subprocess.run(
+            [sys.executable, "-m", __name__, str(directory), os.environ[_OWNER_VARIABLE]],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=Path(__file__).parents[2],
+            check=True,
+            timeout=_START_TIMEOUT_S,
+        )
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _host(directory: Path, owner_pid: int) -> None:
+    """Run the servers until SIGTERM or until the session's process has ended."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    owner = ProcessIdentity.of(owner_pid)
+    running: list[ManagedProcess] = []
+    try:
+        servers = _start(directory, running)
+        write_private(directory / "servers.json", json.dumps(asdict(servers)))
+        while owner and owner.is_running and not stop.wait(0.25):
+            pass
+    except Exception:
+        (directory / "failed").write_text(traceback.format_exc())
+        raise
+    finally:
+        for process in reversed(running):
+            process.stop()
+        if owner is None or not owner.is_running:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start(directory: Path, running: list[ManagedProcess]) -> Servers:
+    """Start the three servers, adding each to `running` as soon as it runs."""
+    ports = [free_port() for _ in range(4)]
+    postgres = EmbeddedPostgres(
+        directory / "postgres", port=ports[0], password=_PASSWORD, log_path=directory / "postgres.log"
+    )
+    nats = EmbeddedNats(
+        directory / "nats",
+        port=ports[1],
+        monitor_port=ports[2],
+        password=_PASSWORD,
+        log_path=directory / "nats.log",
+    )
+    valkey = EmbeddedValkey(
+        directory / "valkey", port=ports[3], password=_PASSWORD, log_path=directory / "valkey.log"
+    )
+    for server in (postgres, nats, valkey):
+        running.append(start_server(server))  # noqa: PERF401 - what runs must be known when the next one fails
+    return Servers(postgres.url, nats.url, nats.monitor_url, valkey.url, os.getpid())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("owner_pid", type=int)
+    arguments = parser.parse_args()
+    # The caller's child ends here, the host goes on as nobody's child: it outlives the worker that started it.
+    if os.fork() == 0:
+        _host(arguments.directory, arguments.owner_pid)
