@@ -1,0 +1,246 @@
+"""A resource's time as one Python integer, one bit a minute. The only module that knows the bits.
+
+A timeline belongs to a horizon, a run of minutes since the epoch. Bit `i` is the minute `[origin + i, origin
++ i + 1)`:
+
+    minute    0 1 2 3 4 5 6 7
+    open      . # # # # # . .      0b00111110      drawn left to right, earliest minute first
+    busy      . . . # . . . .      0b00001000
+    free      . # # . # # . .      without(open, busy)
+
+A mask of *starts* is the same kind of integer with another meaning: bit `i` says that something may begin at
+minute `i`. `erode` makes one out of the other. Nothing is kept outside the horizon: bits below its origin or
+past its end are dropped.
+
+Whole diaries are combined by single integer operations, so the cost hardly depends on how many visits there
+are.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+Bits = int
+"""A timeline or a mask of starts. Opaque outside this module."""
+
+NEVER: Final[Bits] = 0
+DAY_MIN: Final = 1440
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """The minutes `[start_min, end_min)` that a timeline covers."""
+
+    start_min: int
+    end_min: int
+
+    @property
+    def minutes(self) -> int:
+        """The number of minutes covered."""
+        return self.end_min - self.start_min
+
+
+def always(horizon: Horizon) -> Bits:
+    """Return every minute of the horizon."""
+    return (1 << horizon.minutes) - 1
+
+
+def interval(horizon: Horizon, start_min: int, end_min: int) -> Bits:
+    """Return the minutes `[start_min, end_min)`, clipped to the horizon."""
+    low = max(start_min, horizon.start_min) - horizon.start_min
+    high = min(end_min, horizon.end_min) - horizon.start_min
+    if high <= low:
+        return NEVER
+    return ((1 << (high - low)) - 1) << low
+
+
+def intervals(horizon: Horizon, pairs: Iterable[tuple[int, int]]) -> Bits:
+    """Return the union of half-open intervals, clipped to the horizon."""
+    bits = NEVER
+    for start_min, end_min in pairs:
+        bits |= interval(horizon, start_min, end_min)
+    return bits
+
+
+def union(*timelines: Bits) -> Bits:
+    """Return the minutes that are in any of them."""
+    bits = NEVER
+    for timeline in timelines:
+        bits |= timeline
+    return bits
+
+
+def both(left: Bits, right: Bits) -> Bits:
+    """Return the minutes that are in both."""
+    return left & right
+
+
+def without(left: Bits, right: Bits) -> Bits:
+    """Return the minutes of `left` that are not in `right`."""
+    return left & ~right
+
+
+def erode(timeline: Bits, width_min: int) -> Bits:
+    """Return the minutes from which `width_min` minutes in a row are set.
+
+        timeline   . # # # # . # # .
+        width 3    . # # . . . . . .
+
+    Log-shift: runs of 1, 2, 4, … minutes are joined, so a width of 45 takes six steps, not 45.
+    """
+    done = 1
+    while done < width_min and timeline:
+        step = min(done, width_min - done)
+        timeline &= timeline >> step
+        done += step
+    return timeline
+
+
+def dilate_back(timeline: Bits, width_min: int) -> Bits:
+    """Return the starts from which `width_min` minutes would touch the timeline: what `erode` keeps out.
+
+    timeline   . . . . # . .
+    width 3    . . # # # . .
+    """
+    done = 1
+    while done < width_min and timeline:
+        step = min(done, width_min - done)
+        timeline |= timeline >> step
+        done += step
+    return timeline
+
+
+def later(timeline: Bits, by_min: int) -> Bits:
+    """Return the timeline moved `by_min` minutes later, or earlier when negative; it may pass the horizon."""
+    return timeline << by_min if by_min >= 0 else timeline >> -by_min
+
+
+def moved(timeline: Bits, origin: Horizon, target: Horizon) -> Bits:
+    """Return a timeline of `origin`'s minutes as one of `target`'s, dropping what lies outside."""
+    offset = origin.start_min - target.start_min
+    bits = timeline << offset if offset >= 0 else timeline >> -offset
+    return bits if origin.end_min <= target.end_min else bits & always(target)
+
+
+def at_least(timelines: Sequence[Bits], count: int) -> Bits:
+    """Return the minutes that are in `count` or more of the timelines.
+
+    `have[j]` holds the minutes seen in at least `j` timelines so far; each timeline lifts every level by one.
+    """
+    if count > len(timelines):
+        return NEVER
+    if count == 1:
+        return union(*timelines)
+    have = [NEVER] * (count + 1)
+    for timeline in timelines:
+        for level in range(count, 1, -1):
+            have[level] |= have[level - 1] & timeline
+        have[1] |= timeline
+    return have[count]
+
+
+def every(step_min: int, first: int, end: int) -> Bits:
+    """Return the bits `first`, `first + step_min`, … below `end`, which are positions, not instants.
+
+    Built by doubling: two marks become four, four eight.
+    """
+    if end <= first:
+        return NEVER
+    wanted = -(-(end - first) // step_min)
+    marks, have = 1, 1
+    while have < wanted:
+        marks |= marks << (have * step_min)
+        have *= 2
+    return (marks & ((1 << (wanted * step_min)) - 1)) << first
+
+
+def grid(horizon: Horizon, step_min: int, first_min: int, end_min: int) -> Bits:
+    """Return `first_min`, `first_min + step_min`, … below `end_min` (instants), clipped to the horizon."""
+    if first_min < horizon.start_min:
+        first_min += -(-(horizon.start_min - first_min) // step_min) * step_min
+    return every(step_min, first_min - horizon.start_min, min(end_min, horizon.end_min) - horizon.start_min)
+
+
+def count(timeline: Bits) -> int:
+    """Return how many minutes are set."""
+    return timeline.bit_count()
+
+
+def has(timeline: Bits, horizon: Horizon, at_min: int) -> bool:
+    """Tell whether the minute `at_min` is set."""
+    position = at_min - horizon.start_min
+    return position >= 0 and bool(timeline >> position & 1)
+
+
+def covers(timeline: Bits, horizon: Horizon, start_min: int, end_min: int) -> bool:
+    """Tell whether every minute of `[start_min, end_min)` is set."""
+    span = interval(horizon, start_min, end_min)
+    return timeline & span == span and horizon.start_min <= start_min and end_min <= horizon.end_min
+
+
+def first(timeline: Bits, horizon: Horizon) -> int | None:
+    """Return the earliest minute set, or None."""
+    if not timeline:
+        return None
+    return (timeline & -timeline).bit_length() - 1 + horizon.start_min
+
+
+def last(timeline: Bits, horizon: Horizon) -> int | None:
+    """Return the latest minute set, or None."""
+    return timeline.bit_length() - 1 + horizon.start_min if timeline else None
+
+
+_WORD_BYTES: Final = 8
+
+
+def minutes(timeline: Bits, horizon: Horizon) -> Iterator[int]:
+    """Yield the minutes set, earliest first, doing no more work than is asked for.
+
+    The integer is cut into words once; only words that hold something are looked into.
+    """
+    length = -(-timeline.bit_length() // (8 * _WORD_BYTES)) * _WORD_BYTES
+    words = memoryview(timeline.to_bytes(length, "little")).cast("Q")
+    base = horizon.start_min - 1
+    for word in words:
+        rest = word
+        while rest:
+            low = rest & -rest
+            yield base + low.bit_length()
+            rest ^= low
+        base += 8 * _WORD_BYTES
+
+
+def runs(timeline: Bits, horizon: Horizon) -> Iterator[tuple[int, int]]:
+    """Yield the maximal half-open intervals that are set, earliest first.
+
+    timeline   . # # . # .      edges: a run begins where the bit before is clear,
+    starts     . # . . # .      and ends where it is clear again
+    ends       . . . # . #
+    """
+    starts = timeline & ~(timeline << 1)
+    ends = (timeline << 1) & ~timeline
+    return zip(minutes(starts, horizon), minutes(ends, horizon), strict=True)
+
+
+def run_around(timeline: Bits, horizon: Horizon, at_min: int) -> tuple[int, int]:
+    """Return the maximal run that holds `at_min`, which must be set; its ends may be the horizon's."""
+    position = at_min - horizon.start_min
+    clear_after = ~(timeline >> position)
+    end = position + (clear_after & -clear_after).bit_length() - 1
+    clear_before = ~timeline & ((1 << position) - 1)
+    return clear_before.bit_length() + horizon.start_min, min(end + horizon.start_min, horizon.end_min)
+
+
+class Probe:
+    """Answers single minutes of one timeline quickly, for a page of slots."""
+
+    __slots__ = ("_bytes", "_start_min")
+
+    def __init__(self, timeline: Bits, horizon: Horizon) -> None:
+        self._bytes = timeline.to_bytes(-(-horizon.minutes // 8), "little")
+        self._start_min = horizon.start_min
+
+    def has(self, at_min: int) -> bool:
+        """Tell whether the minute, which lies in the horizon, is set."""
+        position = at_min - self._start_min
+        return bool(self._bytes[position >> 3] >> (position & 7) & 1)
