@@ -1,0 +1,1 @@
+"""Alembic environment, versions, and the SQL they run."""
