@@ -1,8 +1,8 @@
 """The consistency token: how fresh an answer must be, so that a client sees its own booking.
 
-A mutation's reply carries the calendar versions that its transaction gave to the resources it touched. A search that
-sends the token back is answered from facts that are at least that new. The token is opaque to clients, holds no
-secret, and asks for freshness only: a forged one can make a search slower, never wrong.
+A mutation's reply carries the calendar versions that its transaction gave to the resources it touched. A search
+that sends the token back is answered from facts that are at least that new. The token is opaque to clients, holds
+no secret, and asks for freshness only: a forged one can make a search slower, never wrong.
 """
 
 import base64
@@ -17,7 +17,7 @@ MAX_RESOURCES: Final = 64
 """Resources that one token names; it is then at most 2,048 characters long."""
 
 UNREACHABLE: Final = {str(UUID(int=0)): 2**62}
-"""What a token says that would name too many resources: a version no projection has, so the primary is read."""
+"""What a token for too many resources says: a version no projection has, so the primary is read."""
 
 _FORMAT: Final = 1
 _ID_BYTES: Final = 16
