@@ -41,6 +41,7 @@ def _window_columns() -> tuple[Column[Any], ...]:
         Column("recurrence_rule", Text),
         short_text("reason"),
         Column("source", Text, nullable=False, server_default=text("'manual'")),
+        _active(),
         *versioned(),
     )
 
@@ -55,7 +56,7 @@ clinic = Table(
     Column("default_timezone", Text, nullable=False),
     Column("status", Text, nullable=False, server_default=text("'active'")),
     _flag("public_search", default=False),
-    json_object("limits"),
+    _whole("requests_per_minute", 0),
     json_object("metadata"),
     *versioned(),
 )
@@ -91,6 +92,7 @@ closure = Table(
     Column("start_local", WALL_TIME, nullable=False),
     Column("end_local", WALL_TIME, nullable=False),
     short_text("reason"),
+    _active(),
     *versioned(),
 )
 
@@ -222,5 +224,6 @@ provider_preference = Table(
     Column("preferred_equipment_type", Text),
     Column("preferred_time_windows", JSONB, nullable=False, server_default=text("'[]'")),
     _whole("weight", 50),
+    _active(),
     *versioned(),
 )

@@ -42,7 +42,8 @@ break_glass = Table(
     metadata,
     clinic_id(),
     own_id(),
-    Column("principal", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("patient_id", ID),
     Column("reason", Text, nullable=False),
     Column("granted_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("expires_at", INSTANT, nullable=False),
@@ -55,7 +56,7 @@ lease = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
-    Column("term", BigInteger, nullable=False, server_default=text("1")),
+    Column("token", BigInteger, nullable=False, server_default=text("1")),
     Column("acquired_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("expires_at", INSTANT, nullable=False),
 )

@@ -7,7 +7,7 @@ CREATE TABLE clinic (
     default_timezone text NOT NULL,
     status text NOT NULL DEFAULT 'active',
     public_search boolean NOT NULL DEFAULT false,
-    limits jsonb NOT NULL DEFAULT '{}',
+    requests_per_minute integer NOT NULL DEFAULT 0,
     metadata jsonb NOT NULL DEFAULT '{}',
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -15,7 +15,7 @@ CREATE TABLE clinic (
     CONSTRAINT clinic_name_given CHECK (length(btrim(name)) BETWEEN 1 AND 255),
     CONSTRAINT clinic_default_timezone_exists FOREIGN KEY (default_timezone) REFERENCES time_zone (name),
     CONSTRAINT clinic_status_known CHECK (status IN ('active', 'suspended', 'archived')),
-    CONSTRAINT clinic_limits_is_object CHECK (jsonb_typeof(limits) = 'object'),
+    CONSTRAINT clinic_requests_per_minute_not_negative CHECK (requests_per_minute >= 0),
     CONSTRAINT clinic_metadata_is_object CHECK (jsonb_typeof(metadata) = 'object'),
     CONSTRAINT clinic_version_positive CHECK (version > 0)
 );
@@ -63,6 +63,7 @@ CREATE TABLE closure (
     start_local timestamp NOT NULL,
     end_local timestamp NOT NULL,
     reason text NOT NULL DEFAULT '',
+    active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -75,7 +76,7 @@ CREATE TABLE closure (
     CONSTRAINT closure_reason_short CHECK (length(reason) <= 500),
     CONSTRAINT closure_version_positive CHECK (version > 0)
 );
-CREATE INDEX closure_by_end ON closure (clinic_id, end_local);
+CREATE INDEX closure_by_end ON closure (clinic_id, end_local) WHERE active;
 
 -- The common root of all that is scarce: what a booking locks, and what a claim names.
 -- Rows are updated by every booking, so pages keep room for the new version beside the old.
@@ -223,8 +224,8 @@ CREATE TABLE service_rule (
 );
 CREATE INDEX service_rule_by_service ON service_rule (clinic_id, service_id) WHERE active;
 
--- Working windows are LOCAL wall times (first occurrence) with an optional RFC 5545 rule. Their zone is their
--- location's or, without one, that of each location searched.
+-- Working windows are LOCAL wall times (first occurrence) with an optional RFC 5545 rule (RRULE, EXDATE, RDATE lines).
+-- Their zone is their location's or, without one, that of each location searched.
 CREATE TABLE provider_availability (
     clinic_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -236,6 +237,7 @@ CREATE TABLE provider_availability (
     recurrence_rule text,
     reason text NOT NULL DEFAULT '',
     source text NOT NULL DEFAULT 'manual',
+    active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -250,11 +252,11 @@ CREATE TABLE provider_availability (
     CONSTRAINT provider_availability_finite CHECK (isfinite(start_local) AND isfinite(end_local)),
     CONSTRAINT provider_availability_whole_minutes
         CHECK (is_whole_minute(start_local) AND is_whole_minute(end_local)),
-    CONSTRAINT provider_availability_rule_short CHECK (length(recurrence_rule) BETWEEN 1 AND 2000),
+    CONSTRAINT provider_availability_rule_short CHECK (length(recurrence_rule) BETWEEN 1 AND 4000),
     CONSTRAINT provider_availability_reason_short CHECK (length(reason) <= 500),
     CONSTRAINT provider_availability_version_positive CHECK (version > 0)
 );
-CREATE INDEX provider_availability_by_provider ON provider_availability (clinic_id, provider_id, start_local);
+CREATE INDEX provider_availability_by_provider ON provider_availability (clinic_id, provider_id) WHERE active;
 
 CREATE TABLE room_availability (
     clinic_id uuid NOT NULL,
@@ -266,6 +268,7 @@ CREATE TABLE room_availability (
     recurrence_rule text,
     reason text NOT NULL DEFAULT '',
     source text NOT NULL DEFAULT 'manual',
+    active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -276,11 +279,11 @@ CREATE TABLE room_availability (
     CONSTRAINT room_availability_not_empty CHECK (end_local > start_local),
     CONSTRAINT room_availability_finite CHECK (isfinite(start_local) AND isfinite(end_local)),
     CONSTRAINT room_availability_whole_minutes CHECK (is_whole_minute(start_local) AND is_whole_minute(end_local)),
-    CONSTRAINT room_availability_rule_short CHECK (length(recurrence_rule) BETWEEN 1 AND 2000),
+    CONSTRAINT room_availability_rule_short CHECK (length(recurrence_rule) BETWEEN 1 AND 4000),
     CONSTRAINT room_availability_reason_short CHECK (length(reason) <= 500),
     CONSTRAINT room_availability_version_positive CHECK (version > 0)
 );
-CREATE INDEX room_availability_by_room ON room_availability (clinic_id, room_id, start_local);
+CREATE INDEX room_availability_by_room ON room_availability (clinic_id, room_id) WHERE active;
 
 CREATE TABLE equipment_availability (
     clinic_id uuid NOT NULL,
@@ -292,6 +295,7 @@ CREATE TABLE equipment_availability (
     recurrence_rule text,
     reason text NOT NULL DEFAULT '',
     source text NOT NULL DEFAULT 'manual',
+    active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -304,11 +308,11 @@ CREATE TABLE equipment_availability (
     CONSTRAINT equipment_availability_finite CHECK (isfinite(start_local) AND isfinite(end_local)),
     CONSTRAINT equipment_availability_whole_minutes
         CHECK (is_whole_minute(start_local) AND is_whole_minute(end_local)),
-    CONSTRAINT equipment_availability_rule_short CHECK (length(recurrence_rule) BETWEEN 1 AND 2000),
+    CONSTRAINT equipment_availability_rule_short CHECK (length(recurrence_rule) BETWEEN 1 AND 4000),
     CONSTRAINT equipment_availability_reason_short CHECK (length(reason) <= 500),
     CONSTRAINT equipment_availability_version_positive CHECK (version > 0)
 );
-CREATE INDEX equipment_availability_by_equipment ON equipment_availability (clinic_id, equipment_id, start_local);
+CREATE INDEX equipment_availability_by_equipment ON equipment_availability (clinic_id, equipment_id) WHERE active;
 
 CREATE TABLE provider_preference (
     clinic_id uuid NOT NULL,
@@ -319,6 +323,7 @@ CREATE TABLE provider_preference (
     preferred_equipment_type text,
     preferred_time_windows jsonb NOT NULL DEFAULT '[]',
     weight integer NOT NULL DEFAULT 50,
+    active boolean NOT NULL DEFAULT true,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -331,4 +336,4 @@ CREATE TABLE provider_preference (
     CONSTRAINT provider_preference_windows_is_array CHECK (jsonb_typeof(preferred_time_windows) = 'array'),
     CONSTRAINT provider_preference_version_positive CHECK (version > 0)
 );
-CREATE INDEX provider_preference_by_provider ON provider_preference (clinic_id, provider_id);
+CREATE INDEX provider_preference_by_provider ON provider_preference (clinic_id, provider_id) WHERE active;

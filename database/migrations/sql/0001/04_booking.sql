@@ -20,9 +20,10 @@ CREATE TABLE appointment (
     metadata jsonb NOT NULL DEFAULT '{}',
     expires_at timestamptz,
     hold_token_hash bytea,
-    override_reason text,
+    override_reason_encrypted bytea,
     override_by text,
     overridden_rules text[] NOT NULL DEFAULT '{}',
+    reason_encrypted bytea,
     cancel_reason text,
     created_by text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -46,7 +47,7 @@ CREATE TABLE appointment (
     CONSTRAINT appointment_room_mode_known CHECK (room_selection_mode IN ('specific', 'auto', 'none')),
     CONSTRAINT appointment_buffers_not_negative CHECK (buffer_before_min >= 0 AND buffer_after_min >= 0),
     CONSTRAINT appointment_override_explained
-        CHECK ((override_by IS NULL) = (override_reason IS NULL) AND length(btrim(override_reason)) > 0),
+        CHECK ((override_by IS NULL) = (override_reason_encrypted IS NULL)),
     CONSTRAINT appointment_metadata_is_object CHECK (jsonb_typeof(metadata) = 'object'),
     CONSTRAINT appointment_version_positive CHECK (version > 0)
 ) PARTITION BY RANGE (start_ts_utc);

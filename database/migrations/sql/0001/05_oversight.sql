@@ -65,7 +65,8 @@ SELECT make_append_only('audit_seal');
 CREATE TABLE break_glass (
     clinic_id uuid NOT NULL,
     id uuid NOT NULL,
-    principal text NOT NULL,
+    actor text NOT NULL,
+    patient_id uuid,
     reason text NOT NULL,
     granted_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
@@ -73,20 +74,21 @@ CREATE TABLE break_glass (
     reviewed_by text,
     CONSTRAINT break_glass_pkey PRIMARY KEY (clinic_id, id),
     CONSTRAINT break_glass_clinic_exists FOREIGN KEY (clinic_id) REFERENCES clinic (id),
+    CONSTRAINT break_glass_patient_exists FOREIGN KEY (clinic_id, patient_id) REFERENCES patient (clinic_id, id),
     CONSTRAINT break_glass_explained CHECK (length(btrim(reason)) BETWEEN 1 AND 1000),
     CONSTRAINT break_glass_one_hour
         CHECK (expires_at > granted_at AND expires_at <= granted_at + interval '1 hour'),
     CONSTRAINT break_glass_review_complete CHECK ((reviewed_at IS NULL) = (reviewed_by IS NULL))
 );
-CREATE INDEX break_glass_by_principal ON break_glass (clinic_id, principal, expires_at);
+CREATE INDEX break_glass_by_actor ON break_glass (clinic_id, actor, expires_at);
 
--- Not a clinic's data: which process runs what must run once. `term` grows with each new holder and fences the old.
+-- Not a clinic's data: which process runs what must run once. `token` grows with each new holder and fences the old.
 CREATE TABLE lease (
     name text CONSTRAINT lease_pkey PRIMARY KEY,
     holder text NOT NULL,
-    term bigint NOT NULL DEFAULT 1,
+    token bigint NOT NULL DEFAULT 1,
     acquired_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
-    CONSTRAINT lease_term_positive CHECK (term > 0)
+    CONSTRAINT lease_token_positive CHECK (token > 0)
 );
 REVOKE ALL ON lease FROM medforall_app;
