@@ -1,8 +1,8 @@
 """The consistency token: how fresh an answer must be, so that a client sees its own booking.
 
-A mutation's reply carries the calendar versions that its transaction gave to the resources it touched. A search
-that sends the token back is answered from facts that are at least that new. The token is opaque to clients, holds
-no secret, and asks for freshness only: a forged one can make a search slower, never wrong.
+A mutation's reply carries the calendar versions that its transaction gave to the resources it touched. A
+search that sends the token back is answered from facts that are at least that new. The token is opaque to
+clients, holds no secret, and asks for freshness only: a forged one makes a search slower, never wrong.
 """
 
 import base64
