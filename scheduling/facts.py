@@ -63,18 +63,15 @@ class Window:
     """One stored window: wall-clock time, once or recurring.
 
     `local_start` and `local_end` are the first occurrence, `local_end` later than `local_start` (the next
-    day's time for an overnight window). `rrule` is the value of an RFC 5545 RRULE ("FREQ=WEEKLY;BYDAY=MO"),
-    empty for a single occurrence; `exdates` and `rdates` are starts of occurrences left out and added.
-    `location_id` is None for a window that holds wherever its resource works.
+    day's time for an overnight window). `recurrence` holds RFC 5545 lines (RRULE, EXDATE, RDATE), empty for
+    a single occurrence. `location_id` is None for a window that holds wherever its resource works.
     """
 
     kind: WindowKind
     local_start: datetime
     local_end: datetime
     location_id: str | None = None
-    rrule: str = ""
-    exdates: tuple[datetime, ...] = ()
-    rdates: tuple[datetime, ...] = ()
+    recurrence: str = ""
     id: str = ""
 
 
