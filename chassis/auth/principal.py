@@ -1,0 +1,36 @@
+"""Who calls."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """A caller's role, as the token's `role` claim spells it."""
+
+    ADMIN = "admin"
+    FRONT_DESK = "front_desk"
+    PROVIDER = "provider"
+    PATIENT = "patient"
+    SERVICE = "service"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A verified caller.
+
+    `clinic_id` is empty for role `platform` only. Times are Unix seconds.
+    """
+
+    subject: str
+    role: Role
+    clinic_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    patient_id: str | None = None
+    provider_id: str | None = None
+    token_id: str | None = None
+    expires_at_s: int = 0
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether the token carries `scope`."""
+        return scope in self.scopes

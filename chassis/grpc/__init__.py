@@ -1,0 +1,1 @@
+"""gRPC servers and clients, and the context of the call that is being served."""

@@ -1,0 +1,74 @@
+"""The shape of requests, as `buf.validate` in the contract says it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import protovalidate
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from chassis.interceptors.chain import Call
+from scheduling.errors import FieldViolation, Invalid
+
+
+class Validate:
+    """Refuses a request whose shape the contract forbids, naming every field by its JSON name."""
+
+    def __init__(self) -> None:
+        self._validator = protovalidate.Validator()
+
+    def enter(self, call: Call) -> None:
+        """Do nothing: only messages have a shape."""
+
+    def check(self, call: Call, request: Message) -> None:
+        """Raise Invalid with a violation for each wrong field."""
+        if not call.method.is_validated:
+            return
+        violations = self._validator.collect_violations(request)
+        if violations:
+            raise refusal([_violation(violation.proto, request.DESCRIPTOR) for violation in violations])
+
+    def leave(self, call: Call) -> None:
+        """Do nothing."""
+
+
+def refusal(violations: list[FieldViolation]) -> Invalid:
+    """The error for `violations`, of which there is at least one."""
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    message = f"{first.field}: {first.description}{more}" if first.field else f"{first.description}{more}"
+    return Invalid(message, violations=violations)
+
+
+def _violation(proto: Any, descriptor: Descriptor) -> FieldViolation:
+    return FieldViolation(
+        json_path(proto.field, descriptor), proto.message or proto.rule_id or "is not valid"
+    )
+
+
+def json_path(path: Any, descriptor: Descriptor | None) -> str:
+    """A protovalidate field path in the JSON names of `descriptor`: `resources[2].startUTC`."""
+    names: list[str] = []
+    for element in path.elements if path is not None else ():
+        field = None if descriptor is None else descriptor.fields_by_number.get(element.field_number)
+        names.append(
+            (element.field_name if field is None else field.json_name) + _subscript(element.subscript)
+        )
+        descriptor = None if field is None else _below(field)
+    return ".".join(names)
+
+
+def _below(field: FieldDescriptor) -> Descriptor | None:
+    """The message that a path goes on in after `field`: of a map, that of its values."""
+    message = field.message_type
+    if message is not None and message.GetOptions().map_entry:
+        return message.fields_by_name["value"].message_type
+    return message
+
+
+def _subscript(subscript: Any) -> str:
+    if subscript is None:
+        return ""
+    value = subscript.value
+    return f'["{value}"]' if isinstance(value, str) else f"[{value}]"
