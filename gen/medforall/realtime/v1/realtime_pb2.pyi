@@ -50,6 +50,24 @@ RESYNC_REASON_RESET: ResyncReason.ValueType  # 3
 """The event streams were made anew; old positions mean nothing any more."""
 Global___ResyncReason: _TypeAlias = ResyncReason  # noqa: Y015
 
+class _EventSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_SOURCE_UNSPECIFIED: _EventSource.ValueType  # 0
+    EVENT_SOURCE_APPOINTMENTS: _EventSource.ValueType  # 1
+    EVENT_SOURCE_DIRECTORY: _EventSource.ValueType  # 2
+
+class EventSource(_EventSource, metaclass=_EventSourceEnumTypeWrapper):
+    """An event stream."""
+
+EVENT_SOURCE_UNSPECIFIED: EventSource.ValueType  # 0
+EVENT_SOURCE_APPOINTMENTS: EventSource.ValueType  # 1
+EVENT_SOURCE_DIRECTORY: EventSource.ValueType  # 2
+Global___EventSource: _TypeAlias = EventSource  # noqa: Y015
+
 @_typing.final
 class SubscribeRequest(_message.Message):
     """Which channels, and from where."""
@@ -606,6 +624,7 @@ class Delivery(_message.Message):
     REDUCED_JSON_FIELD_NUMBER: _builtins.int
     REDUCED_TYPE_FIELD_NUMBER: _builtins.int
     PROVIDER_IDS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Of the `Join` that this is sent again for; 0 on live messages."""
     clinic_id: _builtins.str
@@ -614,11 +633,13 @@ class Delivery(_message.Message):
     type: _builtins.str
     """The message's `type`."""
     json: _builtins.bytes
-    """The whole message as UTF-8 JSON."""
+    """The whole message as UTF-8 JSON, ending in `"sequence":"<position>"}}`."""
     reduced_json: _builtins.bytes
     """What those get who may see `provider_ids` only as free or busy; empty means the same."""
     reduced_type: _builtins.str
     """The `type` of the reduced message."""
+    source: Global___EventSource.ValueType
+    """The stream that the message comes from: a client that has read as far there does not get it again."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Channels of the message; those the gateway has not joined are to be ignored."""
@@ -639,10 +660,11 @@ class Delivery(_message.Message):
         reduced_json: _builtins.bytes = ...,
         reduced_type: _builtins.str = ...,
         provider_ids: _abc.Iterable[_builtins.str] | None = ...,
+        source: Global___EventSource.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "clinic_id", b"clinic_id", "json", b"json", "position", b"position", "provider_ids", b"provider_ids", "reduced_json", b"reduced_json", "reduced_type", b"reduced_type", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "clinic_id", b"clinic_id", "json", b"json", "position", b"position", "provider_ids", b"provider_ids", "reduced_json", b"reduced_json", "reduced_type", b"reduced_type", "request_id", b"request_id", "source", b"source", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
