@@ -1,0 +1,51 @@
+"""A bounded memory for what is dear to derive: open time, grids, masks.
+
+The caller owns it (a service keeps one per process) and the engine fills it. Keys hold fingerprints of everything the
+value was derived from, so nothing in it ever becomes wrong; it only becomes unused.
+"""
+
+from collections.abc import Hashable
+from typing import Final
+
+from scheduling.timeline import Bits
+
+BYTES_MAX: Final = 64 * 1024 * 1024
+_ENTRY_BYTES: Final = 300
+
+
+class DerivedCache:
+    """Keeps what was used lately, in two generations.
+
+    New and reused entries live in the young one. When it holds half of `bytes_max`, it becomes the old one and what was
+    old is dropped. Single dictionary operations only, so threads may share it without a lock; at worst they derive the
+    same thing twice.
+    """
+
+    __slots__ = ("_half_bytes", "_old", "_young", "_young_bytes")
+
+    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+        self._half_bytes = bytes_max // 2
+        self._young: dict[Hashable, Bits] = {}
+        self._old: dict[Hashable, Bits] = {}
+        self._young_bytes = 0
+
+    def get(self, key: Hashable) -> Bits | None:
+        """Return what is kept under `key`, or None."""
+        found = self._young.get(key)
+        if found is None and self._old:
+            found = self._old.get(key)
+            if found is not None:
+                self.put(key, found)
+        return found
+
+    def put(self, key: Hashable, bits: Bits) -> Bits:
+        """Keep `bits` under `key` and return them."""
+        self._young_bytes += _ENTRY_BYTES + bits.bit_length() // 7
+        if self._young_bytes > self._half_bytes:
+            self._old, self._young, self._young_bytes = self._young, {}, 0
+        self._young[key] = bits
+        return bits
+
+    def __len__(self) -> int:
+        """Count the entries of both generations; one may be in each."""
+        return len(self._young) + len(self._old)

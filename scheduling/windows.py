@@ -1,0 +1,178 @@
+"""When a resource works: windows, overrides, opening hours and closures as timelines.
+
+    working    windows of the day, or its overrides        . # # # # # # # .
+    time off   unavailable windows                         . . . # . . . . .
+    hours      the location's weekly hours                 . . # # # # # # #
+    closures   of the location or its clinic               . . . . . . # . .
+    open       (working − time off) ∩ hours − closures     . . # . # # . # .
+
+Expanding local time is the dear part of a search, so it is done a week at a time and kept in the caller's cache, under
+the fingerprints of what it was derived from.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from scheduling import localtime, recurrence, timeline
+from scheduling.derived import DerivedCache
+from scheduling.facts import Location, Schedule, Window, WindowKind
+from scheduling.timeline import Bits, Horizon
+
+WEEK_MIN: Final = 7 * timeline.DAY_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingTime:
+    """A resource's own windows at one location: what they open and what they take away again."""
+
+    working: Bits
+    time_off: Bits
+
+    @property
+    def open(self) -> Bits:
+        """What is left once time off is taken out."""
+        return timeline.without(self.working, self.time_off)
+
+
+def provider_open(cache: DerivedCache, schedule: Schedule, location: Location, horizon: Horizon) -> Bits:
+    """Return open(provider, location): nothing where the provider has no windows."""
+
+    def make(week: Horizon) -> Bits:
+        own = working_time(schedule, location, week, always_open=False).open
+        return timeline.both(own, location_open(location, week))
+
+    return _by_week(cache, ("provider", schedule.fingerprint, location.fingerprint), horizon, make)
+
+
+def resource_open(
+    cache: DerivedCache, schedule: Schedule, location: Location, horizon: Horizon
+) -> Bits | None:
+    """Return when a room or an equipment item is open, None meaning always: its own windows alone decide."""
+    if not any(_concerns(window, location) for window in schedule.windows):
+        return None
+
+    def make(week: Horizon) -> Bits:
+        return working_time(schedule, location, week, always_open=True).open
+
+    return _by_week(cache, ("resource", schedule.fingerprint, location.fingerprint), horizon, make)
+
+
+def location_open(location: Location, horizon: Horizon) -> Bits:
+    """Return the location's hours without its closures."""
+    return timeline.without(opening_hours(location, horizon), closed(location, horizon))
+
+
+def opening_hours(location: Location, horizon: Horizon) -> Bits:
+    """Return the location's weekly hours; always, when it has none."""
+    if not location.hours:
+        return timeline.always(horizon)
+    return timeline.intervals(
+        horizon,
+        (
+            _instants(location.zone, midnight + hours.opens_min, midnight + hours.closes_min)
+            for day in _days_around(location.zone, horizon, days_before=2)
+            for midnight in (localtime.wall_midnight(day),)
+            for hours in location.hours
+            if hours.weekday == day.weekday()
+        ),
+    )
+
+
+def closed(location: Location, horizon: Horizon) -> Bits:
+    """Return the time of the location's closures."""
+    return timeline.intervals(
+        horizon,
+        (
+            _instants(
+                location.zone,
+                localtime.wall_minute(closure.local_start),
+                localtime.wall_minute(closure.local_end),
+            )
+            for closure in location.closures
+        ),
+    )
+
+
+def working_time(
+    schedule: Schedule, location: Location, horizon: Horizon, *, always_open: bool
+) -> WorkingTime:
+    """Return what the windows open and take away at a location.
+
+    `always_open` says what the days hold for a resource without any `available` window here: everything for rooms and
+    equipment, nothing for a provider. An override replaces the windows that start on its day; an overnight window of
+    the day before keeps its tail.
+    """
+    windows = [window for window in schedule.windows if _concerns(window, location)]
+    days = _days_around(location.zone, horizon, days_before=1 + _longest_days(windows))
+    by_kind: dict[WindowKind, list[tuple[int, int]]] = {kind: [] for kind in WindowKind}
+    for window in windows:
+        by_kind[window.kind].extend(_occurrences(window, days))
+    overridden = {start // timeline.DAY_MIN for start, _ in by_kind[WindowKind.OVERRIDE]}
+    available = by_kind[WindowKind.AVAILABLE]
+    if always_open and not any(window.kind is WindowKind.AVAILABLE for window in windows):
+        midnights = (localtime.wall_midnight(day) for day in days)
+        available = [(midnight, midnight + timeline.DAY_MIN) for midnight in midnights]
+    kept = [piece for piece in available if piece[0] // timeline.DAY_MIN not in overridden]
+    return WorkingTime(
+        working=_timeline(location.zone, horizon, kept + by_kind[WindowKind.OVERRIDE]),
+        time_off=_timeline(location.zone, horizon, by_kind[WindowKind.UNAVAILABLE]),
+    )
+
+
+def _concerns(window: Window, location: Location) -> bool:
+    """Tell whether a window says anything about time at this location."""
+    return window.location_id is None or window.location_id == location.id
+
+
+def _longest_days(windows: Iterable[Window]) -> int:
+    """Return how many days the longest window reaches beyond the day it starts on."""
+    return max((_length_min(window) // timeline.DAY_MIN + 1 for window in windows), default=0)
+
+
+def _length_min(window: Window) -> int:
+    """Return the window's length by the wall clock."""
+    return localtime.wall_minute(window.local_end) - localtime.wall_minute(window.local_start)
+
+
+def _occurrences(window: Window, days: list[date]) -> Iterable[tuple[int, int]]:
+    """Yield the window's occurrences that start on one of the days, as wall minutes."""
+    low = datetime.combine(days[0], datetime.min.time())
+    high = datetime.combine(days[-1], datetime.min.time()) + timedelta(days=1)
+    length = _length_min(window)
+    for start in recurrence.starts_between(window.recurrence, window.local_start, low, high):
+        wall_min = localtime.wall_minute(start)
+        yield wall_min, wall_min + length
+
+
+def _days_around(zone: str, horizon: Horizon, *, days_before: int) -> list[date]:
+    """Return the local days the horizon touches and as many before them."""
+    days = localtime.local_days(zone, horizon.start_min, horizon.end_min)
+    first = days[0].toordinal()
+    return [date.fromordinal(first - back) for back in range(days_before, 0, -1)] + days
+
+
+def _timeline(zone: str, horizon: Horizon, pieces: list[tuple[int, int]]) -> Bits:
+    """Return pieces of wall-clock time as a timeline."""
+    return timeline.intervals(horizon, (_instants(zone, start, end) for start, end in pieces))
+
+
+def _instants(zone: str, wall_start: int, wall_end: int) -> tuple[int, int]:
+    """Return the instants of a piece of wall-clock time; times in a gap move forward, repeated ones are the first."""
+    return localtime.instant_at(zone, wall_start), localtime.instant_at(zone, wall_end)
+
+
+def _by_week(cache: DerivedCache, key: tuple[object, ...], horizon: Horizon, make: Callable[[Horizon], Bits]) -> Bits:
+    """Return a timeline of the horizon put together from cached weeks, itself cached."""
+    span = cache.get((*key, horizon.start_min, horizon.end_min))
+    if span is not None:
+        return span
+    bits = timeline.NEVER
+    for week in range(horizon.start_min // WEEK_MIN, -(-horizon.end_min // WEEK_MIN)):
+        span_of_week = Horizon(week * WEEK_MIN, (week + 1) * WEEK_MIN)
+        found = cache.get((*key, week))
+        if found is None:
+            found = cache.put((*key, week), make(span_of_week))
+        bits = timeline.union(bits, timeline.moved(found, span_of_week, horizon))
+    return cache.put((*key, horizon.start_min, horizon.end_min), bits)
