@@ -14,18 +14,33 @@ SELECT fence_by_clinic(fenced::regclass) FROM unnest(ARRAY[
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM medforall_app, medforall_worker;
 GRANT SELECT ON alembic_version TO medforall_app, medforall_worker;
 
--- A stuck statement, lock or transaction of a service ends by itself. A deadlock is found after 200 ms instead of a
--- second; only a superuser may say so, elsewhere the server's own setting stands.
-ALTER ROLE medforall_app SET statement_timeout = '5s';
-ALTER ROLE medforall_app SET lock_timeout = '3s';
-ALTER ROLE medforall_app SET idle_in_transaction_session_timeout = '10s';
-ALTER ROLE medforall_worker SET statement_timeout = '60s';
-ALTER ROLE medforall_worker SET lock_timeout = '5s';
-ALTER ROLE medforall_worker SET idle_in_transaction_session_timeout = '60s';
+-- A stuck statement, lock or transaction of a service ends by itself, and its sessions speak UTC. Roles belong to the
+-- cluster: what a role has already is left alone, so that two databases may be migrated at the same time.
+-- A deadlock is found after 200 ms instead of a second; only a superuser may say so, elsewhere the server's setting
+-- stands.
 DO $$
+DECLARE wanted record;
 BEGIN
-    ALTER ROLE medforall_app SET deadlock_timeout = '200ms';
-    ALTER ROLE medforall_worker SET deadlock_timeout = '200ms';
-EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'deadlock_timeout stays as the server has it';
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('medforall_app', 'timezone', 'UTC'),
+            ('medforall_app', 'statement_timeout', '5s'),
+            ('medforall_app', 'lock_timeout', '3s'),
+            ('medforall_app', 'idle_in_transaction_session_timeout', '10s'),
+            ('medforall_app', 'deadlock_timeout', '200ms'),
+            ('medforall_worker', 'timezone', 'UTC'),
+            ('medforall_worker', 'statement_timeout', '60s'),
+            ('medforall_worker', 'lock_timeout', '5s'),
+            ('medforall_worker', 'idle_in_transaction_session_timeout', '60s'),
+            ('medforall_worker', 'deadlock_timeout', '200ms')
+        ) AS s (role_name, setting, value)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_roles WHERE rolname = role_name AND format('%s=%s', setting, value) ILIKE ANY (rolconfig))
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER ROLE %I SET %I = %L', wanted.role_name, wanted.setting, wanted.value);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE NOTICE '% of % stays as the server has it', wanted.setting, wanted.role_name;
+        END;
+    END LOOP;
 END $$;
