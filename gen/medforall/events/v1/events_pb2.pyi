@@ -101,11 +101,14 @@ class ResourceChange(_message.Message):
     CALENDAR_VERSION_FIELD_NUMBER: _builtins.int
     CLAIMS_FIELD_NUMBER: _builtins.int
     CLAIMS_BEFORE_FIELD_NUMBER: _builtins.int
+    LOCK_ID_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     kind: _builtins.str
-    """`provider`, `room`, `equipment`, `patient` or `quota`."""
+    """`provider`, `room`, `equipment`, `patient`, `quota` or `gap`."""
     calendar_version: _builtins.int
     """The resource's version when this was committed: fences every projection."""
+    lock_id: _builtins.str
+    """Whose `calendar_version` this is, when the resource has no version of its own: a gap's is its provider's."""
     @_builtins.property
     def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimedInterval]:
         """What the appointment claims on this resource now; empty means it claims nothing any more."""
@@ -122,10 +125,11 @@ class ResourceChange(_message.Message):
         calendar_version: _builtins.int = ...,
         claims: _abc.Iterable[Global___ClaimedInterval] | None = ...,
         claims_before: _abc.Iterable[Global___ClaimedInterval] | None = ...,
+        lock_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar_version", b"calendar_version", "claims", b"claims", "claims_before", b"claims_before", "kind", b"kind", "resource_id", b"resource_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar_version", b"calendar_version", "claims", b"claims", "claims_before", b"claims_before", "kind", b"kind", "lock_id", b"lock_id", "resource_id", b"resource_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
