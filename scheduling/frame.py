@@ -1,0 +1,265 @@
+"""One question put to the engine, with the timelines that its answer is made of.
+
+A frame is built for one search, proposal or explanation and thrown away with it. It turns facts into masks of starts
+over one horizon, each at most once, whoever asks: the rules, the checks, the allocation of rooms and units.
+"""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+
+from scheduling import localtime, timeline, windows
+from scheduling.busy import BusyFacts, Calendar
+from scheduling.derived import DerivedCache
+from scheduling.errors import Invalid, NotFound, Reason, Refused
+from scheduling.facts import (
+    Equipment,
+    GridAnchor,
+    PatientFacts,
+    PatientVisit,
+    Provider,
+    Room,
+    Schedule,
+    Service,
+    SlotRequest,
+    StaticFacts,
+)
+from scheduling.timeline import Bits, Horizon
+
+_NO_CALENDARS: Final[tuple[Calendar, ...]] = ()
+
+
+class Frame:
+    """Facts and a request, laid over the whole UTC days that the window and its margins touch.
+
+    `window` bounds the visits asked for: a visit lies wholly inside. `reach_min` is how long after a visit's end some
+    claim of it may last; claims beyond the horizon are not looked at.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_taken",
+        "_units",
+        "anchor",
+        "busy",
+        "cache",
+        "duration_min",
+        "horizon",
+        "lead_min",
+        "location",
+        "now_min",
+        "patient",
+        "request",
+        "service",
+        "static",
+        "tail_min",
+        "window",
+        "zone",
+    )
+
+    def __init__(
+        self,
+        static: StaticFacts,
+        busy: BusyFacts,
+        request: SlotRequest,
+        *,
+        window: Horizon,
+        now_min: float,
+        reach_min: int,
+        cache: DerivedCache,
+        anchor: GridAnchor = GridAnchor.LOCAL_MIDNIGHT,
+    ) -> None:
+        self.static, self.busy, self.request = static, busy, request
+        self.location, self.zone = static.location, static.location.zone
+        self.service = service_of(static, request.service_id)
+        self.duration_min = duration_of(self.service, request.duration_min)
+        self.lead_min, self.tail_min = self.service.buffer_before_min, self.service.buffer_after_min
+        self.now_min, self.cache, self.anchor = now_min, cache, anchor
+        self.window, self.horizon = window, horizon_around(window, self.lead_min, reach_min)
+        self.patient = patient_of(busy, request)
+        self._units: dict[str, dict[int, Bits]] = {}
+        self._taken: dict[str, Bits] = {}
+        self._blocked: dict[tuple[object, ...], Bits] = {}
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def starts_inside(self) -> Bits:
+        """Return the minutes from which the visit lies wholly inside the window."""
+        return timeline.interval(
+            self.horizon, self.window.start_min, self.window.end_min - self.duration_min + 1
+        )
+
+    def days(self) -> list[date]:
+        """Return the local days that the window touches."""
+        return localtime.local_days(self.zone, self.window.start_min, self.window.end_min)
+
+    def day(self, local_date: date) -> Bits:
+        """Return one local day."""
+        return timeline.interval(self.horizon, *localtime.day_bounds(self.zone, local_date))
+
+    def before(self, at_min: int) -> Bits:
+        """Return everything in the horizon that lies before an instant."""
+        return timeline.interval(self.horizon, self.horizon.start_min, at_min)
+
+    def since(self, at_min: int) -> Bits:
+        """Return everything in the horizon from an instant on."""
+        return timeline.interval(self.horizon, at_min, self.horizon.end_min)
+
+    def grid(self) -> Bits:
+        """Return the starts whose wall-clock minute of the local day is a multiple of the service's step."""
+        key = ("grid", self.zone, self.service.slot_step_min, self.horizon.start_min, self.horizon.end_min)
+        found = self.cache.get(key)
+        return self.cache.put(key, self._local_grid()) if found is None else found
+
+    def _local_grid(self) -> Bits:
+        """Lay the grid over each stretch of constant offset of each local day."""
+        step, bits = self.service.slot_step_min, timeline.NEVER
+        for start_min, end_min, offset in localtime.segments(
+            self.zone, self.horizon.start_min, self.horizon.end_min
+        ):
+            for wall_day in range(
+                (start_min + offset) // timeline.DAY_MIN, (end_min - 1 + offset) // timeline.DAY_MIN + 1
+            ):
+                midnight = wall_day * timeline.DAY_MIN - offset
+                low, high = max(start_min, midnight), min(end_min, midnight + timeline.DAY_MIN)
+                first = midnight + -(-(low - midnight) // step) * step
+                bits = timeline.union(bits, timeline.grid(self.horizon, step, first, high))
+        return bits
+
+    # -- open time -----------------------------------------------------------------------------------------------------
+
+    def provider_open(self, provider: Provider) -> Bits:
+        """Return when the provider works at the location."""
+        return windows.provider_open(self.cache, provider.schedule, self.location, self.horizon)
+
+    def provider_open_starts(self, provider: Provider) -> Bits:
+        """Return the starts from which the visit (with its buffers, if the service says so) is in open time."""
+        before, width = self._span_in_hours()
+        key = (
+            "starts",
+            provider.schedule.fingerprint,
+            self.location.fingerprint,
+            self.horizon.start_min,
+            self.horizon.end_min,
+            before,
+            width,
+        )
+        found = self.cache.get(key)
+        if found is None:
+            starts = timeline.later(timeline.erode(self.provider_open(provider), width), before)
+            found = self.cache.put(key, starts)
+        return found
+
+    def resource_open(self, resource: Room | Equipment) -> Bits | None:
+        """Return when a room or an equipment item is open, None meaning always."""
+        schedule: Schedule = resource.schedule
+        return windows.resource_open(self.cache, schedule, self.location, self.horizon)
+
+    def room_open_starts(self, room: Room) -> Bits | None:
+        """Return the starts from which the room is open long enough, None meaning always."""
+        opened = self.resource_open(room)
+        if opened is None:
+            return None
+        before, width = self._span_in_hours()
+        return timeline.later(timeline.erode(opened, width), before)
+
+    def _span_in_hours(self) -> tuple[int, int]:
+        """Return how long before the start open time must begin, and how long it must last."""
+        if self.service.buffers_within_hours:
+            return self.lead_min, self.lead_min + self.duration_min + self.tail_min
+        return 0, self.duration_min
+
+    # -- taken time ----------------------------------------------------------------------------------------------------
+
+    def units(self, resource_id: str) -> dict[int, Bits]:
+        """Return the taken minutes of each unit of a resource that is taken at all."""
+        found = self._units.get(resource_id)
+        if found is None:
+            found = {}
+            for calendar in self.busy.calendars.get(resource_id, _NO_CALENDARS):
+                for unit, bits in calendar.units(
+                    self.horizon, self.now_min, self.request.ignore_appointment_ids
+                ):
+                    found[unit] = timeline.union(found.get(unit, timeline.NEVER), bits)
+            self._units[resource_id] = found
+        return found
+
+    def taken(self, resource_id: str) -> Bits:
+        """Return the minutes in which any unit of a resource is taken."""
+        found = self._taken.get(resource_id)
+        if found is None:
+            found = self._taken[resource_id] = timeline.union(*self.units(resource_id).values())
+        return found
+
+    def live_units(self, resource_id: str) -> frozenset[int]:
+        """Return the units of a quota that live claims hold."""
+        ignored = self.request.ignore_appointment_ids
+        return frozenset(
+            claim.unit
+            for claim in self.busy.claims_of(resource_id)
+            if claim.is_live(self.now_min) and claim.appointment_id not in ignored
+        )
+
+    def blocked_starts(self, taken: Bits, before_min: int, after_min: int) -> Bits:
+        """Return the starts whose visit, widened by so much before and after, would touch taken time."""
+        if not taken:
+            return timeline.NEVER
+        width = before_min + self.duration_min + after_min
+        return timeline.later(timeline.dilate_back(taken, width), before_min)
+
+    def once(self, key: tuple[object, ...], bits: Bits | None = None) -> Bits | None:
+        """Return what is kept in this frame under `key`; keep `bits` when they are given."""
+        if bits is not None:
+            self._blocked[key] = bits
+        return self._blocked.get(key)
+
+    # -- the patient ---------------------------------------------------------------------------------------------------
+
+    def patient_visits(self) -> Iterable[PatientVisit]:
+        """Yield the patient's visits that count: not expired, not ignored. None without a patient."""
+        if self.patient is None or self.patient.is_placeholder:
+            return
+        for visit in self.patient.visits:
+            is_live = visit.expires_min is None or visit.expires_min > self.now_min
+            if is_live and visit.appointment_id not in self.request.ignore_appointment_ids:
+                yield visit
+
+
+def service_of(static: StaticFacts, service_id: str) -> Service:
+    """Return the service, or refuse: NOT_FOUND when there is none, RESOURCE_INACTIVE when it is out of use."""
+    for service in static.services:
+        if service.id == service_id:
+            if not service.active:
+                raise Refused("The service is out of use.", reason=Reason.RESOURCE_INACTIVE)
+            return service
+    raise NotFound("There is no such service.", metadata={"resource": "service"})
+
+
+def duration_of(service: Service, wanted_min: int | None) -> int:
+    """Return the visit's duration, or refuse one that the service does not allow."""
+    if wanted_min is None or wanted_min == service.duration_min:
+        return service.duration_min
+    low = service.duration_min if service.min_duration_min is None else service.min_duration_min
+    high = service.duration_min if service.max_duration_min is None else service.max_duration_min
+    if low <= wanted_min <= high:
+        return wanted_min
+    raise Refused(
+        f"The service takes {low} to {high} minutes." if low < high else f"The service takes {low} minutes.",
+        reason=Reason.DURATION_NOT_ALLOWED,
+        metadata={"minDurationMin": str(low), "maxDurationMin": str(high)},
+    )
+
+
+def patient_of(busy: BusyFacts, request: SlotRequest) -> PatientFacts | None:
+    """Return the patient's facts when the request is for one."""
+    if request.patient_id is None:
+        return None
+    if busy.patient is None or busy.patient.id != request.patient_id:
+        raise Invalid.field("patient_id", "the facts of this patient were not read")
+    return busy.patient
+
+
+def horizon_around(window: Horizon, lead_min: int, reach_min: int) -> Horizon:
+    """Return the whole UTC days that the window touches, widened by what claims may reach beyond it."""
+    day = timeline.DAY_MIN
+    return Horizon((window.start_min - lead_min) // day * day, -(-(window.end_min + reach_min) // day) * day)

@@ -1,0 +1,75 @@
+"""`max_daily`: how many visits a local day of a location may hold.
+
+Each visit claims a unit of the day's quota; the units guard the race, the count of live claims decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from scheduling import timeline
+from scheduling.errors import Reason
+from scheduling.facts import Provider, ResourceKind, Rule
+from scheduling.frame import Frame
+from scheduling.ids import quota_id
+from scheduling.rules.payload import PayloadReader, payload_of
+from scheduling.timeline import Bits
+
+
+@dataclass(frozen=True, slots=True)
+class DailyLimit:
+    """The payload. Counted over all providers, or for each on its own."""
+
+    max_per_day: int
+    is_per_provider: bool
+
+
+class MaxDaily:
+    """Counts the visits that the rule binds, by the local day they start on."""
+
+    rule_type = "max_daily"
+    reason = Reason.MAX_DAILY_REACHED
+    is_soft = True
+    depends_on_provider = True
+    subject_kind = ResourceKind.QUOTA
+
+    def parse(self, payload: Mapping[str, object]) -> DailyLimit:
+        """Read `max_per_day` and `scope`, which is `service` unless it is given."""
+        reader = PayloadReader(self.rule_type, payload)
+        limit = reader.required_number("max_per_day", 0, 10_000)
+        scope = reader.choice("scope", ("service", "provider"), "service")
+        reader.finish()
+        return DailyLimit(limit, scope == "provider")
+
+    def blocked(self, frame: Frame, rule: Rule, provider: Provider) -> Bits:
+        """Refuse the starts on days whose quota is used up."""
+        limit = payload_of(rule, DailyLimit)
+        key = ("max_daily", rule.id, provider.id if limit.is_per_provider else None)
+        found = frame.once(key)
+        if found is None:
+            full = [
+                local_date
+                for local_date in frame.days()
+                if self.is_full(frame, rule, provider.id, local_date)
+            ]
+            found = frame.once(key, timeline.union(*map(frame.day, full))) or timeline.NEVER
+        return found
+
+    def is_full(self, frame: Frame, rule: Rule, provider_id: str, local_date: date) -> bool:
+        """Tell whether the day's live claims have reached the limit."""
+        limit = payload_of(rule, DailyLimit).max_per_day
+        resource_id = self.resource_id(rule, frame.location.id, provider_id, local_date)
+        if resource_id not in frame.busy.calendars:
+            return limit == 0
+        return len(frame.live_units(resource_id)) >= limit
+
+    def resource_id(self, rule: Rule, location_id: str, provider_id: str, local_date: date) -> str:
+        """Return the quota that a visit of the provider on that day counts against."""
+        is_per_provider = payload_of(rule, DailyLimit).is_per_provider
+        return quota_id(rule.id, location_id, local_date, provider_id if is_per_provider else None)
+
+    def sentence(self, rule: Rule) -> str:
+        """Say how many visits a day may hold."""
+        limit = payload_of(rule, DailyLimit)
+        whose = "of a provider " if limit.is_per_provider else ""
+        return f"At most {limit.max_per_day} such visits {whose}a day."
