@@ -1,8 +1,11 @@
 """Fixtures of all tests: real servers, started once a session and only when a test asks for one."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.support import servers as session_servers
+from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.servers import Servers
 
 
@@ -48,3 +51,10 @@ def nats_monitor_url(servers: Servers) -> str:
 def redis_url(servers: Servers) -> str:
     """URL of the session's Valkey, database 0."""
     return servers.redis_url
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[MigratedDatabase]:
+    """A migrated, empty database for this test alone, with a URL for the owner and for each role."""
+    with migrated_database(postgres_url) as made:
+        yield made

@@ -1,0 +1,70 @@
+"""Partitions are made ahead, filled from the default, detached when old, and reported."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from database.partitions import detach_partitions, ensure_partitions
+from tests.support.clinic_rows import appointment_values, insert, insert_clinic
+from tests.support.databases import MigratedDatabase
+
+
+def _partition_of(owner: psycopg.Connection[tuple[object, ...]], appointment_id: str) -> object:
+    row = owner.execute(
+        "SELECT tableoid::regclass::text FROM appointment WHERE id = %s", (appointment_id,)
+    ).fetchone()
+    return row and row[0]
+
+
+def test_rows_move_out_of_the_default_partition(database: MigratedDatabase) -> None:
+    """Making a month takes its rows from the default, fenced and append-only like every other month."""
+    ids = insert_clinic(database.owner_url)
+    far = datetime(2040, 5, 1, tzinfo=UTC)
+    booked = str(uuid4())
+    values = appointment_values(ids, booked)
+    with psycopg.connect(database.owner_url) as owner:
+        insert(owner, "appointment", **values | {"start_ts_utc": far, "end_ts_utc": far + timedelta(hours=1)})
+        insert(
+            owner,
+            "audit_event",
+            clinic_id=ids.clinic,
+            id=str(uuid4()),
+            at=far,
+            actor="a",
+            actor_role="admin",
+            action="x",
+            entity_type="clinic",
+        )
+        owner.commit()
+        report = ensure_partitions(owner, today=date(2040, 4, 20))
+        assert "appointment_2040_05" in report.created
+        assert report.rows_moved == 2
+        assert _partition_of(owner, booked) == "appointment_2040_05"
+        assert ensure_partitions(owner, today=date(2040, 4, 20)).created == []
+    with psycopg.connect(database.app_url) as app:
+        assert app.execute("SELECT count(*) FROM appointment_2040_05").fetchone() == (0,)
+
+
+def test_old_months_are_detached_and_kept(database: MigratedDatabase) -> None:
+    """A detached month is named, is out of every query, and its rows are still in its table."""
+    ids = insert_clinic(database.owner_url)
+    past = datetime(2026, 10, 5, tzinfo=UTC)
+    values = appointment_values(ids, str(uuid4()))
+    with psycopg.connect(database.owner_url) as owner:
+        ensure_partitions(owner, today=date(2026, 11, 22))
+        insert(
+            owner, "appointment", **values | {"start_ts_utc": past, "end_ts_utc": past + timedelta(hours=1)}
+        )
+        owner.commit()
+        report = detach_partitions(owner, "appointment", before=date(2026, 11, 1))
+        assert report.detached == ["appointment_2026_10"]
+        assert detach_partitions(owner, "appointment", before=date(2026, 11, 1)).detached == []
+        visible = owner.execute(
+            "SELECT count(*) FROM appointment WHERE start_ts_utc < %s", (past,)
+        ).fetchone()
+        kept = owner.execute(sql.SQL("SELECT count(*) FROM appointment_2026_10")).fetchone()
+    assert (visible, kept) == ((0,), (1,))
