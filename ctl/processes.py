@@ -39,7 +39,7 @@ class ProcessSpec:
     log_path: Path
     is_ready: Callable[[], bool]
     cwd: Path = Path("/")
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str | None] = field(default_factory=dict)  # beside what we inherit; None removes
     run_as: RunAs | None = None
     ready_timeout_s: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
@@ -93,7 +93,7 @@ class ManagedProcess:
                 stdout=log,
                 stderr=log,
                 cwd=spec.cwd,
-                env={**os.environ, **spec.env},
+                env={name: value for name, value in {**os.environ, **spec.env}.items() if value is not None},
                 start_new_session=True,
                 umask=0o077,
             )
@@ -106,9 +106,9 @@ class ManagedProcess:
         deadline = self.started_at_s + self.spec.ready_timeout_s
         while not self.spec.is_ready():
             if not self.is_alive:
-                raise self._failure(f"{self.spec.name} ended while starting (exit code {self.exit_code})")
+                raise self.failure(f"{self.spec.name} ended while starting (exit code {self.exit_code})")
             if time.monotonic() > deadline:
-                raise self._failure(f"{self.spec.name} was not ready after {self.spec.ready_timeout_s:.0f} s")
+                raise self.failure(f"{self.spec.name} was not ready after {self.spec.ready_timeout_s:.0f} s")
             time.sleep(_POLL_S)
 
     def request_stop(self) -> None:
@@ -136,7 +136,8 @@ class ManagedProcess:
             kill_session(self._popen.pid)
         self._popen.wait(10)
 
-    def _failure(self, what: str) -> ServerError:
+    def failure(self, what: str) -> ServerError:
+        """The fault `what`, with the end of the log as its hint."""
         tail = log_tail(self.spec.log_path)
         return ServerError(f"{what}.", hint=f"The end of {self.spec.log_path}:\n{tail}" if tail else "")
 
