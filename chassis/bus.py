@@ -1,0 +1,234 @@
+"""NATS JetStream: connecting, streams, publishing. Reading is in `consumers`.
+
+A connection that is lost is sought for as long as the process lives. While it is away every method raises
+Unavailable at once; nothing is queued in memory, because the outbox is the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext, api
+from nats.js import errors as js_errors
+
+from chassis.settings import NatsSettings
+from chassis.streams import StreamSpec
+from chassis.tracing import TRACEPARENT
+from scheduling.errors import Unavailable
+
+_log = structlog.get_logger(__name__)
+
+MESSAGE_ID = "Nats-Msg-Id"
+
+_RECONNECT_WAIT_S = 0.5
+_CONNECT_PAUSE_S = 1.0
+# Nothing may wait in the client while it is disconnected: a caller is told at once instead.
+_PENDING_BYTES_MAX = 4_194_304
+_GONE = (
+    nats.errors.Error,
+    js_errors.ServiceUnavailableError,
+    js_errors.NoStreamResponseError,
+    js_errors.ServerError,
+    TimeoutError,
+    OSError,
+)
+
+
+class Rejected(Exception):
+    """The server will never take this message: too large, no such subject, another stream expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingMessage:
+    """What is published; `message_id` makes a repetition within ten minutes harmless."""
+
+    subject: str
+    data: bytes
+    message_id: str
+    traceparent: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        """The headers as sent."""
+        headers = {**self.headers, MESSAGE_ID: self.message_id}
+        if self.traceparent:
+            headers[TRACEPARENT] = self.traceparent
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """JetStream's acknowledgement."""
+
+    stream: str
+    sequence: int
+    is_duplicate: bool
+
+
+class Bus:
+    """One connection to NATS, kept up in the background from `start` on."""
+
+    name = "bus"
+
+    def __init__(self, settings: NatsSettings, *, client_name: str) -> None:
+        self._settings = settings
+        self._client_name = client_name
+        self._client = Client()
+        self._stream_context: JetStreamContext | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._is_ready = asyncio.Event()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can be sent at this moment."""
+        return self._is_ready.is_set() and self._client.is_connected
+
+    @property
+    def client(self) -> Client:
+        """The connected client. Raises Unavailable."""
+        if not self.is_connected:
+            raise Unavailable("The message bus is away.")
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """The connected JetStream context. Raises Unavailable."""
+        if not self.is_connected or self._stream_context is None:
+            raise Unavailable("The message bus is away.")
+        return self._stream_context
+
+    async def start(self) -> None:
+        """Begin to connect; returns when connected, or after one connection timeout with the search going on."""
+        self._connecting = asyncio.create_task(self._connect(), name="bus:connect")
+        try:
+            await asyncio.wait_for(self._is_ready.wait(), self._settings.connect_timeout_ms / 1_000)
+        except TimeoutError:
+            _log.warning("bus.not_connected_yet")
+
+    async def wait_connected(self, timeout_ms: int) -> None:
+        """Return once connected. Raises Unavailable after `timeout_ms`."""
+        try:
+            await asyncio.wait_for(self._is_ready.wait(), timeout_ms / 1_000)
+        except TimeoutError:
+            raise Unavailable("The message bus is away.") from None
+
+    async def stop(self) -> None:
+        """Send what is buffered and disconnect."""
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+        self._is_ready.clear()
+        if not self._client.is_closed:
+            await self._client.close()
+
+    async def ensure_streams(self, streams: Sequence[StreamSpec]) -> None:
+        """Create the streams that are missing and bring the others up to date. Raises Unavailable."""
+        for stream in streams:
+            config = stream.config(self._settings.replicas)
+            try:
+                try:
+                    await self.jetstream.update_stream(config)
+                except js_errors.NotFoundError:
+                    await self.jetstream.add_stream(config)
+            except js_errors.BadRequestError:
+                raise
+            except _GONE as error:
+                raise unavailable(error) from error
+
+    async def publish(self, message: OutgoingMessage) -> Published:
+        """Send one message and wait for its acknowledgement. Raises Unavailable, or Rejected when that is final."""
+        try:
+            ack = await self.jetstream.publish(
+                message.subject,
+                message.data,
+                timeout=self._settings.ack_timeout_ms / 1_000,
+                headers=message.all_headers(),
+            )
+        except (js_errors.BadRequestError, nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
+            raise Rejected(f"{message.subject}: {type(error).__name__}") from error
+        except _GONE as error:
+            raise unavailable(error) from error
+        return Published(ack.stream, ack.seq, bool(ack.duplicate))
+
+    async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Published | Exception]:
+        """Send many, in order, without waiting between them; for each its acknowledgement, Unavailable or Rejected."""
+        outcomes = await asyncio.gather(
+            *(self.publish(message) for message in messages), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable | Rejected):
+                raise outcome
+        return list(outcomes)  # type: ignore[arg-type]
+
+    async def bounds(self, stream: str) -> tuple[int, int]:
+        """The first and last sequence that a stream holds; (n + 1, n) when it is empty. Raises Unavailable."""
+        try:
+            state = (await self.jetstream.stream_info(stream)).state
+        except _GONE as error:
+            raise unavailable(error) from error
+        return state.first_seq, state.last_seq
+
+    async def check(self) -> None:
+        """Ask JetStream for a sign of life. Raises Unavailable."""
+        try:
+            await self.jetstream.account_info()
+        except _GONE as error:
+            raise unavailable(error) from error
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                await self._client.connect(
+                    [url.strip() for url in self._settings.url.split(",")],
+                    name=self._client_name,
+                    connect_timeout=max(1, self._settings.connect_timeout_ms // 1_000),
+                    reconnect_time_wait=_RECONNECT_WAIT_S,  # type: ignore[arg-type]
+                    max_reconnect_attempts=-1,
+                    pending_size=_PENDING_BYTES_MAX,
+                    error_cb=_on_error,
+                    disconnected_cb=_on_disconnected,
+                    reconnected_cb=_on_reconnected,
+                )
+                context = self._client.jetstream(timeout=self._settings.ack_timeout_ms / 1_000)
+                # The first request sets up the reply inbox: later ones then keep the order they are made in.
+                await context.account_info()
+            except (*_GONE, ValueError) as error:
+                _log.warning("bus.connect_failed", error_type=type(error).__name__)
+                await self._start_over()
+            else:
+                self._stream_context = context
+                self._is_ready.set()
+                return
+
+    async def _start_over(self) -> None:
+        failed, self._client = self._client, Client()
+        await asyncio.gather(failed.close(), return_exceptions=True)
+        await asyncio.sleep(_CONNECT_PAUSE_S)
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """The domain's word for a failed connection."""
+    return Unavailable(
+        "The message bus is away.", metadata={"dependency": "bus", "cause": type(error).__name__}
+    )
+
+
+async def _on_error(error: Exception) -> None:
+    _log.warning("bus.error", error_type=type(error).__name__)
+
+
+async def _on_disconnected() -> None:
+    _log.warning("bus.disconnected")
+
+
+async def _on_reconnected() -> None:
+    _log.info("bus.reconnected")
+
+
+__all__ = ["Bus", "OutgoingMessage", "Published", "Rejected", "api", "unavailable"]

@@ -1,0 +1,120 @@
+"""Pulls messages from a JetStream consumer as they come.
+
+One pull request is open at a time; each message is handed over as it arrives, not when the batch is full. The
+server's heartbeats show that it is still there: two missed ones, or any status that is not routine, end the pull
+with Unavailable, and the caller opens a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import nats.errors
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from chassis.bus import MESSAGE_ID, Bus, unavailable
+from chassis.tracing import extract
+from scheduling.errors import Unavailable
+
+_EXPIRES_S = 30
+_HEARTBEAT_S = 5
+_STATUS = "Status"
+_HEARTBEAT = "100"
+_ENDED = frozenset({"404", "408"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message as handlers see it; `sequence` is its place in the stream."""
+
+    subject: str
+    data: bytes = field(repr=False)
+    message_id: str | None
+    traceparent: str | None
+    sequence: int
+    consumer_sequence: int
+    deliveries: int
+    pending: int
+    published_at: datetime
+
+
+def message_of(raw: Msg) -> Message:
+    """A received message. Raises nats.errors.NotJSMessageError."""
+    metadata = raw.metadata
+    return Message(
+        subject=raw.subject,
+        data=raw.data,
+        message_id=(raw.headers or {}).get(MESSAGE_ID),
+        traceparent=extract(raw.headers),
+        sequence=metadata.sequence.stream,
+        consumer_sequence=metadata.sequence.consumer,
+        deliveries=metadata.num_delivered,
+        pending=metadata.num_pending,
+        published_at=metadata.timestamp,
+    )
+
+
+class Pull:
+    """An open pull on one consumer: `async with` it, then call `next` again and again."""
+
+    def __init__(self, bus: Bus, stream: str, consumer: str, *, batch: int) -> None:
+        self._bus = bus
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._batch = batch
+        self._missing = 0
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+
+    async def __aenter__(self) -> Pull:
+        client = self._bus.client
+        self._inbox = client.new_inbox()
+        self._subscription = await client.subscribe(self._inbox, pending_msgs_limit=4 * self._batch + 16)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and self._bus.is_connected:
+            await asyncio.gather(subscription.unsubscribe(), return_exceptions=True)
+
+    async def next(self) -> Msg:
+        """The next message, waiting for it as long as the server shows that it is there. Raises Unavailable."""
+        assert self._subscription is not None  # noqa: S101 - used inside `async with`
+        while True:
+            if self._missing <= 0:
+                await self._ask()
+            try:
+                raw = await self._subscription.next_msg(timeout=2 * _HEARTBEAT_S + 1)
+            except (nats.errors.Error, TimeoutError) as error:
+                raise unavailable(error) from error
+            if self._is_message(raw):
+                self._missing -= 1
+                return raw
+
+    async def _ask(self) -> None:
+        request = {
+            "batch": self._batch,
+            "expires": _EXPIRES_S * 10**9,
+            "idle_heartbeat": _HEARTBEAT_S * 10**9,
+        }
+        try:
+            await self._bus.client.publish(self._subject, json.dumps(request).encode(), reply=self._inbox)
+        except nats.errors.Error as error:
+            raise unavailable(error) from error
+        self._missing = self._batch
+
+    def _is_message(self, raw: Msg) -> bool:
+        """Tell a message from a status; a request that has ended is asked again."""
+        status = (raw.headers or {}).get(_STATUS)
+        if status is None:
+            return True
+        if status in _ENDED:
+            self._missing = 0
+        elif status != _HEARTBEAT:
+            raise Unavailable(
+                "The message bus ended the pull.", metadata={"dependency": "bus", "status": status}
+            )
+        return False
