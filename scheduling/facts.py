@@ -58,6 +58,11 @@ class TimeOfDay(StrEnum):
     EVENING = "evening"
 
 
+def _fingerprint(value: object) -> bytes:
+    """Return 16 bytes that differ whenever `value`'s content differs."""
+    return blake2b(repr(value).encode(), digest_size=16).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One stored window: wall-clock time, once or recurring.
@@ -267,11 +272,6 @@ class PatientFacts:
     id: str
     visits: tuple[PatientVisit, ...] = ()
     is_placeholder: bool = False
-
-
-def _fingerprint(value: object) -> bytes:
-    """Return 16 bytes that differ whenever `value`'s content differs."""
-    return blake2b(repr(value).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
