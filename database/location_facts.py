@@ -28,6 +28,7 @@ from scheduling.facts import (
     Window,
     WindowKind,
 )
+from scheduling.rules.registry import parse_payload
 
 LOCATION_SQL: Final = (Path(__file__).parent / "sql" / "location_facts.sql").read_text(encoding="utf-8")
 """One row with the document, or none when the clinic has no such location.
@@ -196,8 +197,6 @@ def _schedules(rows: Iterable[Sequence[Any]]) -> dict[str, Schedule]:
 
 def _rule(row: Sequence[Any]) -> Rule:
     """Return a stored rule. Raises Invalid when its payload is none of its type's: it is never ignored."""
-    from scheduling.rules.registry import parse_payload  # noqa: PLC0415
-
     rule_id, rule_type, payload, service_id, provider_id, priority = row
     return Rule(
         id=rule_id,

@@ -1,0 +1,1 @@
+"""Free time: searched, listed and explained from projections that follow the truth within milliseconds."""

@@ -1,0 +1,154 @@
+"""Calendars as they are projected: buckets of versioned entries.
+
+A *calendar* is what is taken of one lockable resource (a provider, room, equipment item or quota). Every
+change of it raises its version by one, under its lock. A provider's calendar also holds the claims of its
+gaps, which have no row to lock of their own.
+
+A *bucket* is a calendar's entries in BUCKET_DAYS days. An *entry* is what one appointment claims of the
+calendar, at the version of the change that made it so; an appointment that claims nothing any more leaves a
+*tombstone*, so that an older change which arrives late finds something newer.
+
+On the way to Redis a bucket is its generation, its base (the version that its snapshot had: changes up to it
+are in), and records of RECORD_BYTES each. The Lua scripts beside the store know this layout too.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from scheduling.busy import Calendar
+from scheduling.facts import Claim
+
+DAY_MIN: Final = 1440
+BUCKET_DAYS: Final = 14
+"""Chosen by measuring, see docs/performance.md: one search reads few keys, one change rewrites few bytes."""
+
+BUCKET_MIN: Final = BUCKET_DAYS * DAY_MIN
+GENERATION_BYTES: Final = 8
+VERSION_BYTES: Final = 6
+HEADER_BYTES: Final = GENERATION_BYTES + VERSION_BYTES
+# Appointment, resource, version in two parts, first and last minute, unit, and when a hold ends in seconds.
+_RECORD: Final = struct.Struct(">16s16sHIIIHI")
+RECORD_BYTES: Final = _RECORD.size
+_NO_RESOURCE: Final = bytes(16)
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarChange:
+    """One change of one calendar by one appointment: from `version` on it claims exactly `claims` of it.
+
+    `touched` are the minutes in which something is or was claimed: only their buckets are rewritten.
+    """
+
+    clinic_id: str
+    calendar_id: str
+    version: int
+    appointment_id: str
+    claims: tuple[Claim, ...]
+    touched: tuple[tuple[int, int], ...]
+
+    @property
+    def buckets(self) -> tuple[int, ...]:
+        """The numbers of the buckets that the change touches."""
+        return tuple(sorted({bucket for span in self.touched for bucket in buckets_of(*span)}))
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which changes a bucket contains: all up to `upto`, and those in `beyond`."""
+
+    upto: int
+    beyond: frozenset[int] = frozenset()
+
+    def has(self, version: int) -> bool:
+        """Tell whether the change that made `version` is in."""
+        return version <= self.upto or version in self.beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What is taken of a calendar in one bucket, by resource, and which changes are in it."""
+
+    coverage: Coverage
+    calendars: dict[str, Calendar] = field(hash=False)
+    size_bytes: int
+
+
+def buckets_of(start_min: int, end_min: int) -> range:
+    """Return the numbers of the buckets that `[start_min, end_min)` touches."""
+    return range(start_min // BUCKET_MIN, -(-end_min // BUCKET_MIN))
+
+
+def bucket_span(bucket: int) -> tuple[int, int]:
+    """Return the minutes `[start, end)` of a bucket."""
+    return bucket * BUCKET_MIN, (bucket + 1) * BUCKET_MIN
+
+
+def version_bytes(version: int) -> bytes:
+    """Return a version as its six bytes."""
+    return version.to_bytes(VERSION_BYTES, "big")
+
+
+def entry(claims: Iterable[Claim], appointment_id: str, version: int, bucket: int) -> bytes:
+    """Return an appointment's records in one bucket; a tombstone when it claims nothing there."""
+    start, end = bucket_span(bucket)
+    inside = [claim for claim in claims if claim.start_min < end and claim.end_min > start]
+    if inside:
+        return b"".join(_record(claim, version) for claim in inside)
+    high, low = divmod(version, 1 << 32)
+    return _RECORD.pack(UUID(appointment_id).bytes, _NO_RESOURCE, high, low, 0, 0, 0, 0)
+
+
+def records(claims: Iterable[Claim], version: int) -> bytes:
+    """Return a snapshot's records: each entry at the snapshot's version, in a stable order."""
+    return b"".join(sorted(_record(claim, version) for claim in claims))
+
+
+def claims_in(raw: bytes) -> list[Claim]:
+    """Return the claims of a run of records; tombstones are none."""
+    return [
+        Claim(_text(resource), unit, start, end, _text(appointment), expires / 60 if expires else None)
+        for appointment, resource, _high, _low, start, end, unit, expires in _RECORD.iter_unpack(raw)
+        if unit
+    ]
+
+
+def decode_bucket(raw: bytes, coverage: Coverage) -> Bucket:
+    """Return the bucket that Redis holds, header included."""
+    base = int.from_bytes(raw[GENERATION_BYTES:HEADER_BYTES], "big")
+    seen = Coverage(max(coverage.upto, base), coverage.beyond)
+    return Bucket(seen, calendars_of(claims_in(raw[HEADER_BYTES:])), len(raw))
+
+
+def calendars_of(claims: Sequence[Claim]) -> dict[str, Calendar]:
+    """Return the engine's calendars of some claims, by resource."""
+    grouped: dict[str, list[Claim]] = {}
+    for claim in claims:
+        grouped.setdefault(claim.resource_id, []).append(claim)
+    return {resource_id: Calendar(found) for resource_id, found in grouped.items()}
+
+
+def whole_seconds(expires_min: float | None) -> int:
+    """Return when a hold's claim ends, in whole seconds as events say it; 0 when it does not."""
+    return 0 if expires_min is None else round(expires_min * 60_000) // 1_000
+
+
+def _record(claim: Claim, version: int) -> bytes:
+    high, low = divmod(version, 1 << 32)
+    return _RECORD.pack(
+        UUID(claim.appointment_id).bytes,
+        UUID(claim.resource_id).bytes,
+        high,
+        low,
+        claim.start_min,
+        claim.end_min,
+        claim.unit,
+        whole_seconds(claim.expires_min),
+    )
+
+
+def _text(raw: bytes) -> str:
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,1 @@
+"""The wire: requests into questions, answers into replies."""

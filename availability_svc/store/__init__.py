@@ -1,0 +1,1 @@
+"""Where facts come from: this process's memory, Redis, PostgreSQL."""

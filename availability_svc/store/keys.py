@@ -1,0 +1,28 @@
+"""Names in Redis. Each has its clinic as hash tag, so that a script's keys lie on one node of a cluster.
+
+The first part is raised when a layout changes: old and new processes then never read each other's values.
+"""
+
+from typing import Final
+
+LAYOUT: Final = "mf1"
+
+
+def floor_key(clinic_id: str, calendar_id: str) -> str:
+    """What a calendar has seen: its floor, which outlives its buckets."""
+    return f"{LAYOUT}:{{{clinic_id}}}:f:{calendar_id}"
+
+
+def bucket_key(clinic_id: str, calendar_id: str, bucket: int) -> str:
+    """One bucket of a calendar."""
+    return f"{LAYOUT}:{{{clinic_id}}}:b:{calendar_id}:{bucket}"
+
+
+def directory_key(clinic_id: str) -> str:
+    """The generation of everything that a clinic sets up."""
+    return f"{LAYOUT}:{{{clinic_id}}}:d"
+
+
+def location_key(clinic_id: str, location_id: str) -> str:
+    """One location's document."""
+    return f"{LAYOUT}:{{{clinic_id}}}:l:{location_id}"

@@ -1,0 +1,106 @@
+"""L1: what this process remembers, for seconds, within a bound of bytes, until an event says otherwise."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+ValueT = TypeVar("ValueT")
+
+TTL_S: Final = 10.0
+_KNOWN_MAX: Final = 100_000
+_KNOWN_S: Final = 60.0
+
+
+@dataclass(slots=True)
+class _Entry(Generic[ValueT]):
+    value: ValueT
+    size_bytes: int
+    until_s: float
+
+
+class Remembered(Generic[ValueT]):
+    """Values by key, least recently used first out. Outdated entries stay for when all else is away."""
+
+    def __init__(
+        self, *, bytes_max: int, ttl_s: float = TTL_S, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bytes_max = bytes_max
+        self._ttl_s = ttl_s
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, _Entry[ValueT]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable) -> ValueT | None:
+        """Return what is kept, unless its time is over."""
+        entry = self._entries.get(key)
+        if entry is None or entry.until_s <= self._now_s():
+            return None
+        return entry.value
+
+    def get_outdated(self, key: Hashable) -> ValueT | None:
+        """Return what is kept, whatever its age: better than nothing when everything else is away."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.value
+
+    def put(self, key: Hashable, value: ValueT, size_bytes: int) -> None:
+        """Keep a value for a while."""
+        with self._lock:
+            self._drop(key)
+            self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s)
+            self._bytes += size_bytes
+            while self._bytes > self._bytes_max:
+                self._drop(next(iter(self._entries)))
+
+    def drop(self, key: Hashable) -> None:
+        """Forget one key."""
+        with self._lock:
+            self._drop(key)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What is kept, by the sizes that were given."""
+        return self._bytes
+
+    def _drop(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size_bytes
+
+
+class KnownVersions:
+    """The newest version of each calendar that this process has heard of, for a minute.
+
+    What Redis holds may be a moment behind what was heard: then it is asked again.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+
+    def heard(self, clinic_id: str, calendar_id: str, version: int) -> None:
+        """Note a version."""
+        key, now_s = (clinic_id, calendar_id), self._now_s()
+        with self._lock:
+            newest = max(version, self._known.get(key, (0, 0.0))[0])
+            self._known[key] = (newest, now_s + _KNOWN_S)
+            self._known.move_to_end(key)
+            while self._known and (
+                len(self._known) > _KNOWN_MAX or next(iter(self._known.values()))[1] < now_s
+            ):
+                self._known.popitem(last=False)
+
+    def of(self, clinic_id: str, calendar_id: str) -> int:
+        """Return the newest version heard of, 0 for none."""
+        found = self._known.get((clinic_id, calendar_id))
+        return 0 if found is None else found[0]

@@ -1,0 +1,240 @@
+"""The projections in Redis: calendars in buckets, and locations' documents.
+
+Everything here is a cache that may vanish at any moment. What a script writes can never replace something
+newer, whoever comes late: the scripts beside this module compare versions before they write.
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, cast
+
+from redis.exceptions import NoScriptError, RedisError
+
+from availability_svc.calendars import (
+    GENERATION_BYTES,
+    HEADER_BYTES,
+    VERSION_BYTES,
+    Bucket,
+    CalendarChange,
+    Coverage,
+    decode_bucket,
+    entry,
+    records,
+    version_bytes,
+)
+from availability_svc.store import keys
+from chassis.cache import SyncCache
+from scheduling.errors import Unavailable
+from scheduling.facts import Claim
+
+BucketId = tuple[str, int]
+"""A calendar's id and the number of one of its buckets."""
+
+HOLE_S_MAX: Final = 10
+"""A change that is missing this long while later ones are there makes the calendar be read anew."""
+
+_BEYOND_MAX: Final = 64
+_FLOOR_TTL_MS: Final = 24 * 3_600_000
+_VALUE_TTL_MS: Final = 3_600_000
+_SINCE_AT: Final = GENERATION_BYTES + VERSION_BYTES
+_BEYOND_AT: Final = _SINCE_AT + 4
+_LUA: Final = Path(__file__).parent / "lua"
+_GENERATION_CHARS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the database said of one bucket: its claims, and the calendar's version at that moment."""
+
+    calendar_id: str
+    bucket: int
+    version: int
+    claims: tuple[Claim, ...]
+
+
+class _Script:
+    """A Lua script, sent by its digest."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (_LUA / name).read_text(encoding="utf-8")
+        self.digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisProjection:
+    """Reads and writes the projections; raises Unavailable and nothing else when Redis fails."""
+
+    def __init__(
+        self,
+        cache: SyncCache,
+        *,
+        now_s: Callable[[], float] = time.time,
+        value_ttl_ms: int = _VALUE_TTL_MS,
+    ) -> None:
+        self._cache = cache
+        self._client = cache.client
+        self._now_s = now_s
+        self._value_ttl_ms = value_ttl_ms
+        self._apply, self._fill = _Script("apply.lua"), _Script("fill.lua")
+        self._touch, self._begin = _Script("touch_directory.lua"), _Script("begin_location.lua")
+        self._keep = _Script("keep_location.lua")
+
+    def buckets(self, clinic_id: str, wanted: Sequence[BucketId]) -> dict[BucketId, Bucket]:
+        """Return those of the wanted buckets that are there and valid, in one round trip."""
+        calendars = list(dict.fromkeys(calendar_id for calendar_id, _ in wanted))
+        names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in calendars]
+        names += [keys.bucket_key(clinic_id, *bucket_id) for bucket_id in wanted]
+        with self._guarded():
+            values = cast("list[bytes | None]", self._client.mget(names))
+        floors = dict(zip(calendars, values, strict=False))
+        found: dict[BucketId, Bucket] = {}
+        for bucket_id, raw in zip(wanted, values[len(calendars) :], strict=True):
+            floor = floors[bucket_id[0]]
+            if raw is not None and floor is not None and self._is_valid(floor, raw):
+                found[bucket_id] = decode_bucket(raw, _coverage(floor))
+        return found
+
+    def apply(self, changes: Iterable[CalendarChange]) -> int:
+        """Apply changes, each at most once and never over a newer one; return how many were new."""
+        new = 0
+        for _clinic_id, of_clinic in groupby(changes, lambda change: change.clinic_id):
+            new += sum(self._scripts([(self._apply, *self._change(change)) for change in of_clinic]))
+        return new
+
+    def fill(self, clinic_id: str, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+        """Keep what the database said; return the snapshots that were refused because they are too old."""
+        calls = [(self._fill, *self._snapshot(clinic_id, snapshot)) for snapshot in snapshots]
+        kept = self._scripts(calls)
+        return [snapshot for snapshot, was_kept in zip(snapshots, kept, strict=True) if not was_kept]
+
+    def forget(self, clinic_id: str, calendar_ids: Iterable[str]) -> None:
+        """Make every bucket of some calendars invalid: the next reader fills them anew."""
+        names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in calendar_ids]
+        if names:
+            with self._guarded():
+                self._client.delete(*names)
+
+    def location(self, clinic_id: str, location_id: str) -> bytes | None:
+        """Return a location's document, if it is there and nothing of its clinic has changed since."""
+        names = [keys.directory_key(clinic_id), keys.location_key(clinic_id, location_id)]
+        with self._guarded():
+            generation, value = cast("list[bytes | None]", self._client.mget(names))
+        if generation is None or value is None or value[:_GENERATION_CHARS] != generation:
+            return None
+        return value[_GENERATION_CHARS:]
+
+    def begin_location(self, clinic_id: str) -> bytes:
+        """Return the clinic's generation, to be read before the database is."""
+        return bytes(self._scripts([(self._begin, [keys.directory_key(clinic_id)], [_FLOOR_TTL_MS])])[0])
+
+    def keep_location(self, clinic_id: str, location_id: str, generation: bytes, document: str) -> bool:
+        """Keep a document read since `begin_location`; False when its clinic has changed meanwhile."""
+        names = [keys.directory_key(clinic_id), keys.location_key(clinic_id, location_id)]
+        arguments = [generation, document, self._ttl_ms()]
+        return bool(self._scripts([(self._keep, names, arguments)])[0])
+
+    def directory_changed(self, clinic_id: str) -> None:
+        """Make every document of a clinic invalid, and those that are being read at this moment too."""
+        self._scripts([(self._touch, [keys.directory_key(clinic_id)], [_FLOOR_TTL_MS])])
+
+    def kept_locations(self, clinic_id: str, location_ids: Sequence[str]) -> list[str]:
+        """Return those locations of which a document is kept, valid or not: the ones that are searched."""
+        names = [keys.location_key(clinic_id, location_id) for location_id in location_ids]
+        with self._guarded():
+            pipe = self._client.pipeline(transaction=False)
+            for name in names:
+                pipe.exists(name)
+            found = pipe.execute()
+        return [location_id for location_id, is_kept in zip(location_ids, found, strict=True) if is_kept]
+
+    def _is_valid(self, floor: bytes, raw: bytes) -> bool:
+        if raw[:GENERATION_BYTES] != floor[:GENERATION_BYTES] or len(raw) < HEADER_BYTES:
+            return False
+        since_s = int.from_bytes(floor[_SINCE_AT:_BEYOND_AT], "big")
+        return not since_s or self._now_s() - since_s <= HOLE_S_MAX
+
+    def _change(self, change: CalendarChange) -> tuple[list[str], list[Any]]:
+        buckets = change.buckets
+        names = [keys.floor_key(change.clinic_id, change.calendar_id)]
+        names += [keys.bucket_key(change.clinic_id, change.calendar_id, bucket) for bucket in buckets]
+        entries = [entry(change.claims, change.appointment_id, change.version, bucket) for bucket in buckets]
+        appointment = entry((), change.appointment_id, change.version, 0)[:16]
+        return names, [
+            version_bytes(change.version),
+            _new_generation(),
+            _FLOOR_TTL_MS,
+            int(self._now_s()),
+            HOLE_S_MAX,
+            _BEYOND_MAX,
+            appointment,
+            *entries,
+        ]
+
+    def _snapshot(self, clinic_id: str, snapshot: Snapshot) -> tuple[list[str], list[Any]]:
+        names = [
+            keys.floor_key(clinic_id, snapshot.calendar_id),
+            keys.bucket_key(clinic_id, snapshot.calendar_id, snapshot.bucket),
+        ]
+        return names, [
+            version_bytes(snapshot.version),
+            _new_generation(),
+            _FLOOR_TTL_MS,
+            int(self._now_s()),
+            HOLE_S_MAX,
+            self._ttl_ms(),
+            records(snapshot.claims, snapshot.version),
+        ]
+
+    def _ttl_ms(self) -> int:
+        """A tenth more or less, so that what was filled together does not vanish together."""
+        return int(self._value_ttl_ms * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+
+    def _scripts(self, calls: Sequence[tuple[_Script, list[str], list[Any]]]) -> list[Any]:
+        """Run scripts in one round trip; those that the server does not know yet, in two more."""
+        if not calls:
+            return []
+        with self._guarded():
+            results = self._run(calls)
+            if any(isinstance(result, NoScriptError) for result in results):
+                for script in {id(call[0]): call[0] for call in calls}.values():
+                    self._client.script_load(script.text)
+                results = self._run(calls)
+            for result in results:
+                if isinstance(result, RedisError):
+                    raise result
+        return results
+
+    def _run(self, calls: Sequence[tuple[_Script, list[str], list[Any]]]) -> list[Any]:
+        pipe = self._client.pipeline(transaction=False)
+        for script, names, arguments in calls:
+            pipe.evalsha(script.digest, len(names), *names, *arguments)
+        return list(pipe.execute(raise_on_error=False))
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with self._cache.guard():
+                yield
+        except RedisError as error:
+            raise Unavailable("The cache refuses.", metadata={"dependency": "cache"}) from error
+
+
+def _coverage(floor: bytes) -> Coverage:
+    upto = int.from_bytes(floor[GENERATION_BYTES:_SINCE_AT], "big")
+    if len(floor) == _BEYOND_AT:
+        return Coverage(upto)
+    beyond = frozenset(
+        int.from_bytes(floor[at : at + VERSION_BYTES], "big")
+        for at in range(_BEYOND_AT, len(floor), VERSION_BYTES)
+    )
+    return Coverage(upto, beyond)
+
+
+def _new_generation() -> bytes:
+    return os.urandom(GENERATION_BYTES)
