@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import servers as session_servers
+from tests.support.budgets import pytest_runtest_logreport, pytest_terminal_summary  # noqa: F401 - hooks
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.servers import Servers
 
@@ -21,6 +22,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not _is_worker(config):
         session_servers.end_session()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`)."""
+    for item in items:
+        if {"e2e", "faults"} & set(item.path.parts):
+            item.add_marker(pytest.mark.xdist_group("suite"))
 
 
 @pytest.fixture(scope="session")

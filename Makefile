@@ -1,0 +1,107 @@
+# Everything a developer types. `make help` lists it.
+
+PYTHON ?= python3
+HOME_DIR := $(if $(MEDFORALL_HOME),$(MEDFORALL_HOME),.medforall)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PACKAGES := scheduling chassis database booking_svc availability_svc realtime_svc gateway ctl
+SOURCES := $(wildcard $(PACKAGES) examples tests tools bench)
+BASELINE := protos-baseline.binpb
+TEST_WORKERS ?= 2
+
+export MEDFORALL_HOME := $(HOME_DIR)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench clients pin format
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Installing -------------------------------------------------------------------------------------------------
+# A stamp for what runs, and one for what is needed to develop: a second run is instant, and `make up` does not
+# wait for test tools.
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-run: $(VENV)/bin/python requirements/run.in constraints.txt pyproject.toml
+	@echo "Installing what the suite runs on (once)"
+	@$(PIP) setuptools
+	@$(PIP) -r requirements/run.in
+	@$(PIP) --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-run requirements/dev.in
+	@echo "Installing what development needs (once)"
+	@$(PIP) -r requirements/dev.in
+	@touch $@
+
+setup: $(VENV)/.installed-dev  ## Install everything into .venv; nothing is started
+	@sh tools/install_chromium.sh
+
+pin:  ## Resolve requirements/*.in afresh and write the exact versions to constraints.txt
+	@rm -rf build/pin && $(PYTHON) -m venv build/pin
+	@build/pin/bin/python -m pip install --quiet --upgrade -r requirements/run.in -r requirements/dev.in
+	@build/pin/bin/python -m pip freeze --all --exclude pip | LC_ALL=C sort -f > constraints.txt
+	@rm -rf build/pin
+
+# --- Running ----------------------------------------------------------------------------------------------------
+
+up: $(VENV)/.installed-run  ## Start the whole suite on this machine; Ctrl-C stops it
+	@exec $(BIN)/medforall up $(UP_ARGS)
+
+down: $(VENV)/.installed-run  ## Stop the suite that runs in this project's home
+	@$(BIN)/medforall down
+
+up-check: $(VENV)/.installed-dev  ## Start the suite in a temporary home, book through REST, see it everywhere, stop
+	@$(BIN)/python tools/up_check.py
+
+clean:  ## Stop the suite; remove its data, .venv, and all that was built
+	@if [ -x $(BIN)/medforall ]; then $(BIN)/medforall down && $(BIN)/medforall reset --yes; fi
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Checking ---------------------------------------------------------------------------------------------------
+
+check: lint types imports protos-check  ## Lint, format, types, import rules, contracts
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check --quiet $(SOURCES)
+
+types: $(VENV)/.installed-dev
+	@$(BIN)/mypy $(SOURCES)
+
+imports: $(VENV)/.installed-dev
+	@$(BIN)/lint-imports
+
+protos-check: $(VENV)/.installed-dev
+	@$(BIN)/buf lint
+	@$(BIN)/buf breaking protos --against $(BASELINE)
+	@$(BIN)/python tools/generate_protos.py --check
+
+test: $(VENV)/.installed-dev  ## Run check and all tests; prints each part's time budget and what it took
+	@start=$$(date +%s); $(MAKE) --no-print-directory check \
+	  && MEDFORALL_CHECK_TOOK_S=$$(( $$(date +%s) - start )) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup
+
+format: $(VENV)/.installed-dev  ## Let ruff repair what it can
+	@$(BIN)/ruff check --fix $(SOURCES) || true
+	@$(BIN)/ruff format $(SOURCES)
+
+# --- Building ---------------------------------------------------------------------------------------------------
+
+proto: $(VENV)/.installed-dev  ## Generate gen/ from protos/
+	@$(BIN)/buf lint
+	@$(BIN)/python tools/generate_protos.py
+
+proto-baseline: $(VENV)/.installed-dev  ## Make today's contracts the baseline of `buf breaking`; at a release only
+	@$(BIN)/buf build protos -o $(BASELINE)
+
+bench: $(VENV)/.installed-dev  ## Measure, each figure beside its floor
+	@$(BIN)/python -m bench
+
+clients: $(VENV)/.installed-dev  ## Build the Python and TypeScript clients
+	@$(BIN)/python -m tools.clients
