@@ -1,0 +1,95 @@
+"""Who calls over HTTP, and whether the contract lets them. The services verify the same token again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from chassis.auth.principal import Principal, Role
+from chassis.auth.verifier import TokenVerifier, UnknownKey
+from chassis.interceptors.auth import bearer_token, check_access
+from chassis.interceptors.methods import Method
+from chassis.lifecycle import Fatal
+from scheduling.errors import NotFound, Unauthenticated, Unavailable
+
+AUTHORIZATION = "authorization"
+CLINIC_VARIABLE = "clinic_id"
+
+
+_REFRESH_CHECK_S = 1.0
+
+
+class Keys:
+    """Reads the key set before the first request needs it, and again when it is due."""
+
+    name = "keys"
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the keys. Raises Fatal when there are none."""
+        try:
+            await asyncio.to_thread(self._verifier.refresh)
+        except Unavailable as error:
+            raise Fatal(f"The keys that verify tokens cannot be read: {error}") from error
+        self._task = asyncio.create_task(self._keep_fresh(), name="keys")
+
+    async def stop(self) -> None:
+        """Read no more."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_CHECK_S)
+            if self._verifier.is_due():
+                # The old keys go on being used while the source is away.
+                await asyncio.gather(asyncio.to_thread(self._verifier.refresh), return_exceptions=True)
+
+
+class Authenticator:
+    """Verifies bearer tokens; reads the key set again, off the loop, when a token names a new key."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    async def principal(self, headers: Mapping[str, str], method: Method) -> Principal | None:
+        """The caller; None for a public call, or for one without a token where the contract allows that.
+
+        Raises Unauthenticated.
+        """
+        header = headers.get(AUTHORIZATION)
+        if method.public or (not header and method.anonymous):
+            return None
+        return await self.verify(bearer_token(header))
+
+    async def verify(self, token: str) -> Principal:
+        """The principal of a token. Raises Unauthenticated."""
+        try:
+            return self._verifier.verify(token)
+        except UnknownKey:
+            await asyncio.to_thread(self._verifier.refresh)
+        try:
+            return self._verifier.verify(token)
+        except UnknownKey:
+            raise Unauthenticated("The token is signed by an unknown key.") from None
+
+
+def authorize(method: Method, principal: Principal, variables: Mapping[str, str]) -> None:
+    """Hold the caller against the contract and its own clinic.
+
+    Raises NotFound for another clinic's address, the same as for one that does not exist, and Forbidden for a
+    role or scope that does not suffice.
+    """
+    clinic_id = variables.get(CLINIC_VARIABLE)
+    if (
+        clinic_id is not None
+        and clinic_id.lower() != principal.clinic_id
+        and principal.role is not Role.PLATFORM
+    ):
+        raise NotFound("There is no such clinic.")
+    check_access(method, principal)

@@ -1,0 +1,84 @@
+"""HTTP requests and replies as the gateway handles them: thin, over ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from gateway.problems import BodyTooLarge, ClientGone, MalformedRequest
+
+JSON = "application/json"
+
+# A second one of these would leave open which one counts, here and in whatever stands in front.
+_SINGLE_HEADERS = frozenset(("authorization", "idempotency-key", "if-match", "if-none-match", "content-type"))
+
+
+class Request:
+    """One HTTP request; `raw_path` is still percent-encoded, header names are lower case."""
+
+    __slots__ = ("client", "headers", "method", "query", "raw_path", "receive", "request_id", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, *, request_id: str, client: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.request_id = request_id
+        self.client = client
+        self.method: str = scope["method"]
+        self.raw_path: str = scope["raw_path"].decode("latin-1")
+        self.query: bytes = scope["query_string"]
+        self.headers = _headers(scope["headers"])
+
+    async def body(self, bytes_max: int) -> bytes:
+        """The whole body. Raises BodyTooLarge beyond `bytes_max`, ClientGone when it ends early."""
+        announced = self.headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > bytes_max:
+            raise BodyTooLarge(bytes_max)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > bytes_max:
+                raise BodyTooLarge(bytes_max)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1")
+        if key in headers and key in _SINGLE_HEADERS:
+            raise MalformedRequest(f"The header {key} is given more than once.")
+        headers[key] = value.decode("latin-1")
+    return headers
+
+
+@dataclass(slots=True)
+class Reply:
+    """One HTTP answer; header names are lower case."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, send: Send) -> None:
+        """Write it to the client."""
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
+        if self.status != 304:
+            raw.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": raw})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def json_reply(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """An answer with `value` as JSON."""
+    return Reply(status, orjson.dumps(value), {"content-type": JSON, **(headers or {})})

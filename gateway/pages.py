@@ -1,0 +1,85 @@
+"""What is not an RPC: health, documents, and the answer to every unknown address."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from chassis.grpc.context import current_call
+from gateway.messages import Reply, json_reply
+from gateway.problems import HttpProblem, MethodNotAllowed, NoRoute
+from gateway.refusals import Refusal
+
+Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
+
+_DOCUMENT_CACHE = "public, max-age=3600"
+
+
+class Health:
+    """Liveness and readiness. A process that drains is alive and not ready."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self.is_draining = False
+
+    def routes(self) -> list[BaseRoute]:
+        """The two addresses."""
+        return [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+
+    async def _healthz(self, _: Request) -> Response:
+        return _response(json_reply(200, {"status": "ok"}, {"cache-control": "no-store"}))
+
+    async def _readyz(self, _: Request) -> Response:
+        parts = dict(await self._readiness())
+        is_ready = all(parts.values()) and not self.is_draining
+        status = "draining" if self.is_draining else "ready" if is_ready else "waiting"
+        value = {"status": status, "parts": parts}
+        return _response(json_reply(200 if is_ready else 503, value, {"cache-control": "no-store"}))
+
+
+def document_route(
+    path: str, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
+) -> Route:
+    """A fixed document at `path`."""
+
+    async def serve(_: Request) -> Response:
+        return Response(
+            body, media_type=media_type, headers={"cache-control": _DOCUMENT_CACHE, **(headers or {})}
+        )
+
+    return Route(path, serve)
+
+
+def build_pages(routes: Sequence[BaseRoute]) -> Starlette:
+    """The application for everything that no contract routes; its refusals look like all others."""
+    return Starlette(routes=list(routes), exception_handlers={HTTPException: _refuse, HttpProblem: _refuse})
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    request_id = current_call().request_id
+    problem = _problem_of(error)
+    return _response(
+        Refusal(problem.status, problem.code, problem.message, headers=problem.headers).reply(request_id)
+    )
+
+
+def _problem_of(error: Exception) -> HttpProblem:
+    if isinstance(error, HttpProblem):
+        return error
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "GET")
+        return MethodNotAllowed([method.strip() for method in allowed.split(",")])
+    if isinstance(error, HTTPException) and error.status_code != 404:
+        problem = HttpProblem(error.detail)
+        problem.status = error.status_code
+        return problem
+    return NoRoute()
+
+
+def _response(reply: Reply) -> Response:
+    return Response(reply.body, status_code=reply.status, headers=reply.headers)

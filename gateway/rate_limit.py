@@ -1,0 +1,180 @@
+"""Rate limits: token buckets per caller and clinic, in Redis or, while it is away, in this process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from medforall.options.v1 import options_pb2
+
+from chassis.auth.principal import Principal
+from gateway.problems import RateLimited
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A bucket's refill a minute and its capacity."""
+
+    per_min: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A bucket after a token was asked for; `wait_s` is how long until there is one when there was none."""
+
+    is_admitted: bool
+    remaining: int
+    wait_s: float
+    full_in_s: float
+
+
+AUTHENTICATED: Mapping[int, Rate] = {
+    options_pb2.RATE_CLASS_AVAILABILITY: Rate(60, 120),
+    options_pb2.RATE_CLASS_BOOKING: Rate(20, 40),
+    options_pb2.RATE_CLASS_READ: Rate(100, 200),
+}
+ANONYMOUS: Mapping[int, Rate] = {
+    options_pb2.RATE_CLASS_AVAILABILITY: Rate(10, 20),
+    options_pb2.RATE_CLASS_BOOKING: Rate(5, 10),
+    options_pb2.RATE_CLASS_READ: Rate(30, 60),
+}
+
+Bucket = tuple[str, Rate]
+
+
+class Buckets(Protocol):
+    """Where buckets are kept."""
+
+    async def take(self, buckets: Sequence[Bucket]) -> Sequence[Taken]:
+        """Take one token from each bucket, or from none when one of them is empty; the state of each."""
+        ...
+
+
+class LocalBuckets:
+    """Buckets in this process's memory, at most `size_max`; the ones longest unused are forgotten."""
+
+    def __init__(self, size_max: int, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._size_max = size_max
+        self._now_s = now_s
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    async def take(self, buckets: Sequence[Bucket]) -> Sequence[Taken]:
+        """Take one token from each bucket, or from none."""
+        now_s = self._now_s()
+        levels = [self._level(key, rate, now_s) for key, rate in buckets]
+        is_admitted = all(level >= 1 for level in levels)
+        for (key, _), level in zip(buckets, levels, strict=True):
+            self._keep(key, level - 1 if is_admitted else level, now_s)
+        return [
+            taken(rate, level - 1 if is_admitted else level, is_admitted=is_admitted or level >= 1)
+            for (_, rate), level in zip(buckets, levels, strict=True)
+        ]
+
+    def _level(self, key: str, rate: Rate, now_s: float) -> float:
+        level, at_s = self._levels.get(key, (float(rate.burst), now_s))
+        return min(float(rate.burst), level + (now_s - at_s) * rate.per_min / 60)
+
+    def _keep(self, key: str, level: float, now_s: float) -> None:
+        self._levels[key] = (level, now_s)
+        self._levels.move_to_end(key)
+        while len(self._levels) > self._size_max:
+            self._levels.popitem(last=False)
+
+
+def taken(rate: Rate, level: float, *, is_admitted: bool) -> Taken:
+    """The state of a bucket whose level is now `level` tokens."""
+    per_s = rate.per_min / 60
+    return Taken(
+        is_admitted=is_admitted,
+        remaining=max(0, math.floor(level)),
+        wait_s=0.0 if is_admitted else max(0.0, (1 - level) / per_s),
+        full_in_s=max(0.0, (rate.burst - level) / per_s),
+    )
+
+
+class ClinicLimits(Protocol):
+    """Knows the clinics' own limits."""
+
+    def per_min(self, clinic_id: str) -> int:
+        """Requests a minute of all users of this clinic."""
+        ...
+
+
+class RateLimiter:
+    """Admits calls by the table of the contracts' rate classes and by their clinic."""
+
+    def __init__(
+        self, buckets: Buckets, clinics: ClinicLimits, *, now_s: Callable[[], float] = time.time
+    ) -> None:
+        self._buckets = buckets
+        self._clinics = clinics
+        self._now_s = now_s
+
+    async def admit(
+        self, principal: Principal | None, client: str, clinic_id: str, rate_class: int
+    ) -> Mapping[str, str]:
+        """The rate headers of an admitted call. Raises RateLimited, whose headers say the same."""
+        rate = (AUTHENTICATED if principal else ANONYMOUS).get(rate_class)
+        if rate is None:
+            return {}
+        wanted = self._wanted(principal, client, clinic_id, rate_class, rate)
+        states = await self._buckets.take(wanted)
+        # What the client is told is the bucket that stands in its way, else its own.
+        narrowest = next((index for index, state in enumerate(states) if not state.is_admitted), 0)
+        state, (_, told) = states[narrowest], wanted[narrowest]
+        headers = self._headers(told, state)
+        if not state.is_admitted:
+            raise RateLimited(
+                retry_after_s=max(1, math.ceil(state.wait_s)), limit_per_min=told.per_min, headers=headers
+            )
+        return headers
+
+    def _wanted(
+        self, principal: Principal | None, client: str, clinic_id: str, rate_class: int, rate: Rate
+    ) -> Sequence[Bucket]:
+        # The clinic is the hash tag: one slot of a Redis cluster has both keys, so one script may touch both.
+        # A caller without a token may name any clinic: its own bucket is by address alone.
+        if principal is None:
+            return [(f"rate:{{{client}}}:{rate_class}", rate)]
+        own: Bucket = (f"rate:{{{clinic_id}}}:{rate_class}:{principal.subject}", rate)
+        if not clinic_id:
+            return [own]
+        per_min = self._clinics.per_min(clinic_id)
+        return [own, (f"rate:{{{clinic_id}}}", Rate(per_min, per_min))]
+
+    def _headers(self, rate: Rate, state: Taken) -> Mapping[str, str]:
+        return {
+            "x-ratelimit-limit": str(rate.per_min),
+            "x-ratelimit-remaining": str(state.remaining),
+            "x-ratelimit-reset": str(math.ceil(self._now_s() + state.full_in_s)),
+        }
+
+
+class NoLimits:
+    """Admits everything: MEDFORALL_RATE_LIMIT=off."""
+
+    async def admit(
+        self,
+        principal: Principal | None,  # noqa: ARG002
+        client: str,  # noqa: ARG002
+        clinic_id: str,  # noqa: ARG002
+        rate_class: int,  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        """No headers, no refusal."""
+        return {}
+
+
+class FixedClinicLimits:
+    """One limit for every clinic."""
+
+    def __init__(self, per_min: int) -> None:
+        self._per_min = per_min
+
+    def per_min(self, clinic_id: str) -> int:  # noqa: ARG002
+        """The limit."""
+        return self._per_min

@@ -1,0 +1,228 @@
+"""uvicorn as a part of the process, with the limits that it does not have itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from chassis.config import ConfigError, Listen
+from chassis.lifecycle import Fatal
+from chassis.settings import TlsSettings
+from gateway.settings import HttpSettings
+
+_log = structlog.get_logger(__name__)
+
+_BACKLOG = 2_048
+_REFUSED_HEAD = (
+    b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+)
+_STARTED_POLL_S = 0.01
+_WEBSOCKET_BYTES_MAX = 65_536
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with bounds on connections, header count and size, and the time a request's head may take."""
+
+    limits: HttpSettings
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or close it when there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections_max:
+            _log.warning("http.connections_full", limit=self.limits.connections_max)
+            transport.close()
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless the connection is already refused."""
+        if not self._is_refused:
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins: its head has a budget of bytes and time."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        if self._head_timer is None:
+            self._await_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request line."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header."""
+        super().on_header(name, value)
+        self._count(len(name) + len(value) + 4)
+
+    def on_headers_complete(self) -> None:
+        """The head is there; a refused one goes no further."""
+        self._disarm()
+        if not self._is_refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on a piece of the body."""
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Hand on the body's end."""
+        if not self._is_refused:
+            super().on_message_complete()
+
+    def _count(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > self.limits.header_bytes_max or len(self.headers) > self.limits.headers_max:
+            self._refuse(
+                b"431 Request Header Fields Too Large",
+                b"HEADERS_TOO_LARGE",
+                b"The request's headers are too many or too large.",
+            )
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.header_timeout_ms / 1_000, self._on_slow_head)
+
+    def _disarm(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _on_slow_head(self) -> None:
+        self._head_timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self._refuse(
+                b"408 Request Timeout", b"REQUEST_TIMEOUT", b"The request's headers did not arrive in time."
+            )
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words stay inside
+        """Refuse what is not HTTP in the form of every other refusal."""
+        self._refuse(b"400 Bad Request", b"INVALID_ARGUMENT", b"The request is not well-formed HTTP.")
+
+    def _refuse(self, status: bytes, code: bytes, message: bytes) -> None:
+        """Answer without the application, and close: what follows on this connection cannot be trusted."""
+        if self._is_refused or self.transport.is_closing():
+            return
+        self._is_refused = True
+        self._disarm()
+        body = b'{"error":"%s","message":"%s","details":{},"requestId":""}' % (code, message)
+        self.transport.write(_REFUSED_HEAD % (status, len(body)) + body)
+        self.transport.close()
+
+
+def bounded_protocol(limits: HttpSettings) -> type[BoundedProtocol]:
+    """The protocol class with these limits: uvicorn makes the instances itself."""
+    return type("GatewayProtocol", (BoundedProtocol,), {"limits": limits})
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to the process: it drains everything in its own order."""
+        yield
+
+
+class HttpServer:
+    """Serves an ASGI application; `port` is the real one once it has started."""
+
+    name = "http"
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings, tls: TlsSettings, *, drain_ms: int) -> None:
+        self._settings = settings
+        self._listen = settings.listen
+        self._tls = tls
+        config = uvicorn.Config(
+            app,
+            http=bounded_protocol(settings),
+            ws="websockets-sansio",
+            ws_max_size=_WEBSOCKET_BYTES_MAX,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=settings.keep_alive_ms // 1_000,
+            # Half of the drain: the rest is for what stops after this.
+            timeout_graceful_shutdown=max(1, drain_ms // 2_000),
+        )
+        self._server = _Server(config)
+        self._config = config
+        self._task: asyncio.Task[None] | None = None
+        self.port = self._listen.port
+
+    async def start(self) -> None:
+        """Listen. Raises Fatal when the port is taken, ConfigError when TLS cannot be set up."""
+        self._config.load()
+        if self._settings.tls:
+            self._config.ssl = _tls_context(self._tls)
+        listener = _bind(self._listen)
+        self.port = listener.getsockname()[1]
+        self._task = asyncio.create_task(self._server.serve([listener]), name="http server")
+        while not self._server.started:
+            if self._task.done():
+                await self._task
+                raise Fatal("The HTTP server ended while it started.")
+            await asyncio.sleep(_STARTED_POLL_S)
+        _log.info("http.listening", port=self.port)
+
+    async def stop(self) -> None:
+        """Take no new connection, finish what runs, close the others."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._server.should_exit = True
+            await task
+
+
+def _bind(listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((listen.host, listen.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Fatal(f"The gateway cannot listen on {listen}: {error.strerror}.") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    if tls.certificate_file is None or tls.key_file is None:
+        raise ConfigError(
+            "MEDFORALL_HTTP_TLS is on; MEDFORALL_TLS_CERT_FILE and MEDFORALL_TLS_KEY_FILE must both be set."
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(_readable(tls.certificate_file), _readable(tls.key_file))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"The TLS certificate and key cannot be used: {error}.") from error
+    return context
+
+
+def _readable(path: Path) -> str:
+    return str(path)

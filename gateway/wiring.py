@@ -1,0 +1,184 @@
+"""Builds the gateway process from its settings: the only place where its parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+import uuid_utils
+
+from chassis.auth.verifier import build_verifier
+from chassis.config import ConfigError, load
+from chassis.grpc.client import aio_channel
+from chassis.interceptors.methods import describe_methods
+from chassis.lifecycle import Fatal, Process, Service
+from chassis.logging import configure_logging
+from chassis.metrics import MetricsServer, build_metrics
+from chassis.tracing import build_tracing
+from gateway.authentication import Authenticator, Keys
+from gateway.calls import Calls, Endpoint, Limits, build_endpoint
+from gateway.clients import ClientAddresses
+from gateway.contracts import Contract, load_contracts, load_files
+from gateway.edge import Cors, Edge, EdgeLimits
+from gateway.http_policy import policies
+from gateway.pages import Health, Readiness, build_pages
+from gateway.public_clinics import NoPublicClinics
+from gateway.rate_limit import FixedClinicLimits, LocalBuckets, NoLimits, RateLimiter
+from gateway.refusals import Refusals
+from gateway.server import HttpServer
+from gateway.settings import GatewaySettings
+from gateway.transcoding.bindings import UnsupportedBinding, bindings_of
+from gateway.transcoding.encoding import Encoder
+from gateway.upstreams import Channels, invoker
+
+
+def new_id() -> str:
+    """A UUIDv7."""
+    return str(uuid_utils.uuid7())
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The process and the part of it that has a port."""
+
+    process: Process
+    server: HttpServer
+
+
+async def build(environ: Mapping[str, str]) -> Process:
+    """The process, ready to run. Raises ConfigError or Fatal, each with one sentence."""
+    settings = load(GatewaySettings, environ)
+    common = settings.common
+    configure_logging(service="gateway", environment=common.environment, level=common.log_level)
+    return assemble(settings).process
+
+
+def assemble(settings: GatewaySettings) -> Gateway:
+    """Every part of the gateway; nothing is connected yet."""
+    common = settings.common
+    metrics = build_metrics()
+    tracing = build_tracing(
+        service="gateway",
+        environment=common.environment,
+        endpoint=settings.tracing.otlp_endpoint,
+        sample_ratio=settings.tracing.sample_ratio,
+    )
+    verifier = build_verifier(settings.auth)
+    channels = _channels(settings)
+    encoder = Encoder()
+    calls = Calls(
+        _endpoints(load_contracts(), channels, encoder),
+        authenticator=Authenticator(verifier),
+        limiter=_limiter(settings),
+        public_clinics=NoPublicClinics(),
+        limits=_limits(settings),
+    )
+    health = Health(_readiness(channels))
+    edge = Edge(
+        calls=calls,
+        others=build_pages(health.routes()),
+        refusals=Refusals(encoder),
+        clients=ClientAddresses(settings.http.trusted_proxies),
+        cors=Cors(settings.http.cors_origins),
+        limits=EdgeLimits(
+            deadline_s=settings.http.deadline_ms / 1_000, in_flight_max=settings.http.in_flight_max
+        ),
+        metrics=metrics,
+        tracing=tracing,
+        new_id=new_id,
+    )
+    server = HttpServer(edge, settings.http, settings.tls, drain_ms=common.drain_ms)
+    services: Sequence[Service] = [
+        MetricsServer(metrics, common.metrics_listen),
+        Keys(verifier),
+        channels,
+        server,
+        _Drain(health),
+    ]
+    return Gateway(Process("gateway", services, drain_ms=common.drain_ms), server)
+
+
+class _Drain:
+    """Says "not ready" first: the last service to start is the first to stop."""
+
+    name = "readiness"
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    async def start(self) -> None:
+        """Be ready."""
+        self._health.is_draining = False
+
+    async def stop(self) -> None:
+        """Not ready any more."""
+        self._health.is_draining = True
+
+
+def _channels(settings: GatewaySettings) -> Channels:
+    targets = {
+        "booking": settings.upstreams.booking,
+        "availability": settings.upstreams.availability,
+        "realtime": settings.upstreams.realtime,
+    }
+    # Metadata and deadline are passed by hand: an interceptor in between would cost as much as the call.
+    retried = [
+        contract.service.full_name for contract in load_contracts() if contract.upstream == "availability"
+    ]
+    return Channels(
+        {
+            name: aio_channel(target, tls=settings.tls, retried_services=retried, propagate=False)
+            for name, target in targets.items()
+        }
+    )
+
+
+def _endpoints(contracts: Sequence[Contract], channels: Channels, encoder: Encoder) -> list[Endpoint]:
+    """An endpoint for every route of the contracts. Raises Fatal for a contract that cannot be served."""
+    load_files()
+    upstreams = {contract.service.full_name: contract.upstream for contract in contracts}
+    methods = describe_methods([contract.service for contract in contracts])
+    try:
+        bindings = bindings_of([contract.service for contract in contracts])
+    except UnsupportedBinding as error:
+        raise Fatal(str(error)) from error
+    return [
+        build_endpoint(
+            binding,
+            method=methods[binding.grpc_path],
+            policy=policy,
+            encode=encoder.encoder(binding.reply),
+            invoke=invoker(channels[upstreams[binding.service.full_name]], binding),
+        )
+        for binding, policy in zip(bindings, policies(bindings), strict=True)
+    ]
+
+
+def _limiter(settings: GatewaySettings) -> RateLimiter | NoLimits:
+    if not settings.rates.is_on:
+        return NoLimits()
+    return RateLimiter(
+        LocalBuckets(settings.rates.buckets_max), FixedClinicLimits(settings.rates.clinic_per_min)
+    )
+
+
+def _limits(settings: GatewaySettings) -> Limits:
+    http = settings.http
+    if http.body_bytes_max > 4_194_304:
+        raise ConfigError(
+            "MEDFORALL_HTTP_BODY_BYTES_MAX is larger than a gRPC message may be (4194304 bytes)."
+        )
+    return Limits(
+        body_bytes_max=http.body_bytes_max,
+        body_timeout_s=http.body_timeout_ms / 1_000,
+        call_timeout_s=http.deadline_ms / 1_000,
+    )
+
+
+def _readiness(channels: Channels) -> Readiness:
+    async def ready() -> Mapping[str, bool]:
+        states = channels.states()
+        return {name: state is grpc.ChannelConnectivity.READY for name, state in states.items()}
+
+    return ready
