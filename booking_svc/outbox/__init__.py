@@ -1,0 +1,1 @@
+"""Events: made from a change inside its transaction, published to JetStream after it."""

@@ -1,0 +1,95 @@
+"""From a change to the event that leaves with it: ids and times only, never what a patient said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from booking_svc.model import Appointment, Change, HeldClaim
+from medforall.events.v1 import events_pb2
+from scheduling.facts import ResourceKind
+
+AGGREGATE = "appointment"
+
+_SECONDS_A_MINUTE = 60
+
+
+def event_bytes(change: Change, event_id: str, occurred_at: datetime, traceparent: str | None) -> bytes:
+    """Return the serialized `medforall.events.v1.Event` of a change."""
+    visit = change.after
+    event = events_pb2.Event(
+        event_id=event_id,
+        clinic_id=visit.clinic_id,
+        aggregate_type=AGGREGATE,
+        aggregate_id=visit.id,
+        aggregate_version=visit.version,
+        type=change.event_type.value,
+        occurred_at=_timestamp(occurred_at),
+        traceparent=traceparent or "",
+        appointment=events_pb2.AppointmentChanged(
+            after=_snapshot(visit), before=_snapshot(change.before) if change.before else None
+        ),
+        resources=_resource_changes(change),
+    )
+    return event.SerializeToString()
+
+
+def _resource_changes(change: Change) -> Iterable[events_pb2.ResourceChange]:
+    """Every calendar that the change touched, in the order of their ids."""
+    now, before = _by_resource(change.claims), _by_resource(change.claims_before)
+    for resource_id in sorted(now.keys() | before.keys()):
+        claim = (now.get(resource_id) or before[resource_id])[0]
+        yield events_pb2.ResourceChange(
+            resource_id=resource_id,
+            kind=claim.kind.value,
+            calendar_version=change.versions[claim.lock_id],
+            lock_id=claim.lock_id if claim.kind is ResourceKind.GAP else "",
+            claims=[_interval(found) for found in now.get(resource_id, ())],
+            claims_before=[_interval(found) for found in before.get(resource_id, ())],
+        )
+
+
+def _by_resource(claims: Iterable[HeldClaim]) -> dict[str, list[HeldClaim]]:
+    grouped: dict[str, list[HeldClaim]] = {}
+    for claim in claims:
+        grouped.setdefault(claim.resource_id, []).append(claim)
+    return grouped
+
+
+def _interval(claim: HeldClaim) -> events_pb2.ClaimedInterval:
+    return events_pb2.ClaimedInterval(
+        start_min=claim.start_min,
+        end_min=claim.end_min,
+        unit=claim.unit,
+        expires_at_s=_ceil_s(claim.expires_at) if claim.expires_at else 0,
+    )
+
+
+def _ceil_s(instant: datetime) -> int:
+    """Whole seconds, rounded up: a reader must not take a hold for ended while the database does not."""
+    return math.ceil(instant.timestamp())
+
+
+def _snapshot(visit: Appointment) -> events_pb2.AppointmentSnapshot:
+    return events_pb2.AppointmentSnapshot(
+        appointment_id=visit.id,
+        location_id=visit.location_id,
+        provider_id=visit.provider_id,
+        room_id=visit.room_id or "",
+        service_id=visit.service_id,
+        patient_id=visit.patient_id or "",
+        status=visit.status.value,
+        start_utc=Timestamp(seconds=visit.start_min * _SECONDS_A_MINUTE),
+        end_utc=Timestamp(seconds=visit.end_min * _SECONDS_A_MINUTE),
+        timezone=visit.zone,
+        version=visit.version,
+    )
+
+
+def _timestamp(instant: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(instant)
+    return stamp

@@ -1,0 +1,210 @@
+"""One PostgreSQL connection that sends many statements in one round trip.
+
+libpq's pipeline mode, driven directly: statements are queued without any system call, `run` sends all of them with
+one write and reads all results. psycopg's cursors would cost a poll and a write for each statement, and would forget
+every prepared statement at each ROLLBACK TO SAVEPOINT, which is an ordinary step here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+from psycopg import pq
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+
+from database.session import configure, connection_arguments
+from database.settings import DatabaseSettings
+
+Value = (
+    str | int | float | bool | bytes | None | Sequence[str] | Sequence[int] | Sequence[float] | Sequence[bool]
+)
+Row = tuple[Any, ...]
+
+_TEXT: Final = pq.Format.TEXT
+_BINARY: Final = pq.Format.BINARY
+_OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    """A statement with `$1` placeholders. `name` is unique: it names the prepared statement on the server."""
+
+    name: str
+    sql: str
+    prepared_name: bytes = field(init=False)
+    text: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Encode once."""
+        object.__setattr__(self, "prepared_name", self.name.encode())
+        object.__setattr__(self, "text", self.sql.encode())
+
+
+class Pending:
+    """The result of a queued statement, there once the pipeline has run."""
+
+    __slots__ = ("_result", "_transformer", "prepares")
+
+    def __init__(self, transformer: Transformer, prepares: bytes | None = None) -> None:
+        self.prepares = prepares
+        self._transformer = transformer
+        self._result: pq.abc.PGresult | None = None
+
+    def fill(self, result: pq.abc.PGresult) -> None:
+        """Keep what the server has answered."""
+        self._result = result
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the server has answered; not when the statement failed or was skipped."""
+        return self._result is not None
+
+    def rows(self) -> list[Row]:
+        """All rows."""
+        assert self._result is not None, "the pipeline has not run"  # noqa: S101 - a defect of the caller
+        self._transformer.set_pgresult(self._result)
+        return self._transformer.load_rows(0, self._result.ntuples, tuple)
+
+    def row(self) -> Row | None:
+        """The first row, if there is one."""
+        rows = self.rows()
+        return rows[0] if rows else None
+
+
+class Connection:
+    """Statements go out together with `run`, in the order in which they were queued.
+
+    Transactions are the caller's: BEGIN, SAVEPOINT and COMMIT are statements like the others. After an error the
+    rest of that run is skipped by the server, and the transaction block waits for its rollback.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        configure(connection)
+        self._connection = connection
+        self._pg = connection.pgconn
+        self._transformer = Transformer(connection)
+        self._prepared: set[bytes] = set()
+        self._queued: list[Pending] = []
+        self._pg.nonblocking = 1
+        self._pg.enter_pipeline_mode()
+        self.is_broken = False
+
+    @classmethod
+    async def open(cls, url: str, settings: DatabaseSettings) -> Connection:
+        """Connect. Raises psycopg.OperationalError."""
+        connection = await psycopg.AsyncConnection.connect(
+            url, **connection_arguments(settings, "booking_svc")
+        )
+        return cls(connection)
+
+    def queue(self, statement: Statement, *values: Value) -> Pending:
+        """Add a statement to the next run."""
+        if statement.prepared_name not in self._prepared:
+            self._pg.send_prepare(statement.prepared_name, statement.text)
+            self._prepared.add(statement.prepared_name)
+            self._queued.append(Pending(self._transformer, statement.prepared_name))
+        self._pg.send_query_prepared(
+            statement.prepared_name,
+            [_encoded(value) for value in values],
+            param_formats=[_BINARY if isinstance(value, bytes) else _TEXT for value in values],
+        )
+        pending = Pending(self._transformer)
+        self._queued.append(pending)
+        return pending
+
+    async def run(self) -> None:
+        """Send what was queued and wait for every result; raises the first error, as psycopg's classes.
+
+        A run that does not end, cancelled or cut off, leaves the connection broken.
+        """
+        queued, self._queued = self._queued, []
+        self.is_broken = True
+        self._pg.pipeline_sync()
+        error = await self._receive(queued)
+        self.is_broken = False
+        if error is not None:
+            raise error
+
+    async def close(self) -> None:
+        """Close the connection; the server rolls an open transaction back."""
+        self.is_broken = True
+        await self._connection.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction is open."""
+        return self._pg.transaction_status == pq.TransactionStatus.IDLE
+
+    async def _receive(self, queued: list[Pending]) -> psycopg.Error | None:
+        error: psycopg.Error | None = None
+        for pending in queued:
+            result = await self._next_result()
+            if result is None:
+                raise psycopg.OperationalError("the server ended the connection")
+            if result.status in _OK:
+                pending.fill(result)
+            else:
+                if pending.prepares is not None:
+                    self._prepared.discard(pending.prepares)
+                if error is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
+                    error = error_from_result(result, encoding="utf-8")
+            await self._next_result()
+        synced = await self._next_result()
+        if synced is None or synced.status != pq.ExecStatus.PIPELINE_SYNC:
+            raise psycopg.OperationalError("the server ended the connection")
+        return error
+
+    async def _next_result(self) -> pq.abc.PGresult | None:
+        """The next result; None marks the end of one statement's results."""
+        while self._pg.flush():
+            await self._ready(write=True)
+            self._pg.consume_input()
+        while self._pg.is_busy():
+            await self._ready(write=False)
+            self._pg.consume_input()
+        return self._pg.get_result()
+
+    async def _ready(self, *, write: bool) -> None:
+        """Wait until the server has sent something, or, with `write`, until more can be sent."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        socket = self._pg.socket
+        loop.add_reader(socket, _wake, ready)
+        if write:
+            loop.add_writer(socket, _wake, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(socket)
+            if write:
+                loop.remove_writer(socket)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _encoded(value: Value) -> bytes | None:
+    """The value as PostgreSQL reads it: text, or plain bytes for bytea. Lists become arrays of plain words."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    if isinstance(value, int | float):
+        return repr(value).encode()
+    return b"{" + b",".join(_element(item) for item in value) + b"}"
+
+
+def _element(item: str | float | bool) -> bytes:
+    encoded = _encoded(item) or b""
+    if not isinstance(item, str) or encoded.replace(b"-", b"").replace(b"_", b"").isalnum():
+        return encoded
+    return b'"' + encoded.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

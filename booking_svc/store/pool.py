@@ -1,0 +1,106 @@
+"""Connections shared by the calls of one process: bounded, opened when needed, replaced when broken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import structlog
+
+from booking_svc.store.pipeline import Connection
+from database.settings import DatabaseSettings
+from scheduling.errors import Exhausted, Reason, Unavailable
+
+_log = structlog.get_logger(__name__)
+
+RETRY_AFTER_S = 1.0
+_CONNECT_TIMEOUT_S = 2.0
+
+
+class Pool:
+    """At most `pool_max` connections to `url`; the ones used last are used first.
+
+    A caller waits at most `pool_timeout_ms` for one, and no more than `pool_waiting_max` wait at once. Connections
+    are opened when they are needed, so a database that comes back is used again by the next call.
+    """
+
+    name = "database pool"
+
+    def __init__(self, url: str, settings: DatabaseSettings) -> None:
+        self._url = url
+        self._settings = settings
+        self._free = asyncio.Semaphore(settings.pool_max)
+        self._idle: list[Connection] = []
+        self._waiting = 0
+
+    async def start(self) -> None:
+        """Do nothing: connections are opened when they are needed."""
+
+    async def stop(self) -> None:
+        """Close the idle connections."""
+        await self._close_idle()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection with no open transaction; one that comes back in any other state is closed.
+
+        Raises Exhausted when none becomes free in time, Unavailable when the database cannot be reached.
+        """
+        await self._take_turn()
+        try:
+            connection = self._idle.pop() if self._idle else await self._open()
+            try:
+                yield connection
+            finally:
+                await self._give_back(connection)
+        finally:
+            self._free.release()
+
+    async def _take_turn(self) -> None:
+        if self._free.locked() and self._waiting >= self._settings.pool_waiting_max:
+            raise _full()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._settings.pool_timeout_ms / 1_000):
+                await self._free.acquire()
+        except TimeoutError:
+            raise _full() from None
+        finally:
+            self._waiting -= 1
+
+    async def _open(self) -> Connection:
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                return await Connection.open(self._url, self._settings)
+        except (psycopg.OperationalError, TimeoutError, OSError) as error:
+            _log.warning("database.unreachable", error=type(error).__name__)
+            raise database_away() from error
+
+    async def _give_back(self, connection: Connection) -> None:
+        if not connection.is_broken and connection.is_idle:
+            self._idle.append(connection)
+            return
+        await connection.close()
+
+    async def discard_idle(self) -> None:
+        """Close what is idle: called when a connection turned out to be dead, as its neighbours then are too."""
+        await self._close_idle()
+
+    async def _close_idle(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+
+def database_away() -> Unavailable:
+    """The refusal of a call that the database is not there for."""
+    return Unavailable("The database cannot be reached; try again shortly.", retry_after_s=RETRY_AFTER_S)
+
+
+def _full() -> Exhausted:
+    return Exhausted(
+        "Too many calls wait for the database; try again shortly.",
+        reason=Reason.OVERLOADED,
+        retry_after_s=RETRY_AFTER_S,
+    )
