@@ -5,8 +5,8 @@ config, settings    settings as frozen dataclasses read once from the environmen
 lifecycle           a process as an ordered list of services: start, signals, bounded drain, exit codes
 supervisor, leases  background loops that are restarted; work that runs once across instances
 clock               the system's clock with an offset that tests set
-logging, redaction  JSON lines in one format, patient data taken out before and after exceptions are formatted
-metrics, tracing    Prometheus on a port of its own; W3C trace context everywhere, OpenTelemetry when configured
+logging, redaction  JSON lines in one format, patient data taken out before and after formatting exceptions
+metrics, tracing    Prometheus on a port of its own; W3C trace context everywhere, OpenTelemetry if configured
 auth/               principals, JWT verification against a JWKS, keys and tokens for development and tests
 grpc/               aio and synchronous servers, channels, TLS, health, the context of a call
 interceptors/       what happens around every call: one pure core a concern, adapters for aio and threads

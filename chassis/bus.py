@@ -39,7 +39,7 @@ _GONE = (
 )
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 - it reads as what happened
     """The server will never take this message: too large, no such subject, another stream expected."""
 
 
@@ -103,7 +103,10 @@ class Bus:
         return self._stream_context
 
     async def start(self) -> None:
-        """Begin to connect; returns when connected, or after one connection timeout with the search going on."""
+        """Begin to connect.
+
+        Returns when connected, or after one connection timeout with the search going on.
+        """
         self._connecting = asyncio.create_task(self._connect(), name="bus:connect")
         try:
             await asyncio.wait_for(self._is_ready.wait(), self._settings.connect_timeout_ms / 1_000)
@@ -142,7 +145,10 @@ class Bus:
                 raise unavailable(error) from error
 
     async def publish(self, message: OutgoingMessage) -> Published:
-        """Send one message and wait for its acknowledgement. Raises Unavailable, or Rejected when that is final."""
+        """Send one message and wait for its acknowledgement.
+
+        Raises Unavailable, or Rejected when that is final.
+        """
         try:
             ack = await self.jetstream.publish(
                 message.subject,
@@ -157,7 +163,10 @@ class Bus:
         return Published(ack.stream, ack.seq, bool(ack.duplicate))
 
     async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Published | Exception]:
-        """Send many, in order, without waiting between them; for each its acknowledgement, Unavailable or Rejected."""
+        """Send many, in order, without waiting between them.
+
+        For each its acknowledgement, Unavailable or Rejected.
+        """
         outcomes = await asyncio.gather(
             *(self.publish(message) for message in messages), return_exceptions=True
         )
@@ -167,7 +176,10 @@ class Bus:
         return list(outcomes)  # type: ignore[arg-type]
 
     async def bounds(self, stream: str) -> tuple[int, int]:
-        """The first and last sequence that a stream holds; (n + 1, n) when it is empty. Raises Unavailable."""
+        """The first and last sequence that a stream holds.
+
+        (n + 1, n) when it is empty. Raises Unavailable.
+        """
         try:
             state = (await self.jetstream.stream_info(stream)).state
         except _GONE as error:

@@ -1,7 +1,7 @@
 """Redis clients whose failure is cheap: bounded waits, bounded pools, and a breaker in front.
 
-Redis is a cache here, flushable at any moment: every method that fails raises Unavailable, quickly, and callers
-go on without it.
+Redis is a cache here, flushable at any moment: every method that fails raises Unavailable, quickly, and
+callers go on without it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _GONE = (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyEr
 
 
 def hash_tag(*parts: str) -> str:
-    """`{a:b}`: keys that share it live in one slot of a cluster, so that one command may take several of them."""
+    """`{a:b}`.
+
+    Keys that share it live in one slot of a cluster, so that one command may take several of them.
+    """
     return "{" + ":".join(parts) + "}"
 
 
@@ -41,7 +44,10 @@ def build_breaker(settings: RedisSettings, metrics: Metrics | None = None) -> Ci
 
 
 class AsyncCache:
-    """Redis for coroutines. `call` runs one command or pipeline; `client` is for building pipelines and scripts."""
+    """Redis for coroutines.
+
+    `call` runs one command or pipeline; `client` is for building pipelines and scripts.
+    """
 
     name = "cache"
 

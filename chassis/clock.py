@@ -8,8 +8,8 @@ from scheduling.clock import Clock, shifted_clock, system_clock
 def process_clock(settings: CommonSettings) -> Clock:
     """The clock that the process hands to everything in it.
 
-    What the database's clock judges (expiry, lead time) adds `clock_offset_ms` there. Raises ConfigError when an
-    offset is set outside of the environment `test`.
+    What the database's clock judges (expiry, lead time) adds `clock_offset_ms` there. Raises ConfigError
+    when an offset is set outside of the environment `test`.
     """
     if settings.clock_offset_ms == 0:
         return system_clock

@@ -1,4 +1,7 @@
-"""Readers of streams: durable ones that acknowledge, and ordered ones that follow a stream from a position."""
+"""Readers of streams.
+
+Durable ones that acknowledge, and ordered ones that follow a stream from a position.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class DurableSpec:
     from_new: bool = False
 
     def config(self) -> api.ConsumerConfig:
-        """The consumer as JetStream wants it told. Deliveries are not limited there: an outage is no poison."""
+        """The consumer as JetStream wants it told.
+
+        Deliveries are not limited there: an outage is no poison.
+        """
         return api.ConsumerConfig(
             name=self.name,
             durable_name=self.name,
@@ -56,9 +62,10 @@ class DurableSpec:
 class DurableConsumer:
     """Hands each message to `handle` and acknowledges it when that returns; give `run` to a Supervisor.
 
-    A message whose handling raises Unavailable is delivered again after a growing wait, for as long as it takes.
-    One that fails otherwise `failures_max` times is poison: `on_poison` keeps it (parks it, raises an alarm), and
-    the stream goes on. Messages may be handled at the same time and again: handlers are idempotent by version.
+    A message whose handling raises Unavailable is delivered again after a growing wait, for as long as it
+    takes. One that fails otherwise `failures_max` times is poison: `on_poison` keeps it (parks it, raises
+    an alarm), and the stream goes on. Messages may be handled at the same time and again: handlers are
+    idempotent by version.
     """
 
     def __init__(
@@ -69,14 +76,12 @@ class DurableConsumer:
         on_poison: OnPoison,
         *,
         backoff: Backoff | None = None,
-        on_message: Callable[[Message], None] | None = None,
     ) -> None:
         self._bus = bus
         self._spec = spec
         self._handle = handle
         self._on_poison = on_poison
         self._backoff = backoff or Backoff(first_ms=200, max_ms=10_000)
-        self._on_message = on_message
         self._failures: dict[int, int] = {}
         self._is_pulling = asyncio.Event()
 
@@ -88,21 +93,25 @@ class DurableConsumer:
         """Read until cancelled; what is being handled then is finished first. Raises Unavailable."""
         await _add_consumer(self._bus, self._spec.stream, self._spec.config())
         places = asyncio.Semaphore(self._spec.in_flight_max)
-        async with (
-            asyncio.TaskGroup() as running,
-            Pull(self._bus, self._spec.stream, self._spec.name, batch=self._spec.in_flight_max) as pull,
-        ):
-            self._is_pulling.set()
-            while True:
-                await places.acquire()
-                raw = await pull.next()
-                running.create_task(self._settle(raw, places))
+        running: set[asyncio.Task[None]] = set()
+        try:
+            async with Pull(
+                self._bus, self._spec.stream, self._spec.name, batch=self._spec.in_flight_max
+            ) as pull:
+                self._is_pulling.set()
+                while True:
+                    await places.acquire()
+                    task = asyncio.create_task(self._settle(await pull.next(), places))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+        finally:
+            self._is_pulling.clear()
+            if running:
+                await asyncio.wait(running, timeout=self._spec.ack_wait_ms / 1_000)
 
     async def _settle(self, raw: Msg, places: asyncio.Semaphore) -> None:
         try:
             message = message_of(raw)
-            if self._on_message is not None:
-                self._on_message(message)
             with use_traceparent(message.traceparent):
                 await self._process(raw, message)
         except nats.errors.Error as error:
@@ -122,7 +131,7 @@ class DurableConsumer:
                 reason=str(error.reason),
             )
             await raw.nak(delay=self._backoff.wait_s(message.deliveries, 0.5))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported, tried again, and parked in the end
             await self._failed(raw, message, error)
         else:
             self._failures.pop(message.sequence, None)
@@ -143,7 +152,7 @@ class DurableConsumer:
             return
         try:
             await self._on_poison(message, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - reported, and delivered again
             _log.exception("consumer.poison_not_kept", consumer=self._spec.name, sequence=message.sequence)
             await raw.nak(delay=self._backoff.wait_s(failures, 0.5))
             return
@@ -159,8 +168,9 @@ class DurableConsumer:
 class OrderedConsumer:
     """Follows a stream from a position, in order and without gaps, as one reader of its own.
 
-    Nothing is acknowledged. When a message is missing or the connection is lost, the reader is made again behind
-    the last message that was handed over. What the stream no longer holds is skipped: compare `Bus.bounds`.
+    Nothing is acknowledged. When a message is missing or the connection is lost, the reader is made again
+    behind the last message that was handed over. What the stream no longer holds is skipped: compare
+    `Bus.bounds`.
     """
 
     def __init__(self, bus: Bus, stream: str, subjects: Sequence[str] = (), *, batch: int = 500) -> None:

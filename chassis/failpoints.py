@@ -1,8 +1,8 @@
 """Named places where crash tests stop, slow or fail a process; inert outside of the environment `test`.
 
-`MEDFORALL_FAILPOINTS=relay.acked=kill,booking.committed=sleep:2000`. An action is `kill` (the process dies at once,
-as by kill -9), `raise` (a RuntimeError), `sleep:<ms>`, or any of them behind a count: `3*kill` acts the third time
-that the place is reached, and `once*…` the first time only.
+`MEDFORALL_FAILPOINTS=relay.acked=kill,booking.committed=sleep:2000`. An action is `kill` (the process dies
+at once, as by kill -9), `raise` (a RuntimeError), `sleep:<ms>`, or any of them behind a count: `3*kill`
+acts the third time that the place is reached, and `once*…` the first time only.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def _act(name: str, action: Action) -> None:
 
 
 def build_failpoints(settings: CommonSettings) -> FailPoints:
-    """The fail points of a process. Raises ConfigError outside of the environment `test`, or for a malformed list."""
+    """The fail points of a process.
+
+    Raises ConfigError outside of the environment `test`, or for a malformed list.
+    """
     if not settings.failpoints:
         return FailPoints()
     if settings.environment is not Environment.TEST:

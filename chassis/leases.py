@@ -1,7 +1,7 @@
 """Run a piece of work once across all instances: named leases with expiry, renewal and fencing.
 
-Whoever holds the lease of a name does its work. A holder that dies is replaced when its lease expires. The token
-of a lease grows with every new holder, so that a store can refuse what a former holder still writes.
+Whoever holds the lease of a name does its work. A holder that dies is replaced when its lease expires. The
+token of a lease grows with every new holder, so that a store can refuse what a former holder still writes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LeaseStore(Protocol):
         ...
 
 
-class LeaseLost(Exception):
+class LeaseLost(Exception):  # noqa: N818 - it reads as what happened
     """The lease went to somebody else, or could not be renewed in time."""
 
 
@@ -76,7 +76,10 @@ class LeaseRunner:
         self.is_held = asyncio.Event()
 
     async def run(self) -> None:
-        """Wait for the lease, work while it lasts, and begin again when it was lost; returns when the work does."""
+        """Wait for the lease, work while it lasts, and begin again when it was lost.
+
+        Returns when the work does.
+        """
         while True:
             asked_at = asyncio.get_running_loop().time()
             lease = await self._store.acquire(self._name, self._holder, self._ttl_ms)
@@ -111,7 +114,10 @@ class LeaseRunner:
                 raise LeaseLost from None
 
     async def _next_renewal(self, lease: Lease) -> float:
-        """Renew after a sixth of the lease's time, trying again while the store is away; say when it was asked."""
+        """Renew after a sixth of the lease's time, trying again while the store is away.
+
+        Say when it was asked.
+        """
         while True:
             await asyncio.sleep(self._ttl_ms / 6_000)
             asked_at = asyncio.get_running_loop().time()

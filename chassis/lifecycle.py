@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NoReturn, Protocol, runtime_checkable
 
 import structlog
@@ -42,7 +42,7 @@ class Service(Protocol):
         ...
 
 
-class Fatal(Exception):
+class Fatal(Exception):  # noqa: N818 - it reads as what happened
     """The process cannot go on; the message is one sentence for the operator."""
 
 
@@ -92,7 +92,7 @@ class Process:
                 await asyncio.wait_for(service.stop(), max(0.5, ends_at - loop.time()))
             except TimeoutError:
                 _log.warning("service.stop_timed_out", part=service.name)
-            except Exception:
+            except Exception:  # noqa: BLE001 - reported
                 # One part that cannot stop must not keep the others from stopping.
                 _log.exception("service.stop_failed", part=service.name)
 
@@ -111,7 +111,7 @@ class Process:
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> contextlib._GeneratorContextManager[None]:  # type: ignore[misc]
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     handled = (signal.SIGTERM, signal.SIGINT)
     for number in handled:
@@ -145,7 +145,7 @@ def run(wire: Wiring, environ: Mapping[str, str]) -> int:
         return _say(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         return EXIT_FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - reported, and the exit code says so
         _log.exception("process.crashed")
         return _say(
             f"Stopped by an unexpected {type(error).__name__}; the log has the whole of it.", EXIT_FAILED

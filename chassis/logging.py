@@ -1,16 +1,16 @@
 """JSON logs: one line an event, in one format, without patient data.
 
-A line has `timestamp, level, service, environment, trace_id, span_id, request_id, clinic_id, user_id, message,
-duration_ms`, a few fields of a call (`method`, `path`, `status`, `code`) and everything else under `metadata`.
-Lines of other libraries (grpc, uvicorn, alembic, nats) go through the same processors. The redaction runs before
-exceptions are formatted and again on the formatted text, because a traceback carries text that no key announces.
+A line has `timestamp, level, service, environment, trace_id, span_id, request_id, clinic_id, user_id,
+message, duration_ms`, a few fields of a call (`method`, `path`, `status`, `code`) and everything else under
+`metadata`. Lines of other libraries (grpc, uvicorn, alembic, nats) go through the same processors. The
+redaction runs before exceptions are formatted and again on the formatted text, because a traceback carries
+text that no key announces.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import orjson
@@ -24,8 +24,8 @@ from chassis.tracing import current_traceparent, ids_of
 _LINE_BYTES_MAX = 16_384
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _TOP_LEVEL = (
-    "timestamp", "level", "service", "environment", "trace_id", "span_id", "request_id", "clinic_id", "user_id",
-    "method", "path", "status", "code", "duration_ms", "message", "exception", "stack",
+    "timestamp", "level", "service", "environment", "trace_id", "span_id", "request_id", "clinic_id",
+    "user_id", "method", "path", "status", "code", "duration_ms", "message", "exception", "stack",
 )  # fmt: skip
 _ROUTED = (
     "uvicorn",
@@ -103,6 +103,8 @@ def _of_stdlib(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _add_call(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Add the ids of the call that is being served and of its trace."""
+    event.pop("trace_id", None)
+    event.pop("span_id", None)
     traceparent = current_traceparent()
     call = current_call_or_none()
     if call is not None:
@@ -116,20 +118,22 @@ def _add_call(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+# What the processors above have set themselves needs no search.
+_OURS = ("timestamp", "level", "service", "environment", "trace_id", "span_id")
 # Keys that formatters need as they are; none of them is written out.
 _UNTOUCHED = ("exc_info", "stack_info", "_record", "_from_structlog")
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Let through only what may be logged: the processor that runs before and after exception formatting."""
-    kept: MutableMapping[str, Any] = {key: event.pop(key) for key in _UNTOUCHED if key in event}
+    """Let through only what may be logged: it runs before and after exception formatting."""
+    kept = {key: event.pop(key) for key in (*_OURS, *_UNTOUCHED) if key in event}
     formatted = {key: scrub_traceback(str(event.pop(key))) for key in ("exception", "stack") if key in event}
     earlier = event.pop("dropped_keys", [])
     scrubbed = scrub_mapping(event)
     dropped = sorted({*earlier, *scrubbed.pop("dropped_keys", [])})
     if dropped:
         scrubbed["dropped_keys"] = dropped
-    return {**scrubbed, **formatted, **kept}
+    return {**kept, **scrubbed, **formatted}
 
 
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:

@@ -1,7 +1,7 @@
 """Master keys from a file or the environment.
 
-Both hold lines (or comma-separated entries) `key id:base64 of 32 bytes`, newest first: add a line on top to rotate,
-re-wrap the data keys, then remove the old one.
+Both hold lines (or comma-separated entries) `key id:base64 of 32 bytes`, newest first: add a line on top to
+rotate, re-wrap the data keys, then remove the old one.
 """
 
 from __future__ import annotations

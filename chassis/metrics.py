@@ -1,7 +1,7 @@
 """Prometheus metrics, on a port of their own.
 
-A process has one `Metrics`: its registry, the helpers that make instruments with bounded labels, and the metrics
-that the chassis itself keeps. Labels never hold a clinic, a user or a patient.
+A process has one `Metrics`: its registry, the helpers that make instruments with bounded labels, and the
+metrics that the chassis itself keeps. Labels never hold a clinic, a user or a patient.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pulls messages from a JetStream consumer as they come.
 
-One pull request is open at a time; each message is handed over as it arrives, not when the batch is full. The
-server's heartbeats show that it is still there: two missed ones, or any status that is not routine, end the pull
-with Unavailable, and the caller opens a new one.
+One pull request is open at a time; each message is handed over as it arrives, not when the batch is full.
+The server's heartbeats show that it is still there: two missed ones, or any status that is not routine, end
+the pull with Unavailable, and the caller opens a new one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -69,7 +70,7 @@ class Pull:
         self._subscription: Subscription | None = None
         self._inbox = ""
 
-    async def __aenter__(self) -> Pull:
+    async def __aenter__(self) -> Self:
         client = self._bus.client
         self._inbox = client.new_inbox()
         self._subscription = await client.subscribe(self._inbox, pending_msgs_limit=4 * self._batch + 16)
@@ -81,7 +82,10 @@ class Pull:
             await asyncio.gather(subscription.unsubscribe(), return_exceptions=True)
 
     async def next(self) -> Msg:
-        """The next message, waiting for it as long as the server shows that it is there. Raises Unavailable."""
+        """The next message, waiting for it as long as the server shows that it is there.
+
+        Raises Unavailable.
+        """
         assert self._subscription is not None  # noqa: S101 - used inside `async with`
         while True:
             if self._missing <= 0:

@@ -1,4 +1,7 @@
-"""The normal forms that searchable values are hashed in: what a person types is found however it is written."""
+"""The normal forms that searchable values are hashed in.
+
+What a person types is found however it is written.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ PREFIX_CHARS_MIN = 2
 
 
 def normal_text(text: str) -> str:
-    """`text` without case, accents, compatibility forms and doubled spaces: `"  ÅSA  Müller"` → `"asa muller"`."""
+    """`text` without case, accents, compatibility forms and doubled spaces.
+
+    `"  ÅSA  Müller"` → `"asa muller"`.
+    """
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(char for char in decomposed if not unicodedata.combining(char))
     return " ".join(unicodedata.normalize("NFKC", plain).split())

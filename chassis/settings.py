@@ -54,7 +54,7 @@ class CommonSettings:
     failpoints: str = setting(
         "MEDFORALL_FAILPOINTS",
         default="",
-        doc="Comma-separated name=action fail points for crash tests; only the environment `test` accepts them.",
+        doc="Comma-separated name=action fail points of crash tests; only environment `test` takes them.",
     )
     flags: tuple[str, ...] = setting(
         "MEDFORALL_FLAGS",

@@ -21,7 +21,10 @@ class StreamSpec:
     max_age_s: int = 14 * _DAY_S
 
     def config(self, replicas: int) -> api.StreamConfig:
-        """The stream as JetStream wants it told: on disk, nothing deleted by hand, duplicates caught for 10 min."""
+        """The stream as JetStream wants it told.
+
+        On disk, nothing deleted by hand, duplicates caught for 10 min.
+        """
         return api.StreamConfig(
             name=self.name,
             description=self.description,

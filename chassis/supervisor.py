@@ -25,7 +25,7 @@ class Backoff:
 
     def wait_s(self, failures: int, jitter: float) -> float:
         """The wait after `failures` failures in a row (1 or more); `jitter` is in [0, 1)."""
-        whole_ms = min(self.max_ms, self.first_ms * 2 ** min(failures - 1, 20))
+        whole_ms: int = min(self.max_ms, self.first_ms << min(failures - 1, 20))
         return whole_ms * (0.5 + 0.5 * jitter) / 1_000
 
 
@@ -33,9 +33,9 @@ class Supervisor:
     """Keeps named loops running.
 
     A loop that raises is logged and started again after a growing wait. A dependency that is away
-    (`Unavailable`) is waited for without end; any other failure that comes back `failures_max` times in a row
-    is a defect: `on_fatal` is told, and the process ends so that its parent can start it afresh. A loop that ran
-    for `healthy_s` starts counting from nothing. A loop that returns is finished.
+    (`Unavailable`) is waited for without end; any other failure that comes back `failures_max` times in a
+    row is a defect: `on_fatal` is told, and the process ends so that its parent can start it afresh. A loop
+    that ran for `healthy_s` starts counting from nothing. A loop that returns is finished.
     """
 
     name = "supervisor"
@@ -88,7 +88,7 @@ class Supervisor:
             began = clock()
             try:
                 await loop()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - keeping a loop alive is what this is for
                 failures = 1 if clock() - began >= self._healthy_s else failures + 1
                 if not self._survives(name, error, failures):
                     return

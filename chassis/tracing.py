@@ -1,8 +1,8 @@
 """W3C trace context everywhere; OpenTelemetry spans only when an exporter is configured.
 
-Without `MEDFORALL_OTLP_ENDPOINT` no SDK is loaded and no span is made: a call still gets (or keeps) a trace id,
-which travels through gRPC metadata, outbox rows and message headers, so that logs of one booking can be joined.
-Spans carry ids only, never patient data.
+Without `MEDFORALL_OTLP_ENDPOINT` no SDK is loaded and no span is made: a call still gets (or keeps) a trace
+id, which travels through gRPC metadata, outbox rows and message headers, so that logs of one booking can be
+joined. Spans carry ids only, never patient data.
 """
 
 from __future__ import annotations

@@ -29,6 +29,12 @@ _REFETCH_PAUSE_S = 30.0
 _CURVES: Mapping[str, str] = {"Ed25519": "EdDSA", "P-256": "ES256"}
 _RSA_BITS_MIN = 2_048
 
+_IMPORTERS: Mapping[str, Callable[[Any], Key]] = {
+    "OKP": OKPKey.import_key,
+    "EC": ECKey.import_key,
+    "RSA": RSAKey.import_key,
+}
+
 Source = Callable[[], bytes]
 
 
@@ -39,8 +45,9 @@ class JwksError(Exception):
 class KeyStore:
     """The present keys by id.
 
-    `refresh` does I/O and belongs on a thread; everything else is memory. The set is read again when it is older
-    than `refresh_s`, and for an unknown id at most once in 30 s, so that bad tokens cannot cause a flood of reads.
+    `refresh` does I/O and belongs on a thread; everything else is memory. The set is read again when it is
+    older than `refresh_s`, and for an unknown id at most once in 30 s, so that bad tokens cannot cause a
+    flood of reads.
     """
 
     def __init__(
@@ -122,7 +129,7 @@ def _usable(entry: Mapping[str, Any]) -> tuple[str, str, Key] | None:
     # Only the public members: a private key that somebody published is not used, nor an `oct` one.
     public = {name: entry[name] for name in ("kty", "crv", "x", "y", "n", "e", "kid") if name in entry}
     try:
-        key = {"OKP": OKPKey, "EC": ECKey, "RSA": RSAKey}[str(entry["kty"])].import_key(public)
+        key = _IMPORTERS[str(entry["kty"])](public)
         is_weak = isinstance(key, RSAKey) and key.public_key.key_size < _RSA_BITS_MIN
     except (JoseError, ValueError, KeyError, TypeError):
         _log.warning("jwks.key_ignored", kid=kid)
@@ -139,7 +146,10 @@ def _algorithm(entry: Mapping[str, Any]) -> str | None:
 
 
 def jwks_source(location: str) -> Source:
-    """A reader of the key set at `location`, a file path or an http(s) URL. Raises ValueError for anything else."""
+    """A reader of the key set at `location`, a file path or an http(s) URL.
+
+    Raises ValueError for anything else.
+    """
     scheme = urlsplit(location).scheme
     if scheme in ("http", "https"):
         return lambda: _fetch(location)

@@ -1,4 +1,7 @@
-"""Makes keys and tokens: for `medforall token`, development homes and tests; production has an identity provider."""
+"""Makes keys and tokens.
+
+For `medforall token`, development homes and tests; production has an identity provider.
+"""
 
 from __future__ import annotations
 

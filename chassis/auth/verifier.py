@@ -31,8 +31,11 @@ _ID_CHARS_MAX = 128
 _LIFETIME_MAX_S = 400 * 86_400
 
 
-class UnknownKey(Exception):
-    """The token names a key that is not in the set, and the set may be read again: refresh, then verify again."""
+class UnknownKey(Exception):  # noqa: N818 - it reads as what happened
+    """The token names a key that is not in the set, and the set may be read again.
+
+    Refresh, then verify again.
+    """
 
 
 class TokenVerifier:
@@ -117,7 +120,10 @@ class TokenVerifier:
 
 
 def build_verifier(settings: AuthSettings, now_s: Callable[[], float] = time.time) -> TokenVerifier:
-    """The verifier of a process. Raises ConfigError for a location that cannot hold keys; reads nothing yet."""
+    """The verifier of a process.
+
+    Raises ConfigError for a location that cannot hold keys; reads nothing yet.
+    """
     try:
         source = jwks_source(settings.jwks)
     except ValueError as error:

@@ -57,9 +57,10 @@ def aio_channel(
 ) -> grpc.aio.Channel:
     """A channel for asyncio; nothing connects before the first call.
 
-    Calls of `retried_services` (full names) are tried again, at most twice, when the server was not reached or
-    said UNAVAILABLE: name only services whose mutations carry an idempotency key. With `propagate`, unary calls
-    carry the served call's metadata and deadline; pass `outgoing_metadata()` to streams yourself.
+    Calls of `retried_services` (full names) are tried again, at most twice, when the server was not reached
+    or said UNAVAILABLE: name only services whose mutations carry an idempotency key. With `propagate`,
+    unary calls carry the served call's metadata and deadline; pass `outgoing_metadata()` to streams
+    yourself.
     """
     options = channel_options(tls, retried_services, message_bytes_max)
     interceptors = [_AioPropagation()] if propagate else []
@@ -152,13 +153,13 @@ class _SyncDetails(grpc.ClientCallDetails):
     def __init__(self, details: Any, timeout_s: float, metadata: list[tuple[str, Any]]) -> None:
         self.method = details.method
         self.timeout = timeout_s
-        self.metadata = metadata
+        self.metadata = tuple(metadata)
         self.credentials = details.credentials
         self.wait_for_ready = details.wait_for_ready
         self.compression = details.compression
 
 
-class _SyncPropagation(grpc.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _SyncPropagation(grpc.UnaryUnaryClientInterceptor):
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         timeout_s, metadata = _with_context(client_call_details)
         return continuation(_SyncDetails(client_call_details, timeout_s, metadata), request)

@@ -15,8 +15,9 @@ from chassis.auth.principal import Principal
 class CallContext:
     """One call: made by the interceptors, read by handlers, logs and outgoing calls.
 
-    `deadline` is on the monotonic clock (`time.monotonic()`, seconds); None means that a stream may stay open.
-    `principal` is None for public and anonymous calls. `authorization` is the header to hand on, never logged.
+    `deadline` is on the monotonic clock (`time.monotonic()`, seconds); None means that a stream may stay
+    open. `principal` is None for public and anonymous calls. `authorization` is the header to hand on,
+    never logged.
     """
 
     request_id: str

@@ -1,7 +1,7 @@
 """gRPC servers with everything that every service needs around its handlers.
 
-`aio_server` serves handlers that wait (database, bus); `threads_server` serves handlers that compute. Both are
-services of a `Process`: they start serving in `start`, and `stop` says NOT_SERVING first, then drains.
+`aio_server` serves handlers that wait (database, bus); `threads_server` serves handlers that compute. Both
+are services of a `Process`: they start serving in `start`, and `stop` says NOT_SERVING first, then drains.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ _RPC_SLOTS_SPARE = 64
 class GrpcService:
     """One service of a contract and who implements it.
 
-    `descriptor` is `module_pb2.DESCRIPTOR.services_by_name["…"]`, `add` the generated `add_…Servicer_to_server`.
+    `descriptor` is `module_pb2.DESCRIPTOR.services_by_name["…"]`, `add` the generated
+    `add_…Servicer_to_server`.
     """
 
     descriptor: ServiceDescriptor

@@ -28,7 +28,10 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials | None:
 
 
 def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials | None:
-    """A channel's credentials, with this process's certificate if it has one; None when TLS is not configured."""
+    """A channel's credentials, with this process's certificate if it has one.
+
+    None when TLS is not configured.
+    """
     if tls.ca_file is None:
         return None
     authorities = _read("MEDFORALL_TLS_CA_FILE", tls.ca_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 
 from chassis.auth.verifier import UnknownKey
-from chassis.grpc.context import enter_call
+from chassis.grpc.context import CallContext, enter_call
 from chassis.interceptors.chain import Call, Chain
 from chassis.interceptors.errors import GRPC_CODES, status_of, trailing_metadata
 from chassis.interceptors.methods import Method
@@ -67,17 +67,18 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
             call = _call(method, context)
             try:
                 try:
-                    await self._enter(call)
+                    entered = await self._enter(call)
                     checked = self._checked(call, request, request_streaming)
-                    async with asyncio.timeout(call.context.remaining_s()):  # type: ignore[union-attr]
+                    async with asyncio.timeout(entered.remaining_s()):
                         reply = await behavior(checked, context)
-                    _note_code(call, context)
-                    return reply
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - every failure becomes a status, and is logged
                     await _refuse(call, context, error)
+                _note_code(call, context)
             except asyncio.CancelledError:
                 call.code = "DEADLINE_EXCEEDED" if _has_no_time_left(call) else "CANCELLED"
                 raise
+            else:
+                return reply
             finally:
                 self._chain.leave(call)
 
@@ -95,9 +96,9 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
                     with _until_token_expires(call):
                         async for reply in iterate(checked, context):
                             yield reply
-                    _note_code(call, context)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - every failure becomes a status, and is logged
                     await _refuse(call, context, error)
+                _note_code(call, context)
             except (asyncio.CancelledError, GeneratorExit):
                 call.code = "CANCELLED"
                 raise
@@ -106,15 +107,16 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
 
         return serve
 
-    async def _enter(self, call: Call) -> None:
+    async def _enter(self, call: Call) -> CallContext:
         try:
             context = self._chain.enter(call)
         except UnknownKey:
             await self._refresh_keys()
             context = self._enter_again(call)
         enter_call(context)
+        return context
 
-    def _enter_again(self, call: Call) -> Any:
+    def _enter_again(self, call: Call) -> CallContext:
         try:
             return self._chain.enter(call)
         except UnknownKey:
@@ -154,8 +156,11 @@ def _collecting(behavior: Any) -> Any:
 
 
 @contextmanager
-def _until_token_expires(call: Call) -> Any:
-    """Cancel the stream when its token's life ends, and say so: nothing is sent to a caller who may not listen."""
+def _until_token_expires(call: Call) -> Iterator[None]:
+    """Cancel the stream when its token's life ends, and say so.
+
+    Nothing is sent to a caller who may not listen.
+    """
     principal, task = call.principal, asyncio.current_task()
     if principal is None or task is None or call.token_life_s is None:
         yield

@@ -20,8 +20,8 @@ class Call:
     """What the steps know of one call, filled in by them from the first to the last."""
 
     __slots__ = (
-        "authorization", "code", "context", "deadline", "entered", "error", "metadata", "method", "peer", "principal",
-        "remaining_s", "request_id", "span", "started_s", "token_life_s", "traceparent",
+        "authorization", "code", "context", "deadline", "entered", "error", "metadata", "method", "peer",
+        "principal", "remaining_s", "request_id", "span", "started_s", "token_life_s", "traceparent",
     )  # fmt: skip
 
     def __init__(

@@ -1,8 +1,8 @@
 """The one place that makes a `google.rpc.Status`.
 
-A domain error becomes its code, an `ErrorInfo` with its reason, a `BadRequest` with its violations, a `RetryInfo`
-where waiting helps, and whatever messages it carries. Anything else becomes INTERNAL with the request id alone,
-and is logged whole (redacted) by `observe`.
+A domain error becomes its code, an `ErrorInfo` with its reason, a `BadRequest` with its violations, a
+`RetryInfo` where waiting helps, and whatever messages it carries. Anything else becomes INTERNAL with the
+request id alone, and is logged whole (redacted) by `observe`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ DOMAIN = "medforall.com"
 DETAILS_KEY = "grpc-status-details-bin"
 REQUEST_ID_KEY = "x-request-id"
 
-# What the HTTP/2 headers of a reply may hold; a status that is larger would break the connection for some clients.
+# What the HTTP/2 headers of a reply may hold; a status that is larger would break the connection for some
+# clients.
 _STATUS_BYTES_MAX = 6_144
 _RETRY_DEFAULT_S = 1.0
 
@@ -61,14 +62,19 @@ _INTERNAL_MESSAGE = "Something went wrong on our side; quote the request id when
 
 def code_of(error: BaseException) -> int:
     """The `google.rpc.Code` of an exception."""
+    if isinstance(error, NotImplementedError):
+        return int(code_pb2.UNIMPLEMENTED)
     for cls in type(error).__mro__:
         if cls in _CODES:
             return _CODES[cls]
-    return code_pb2.INTERNAL
+    return int(code_pb2.INTERNAL)
 
 
 def status_of(error: BaseException, request_id: str) -> Status:
     """The status that a caller sees for `error`; never more of an unknown exception than the request id."""
+    if isinstance(error, NotImplementedError):
+        # What the generated base classes raise for an RPC that nobody has written yet.
+        error = Unimplemented("This call is in the contract, but not built yet.")
     if not isinstance(error, DomainError):
         return _status(code_pb2.INTERNAL, _INTERNAL_MESSAGE, [_info(Reason.INTERNAL, {}, request_id)])
     required: list[Message] = [_info(error.reason, error.metadata, request_id)]

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from medforall.options.v1 import options_pb2
 
 from chassis.auth.principal import Role
 from chassis.lifecycle import Fatal
-from medforall.options.v1 import options_pb2
 
 CLINIC_FIELD = "clinic_id"
 
@@ -44,7 +44,10 @@ class Method:
 
 
 def describe_methods(services: Iterable[ServiceDescriptor]) -> dict[str, Method]:
-    """Every method of `services` by path. Raises Fatal for one whose contract does not say who may call it."""
+    """Every method of `services` by path.
+
+    Raises Fatal for one whose contract does not say who may call it.
+    """
     methods = (_describe(service, method) for service in services for method in service.methods)
     return {method.path: method for method in methods}
 

@@ -1,4 +1,7 @@
-"""Fits the chain to grpc's synchronous server: one interceptor, one wrapper for each of the four kinds of handler."""
+"""Fits the chain to grpc's synchronous server.
+
+One interceptor, one wrapper for each of the four kinds of handler.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, NoReturn
 import grpc
 
 from chassis.auth.verifier import UnknownKey
-from chassis.grpc.context import enter_call
+from chassis.grpc.context import CallContext, enter_call
 from chassis.interceptors.chain import Call, Chain
 from chassis.interceptors.errors import GRPC_CODES, status_of, trailing_metadata
 from chassis.interceptors.methods import Method
@@ -64,14 +67,14 @@ class ThreadsInterceptor(grpc.ServerInterceptor):
         def serve(request: Any, context: Any) -> Any:
             call = _call(method, context)
             try:
-                self._enter(call)
+                entered = self._enter(call)
                 reply = behavior(self._checked(call, request, request_streaming), context)
-                if not method.is_stream and call.context.remaining_s() == 0:  # type: ignore[union-attr]
-                    raise Expired("The deadline passed before the work was done.")
+                _refuse_late(entered)
                 _note_code(call, context)
-                return reply
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every failure becomes a status, and is logged
                 _refuse(call, context, error)
+            else:
+                return reply
             finally:
                 self._chain.leave(call)
 
@@ -89,22 +92,23 @@ class ThreadsInterceptor(grpc.ServerInterceptor):
             except GeneratorExit:
                 call.code = "CANCELLED"
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every failure becomes a status, and is logged
                 _refuse(call, context, error)
             finally:
                 self._chain.leave(call)
 
         return serve
 
-    def _enter(self, call: Call) -> None:
+    def _enter(self, call: Call) -> CallContext:
         try:
             context = self._chain.enter(call)
         except UnknownKey:
             self._refresh_keys()
             context = self._enter_again(call)
         enter_call(context)
+        return context
 
-    def _enter_again(self, call: Call) -> Any:
+    def _enter_again(self, call: Call) -> CallContext:
         try:
             return self._chain.enter(call)
         except UnknownKey:
@@ -127,6 +131,11 @@ def _call(method: Method, context: Any) -> Call:
     return Call(method, metadata, context.peer(), context.time_remaining())
 
 
+def _refuse_late(entered: CallContext) -> None:
+    if entered.remaining_s() == 0:
+        raise Expired("The deadline passed before the work was done.")
+
+
 def _refuse_expired_token(call: Call) -> None:
     if call.token_life_s is not None and call.age_s() >= call.token_life_s:
         raise Unauthenticated("The token expired while the stream was open.")
@@ -140,7 +149,7 @@ def _note_code(call: Call, context: Any) -> None:
 
 
 def _refuse(call: Call, context: Any, error: Exception) -> NoReturn:
-    if context.code() is not None and not isinstance(error, DomainError):
+    if context.code() is not None and not isinstance(error, DomainError | NotImplementedError):
         # The handler has aborted the call itself; grpc's own exception carries it on.
         _note_code(call, context)
         raise error

@@ -41,7 +41,7 @@ def refusal(violations: list[FieldViolation]) -> Invalid:
     return Invalid(message, violations=violations)
 
 
-def _violation(proto: Any, descriptor: Descriptor) -> FieldViolation:
+def _violation(proto: Any, descriptor: Any) -> FieldViolation:
     return FieldViolation(
         json_path(proto.field, descriptor), proto.message or proto.rule_id or "is not valid"
     )
