@@ -1,4 +1,4 @@
-"""Transactions name their tenant in the first round trip, retry what may be retried, and say what happened."""
+"""Transactions name their tenant in the first round trip, retry what may be retried, and say what failed."""
 
 # ruff: noqa: PT012 - the block of a transaction is what raises
 
@@ -61,7 +61,7 @@ async def test_an_exception_rolls_back(app: Database, clinic: ClinicRows) -> Non
 
 
 async def test_a_queued_failure_is_never_committed_over(app: Database, clinic: ClinicRows) -> None:
-    """A statement that fails after it was queued raises at the block's end with its constraint's name."""
+    """A statement that fails once queued raises at the block's end with its constraint's name."""
     with pytest.raises(errors.CheckViolation) as refused:
         async with app.tenant(clinic.clinic) as tx:
             await tx.send("UPDATE room SET name = 'red'")
