@@ -1,0 +1,158 @@
+"""What a record must satisfy before it is written, beyond the shape that the contract checks.
+
+Each check returns every violation, by the contract's field names and with what to change; `checked` refuses them
+together. References are checked where they can be looked up, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import available_timezones
+
+from booking_svc.directory.entities import Entity, Kind, Record
+from scheduling import recurrence
+from scheduling.errors import FieldViolation, Invalid
+from scheduling.rules.registry import parse_payload
+
+WINDOW_DAYS_MAX: Final = 7
+_DAY_MIN: Final = 1440
+_CONTACT_METHODS: Final = ("", "phone", "email", "sms")
+
+Violations = Iterable[FieldViolation]
+
+
+def checked(entity: Entity, record: Record) -> Record:
+    """The record with its defaults filled in. Raises Invalid with every violation."""
+    filled = with_defaults(entity, record)
+    violations = list(CHECKS.get(entity.kind, _nothing)(filled))
+    if violations:
+        raise Invalid(f"The {entity.kind.replace('_', ' ')} is malformed.", violations=violations)
+    return filled
+
+
+def with_defaults(entity: Entity, record: Record) -> Record:
+    """Numbers left at zero become what zero stands for."""
+    filled = {**record, **{name: value for name, value in entity.zero_means.items() if not record.get(name)}}
+    if entity.kind is Kind.SERVICE:
+        for name in ("min_duration_min", "max_duration_min"):
+            filled[name] = filled.get(name) or filled["default_duration_min"]
+    return filled
+
+
+def _nothing(_record: Record) -> Violations:
+    return ()
+
+
+def _location(record: Record) -> Violations:
+    yield from _zone("timezone", record.get("timezone") or "UTC")
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for index, hours in enumerate(record.get("hours", ())):
+        opens, closes = opening_minutes(hours)
+        day = seen.setdefault(hours["weekday"], [])
+        if any(opens < other_end and other_start < closes for other_start, other_end in day):
+            yield FieldViolation(f"hours[{index}]", "overlaps other hours of the same weekday")
+        day.append((opens, closes))
+
+
+def _clinic(record: Record) -> Violations:
+    yield from _zone("default_timezone", record["default_timezone"])
+
+
+def _zone(name: str, zone: str) -> Violations:
+    if zone not in available_timezones():
+        yield FieldViolation(name, "must be an IANA time zone such as Europe/Berlin")
+
+
+def _closure(record: Record) -> Violations:
+    return _local_span(record)
+
+
+def _window(record: Record) -> Violations:
+    found = list(_local_span(record))
+    yield from found
+    if (
+        not found
+        and _at(record["end"]) - _at(record["start"]) > timedelta(days=WINDOW_DAYS_MAX)
+        and record.get("recurrence_rule")
+    ):
+        yield FieldViolation("end", f"a recurring window lasts at most {WINDOW_DAYS_MAX} days")
+    if not found and record.get("recurrence_rule"):
+        try:
+            recurrence.validate(record["recurrence_rule"], _at(record["start"]))
+        except Invalid as refused:
+            yield from refused.violations or (FieldViolation("recurrence_rule", refused.message),)
+
+
+def _local_span(record: Record) -> Violations:
+    for name in ("start", "end"):
+        try:
+            _at(record[name])
+        except ValueError:
+            yield FieldViolation(name, "must be a date and time of the calendar such as 2026-02-20T09:00")
+            return
+    if _at(record["end"]) <= _at(record["start"]):
+        yield FieldViolation("end", "must be later than start")
+
+
+def _service(record: Record) -> Violations:
+    default = record["default_duration_min"]
+    if record["min_duration_min"] > default:
+        yield FieldViolation("min_duration_min", "must not be longer than default_duration_min")
+    if record["max_duration_min"] < default:
+        yield FieldViolation("max_duration_min", "must not be shorter than default_duration_min")
+
+
+def _rule(record: Record) -> Violations:
+    try:
+        parse_payload(record["rule_type"], record.get("rule_payload") or {})
+    except Invalid as refused:
+        return refused.violations or (FieldViolation("rule_type", refused.message),)
+    return ()
+
+
+def _preference(record: Record) -> Violations:
+    for index, span in enumerate(record.get("preferred_time_windows", ())):
+        if minute_of_day(span["end"]) <= minute_of_day(span["start"]):
+            yield FieldViolation(f"preferred_time_windows[{index}]", "must end after it starts")
+
+
+def _patient(record: Record) -> Violations:
+    if record.get("dob"):
+        try:
+            date.fromisoformat(record["dob"])
+        except ValueError:
+            yield FieldViolation("dob", "must be a date of the calendar such as 1980-04-30")
+    elif not record.get("placeholder"):
+        yield FieldViolation("dob", "is required unless the patient is a placeholder")
+    if record.get("contact", {}).get("preferred_method", "") not in _CONTACT_METHODS:
+        yield FieldViolation("contact.preferred_method", "must be phone, email or sms")
+
+
+CHECKS: Final[Mapping[Kind, Callable[[Record], Violations]]] = {
+    Kind.CLINIC: _clinic,
+    Kind.LOCATION: _location,
+    Kind.CLOSURE: _closure,
+    Kind.WINDOW: _window,
+    Kind.SERVICE: _service,
+    Kind.SERVICE_RULE: _rule,
+    Kind.PREFERENCE: _preference,
+    Kind.PATIENT: _patient,
+}
+
+
+def opening_minutes(hours: Mapping[str, Any]) -> tuple[int, int]:
+    """Opening and closing in minutes from local midnight; a close at or before the opening is on the next day."""
+    opens, closes = minute_of_day(hours["start"]), minute_of_day(hours["end"])
+    return opens, closes if closes > opens else closes + _DAY_MIN
+
+
+def minute_of_day(text: str) -> int:
+    """Minutes since midnight of `HH:MM`; `24:00` is 1440."""
+    hour, minute = text.split(":")
+    return int(hour) * 60 + int(minute)
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,113 @@
+"""The directory's messages as records, and entries as messages: driven by the messages' descriptors.
+
+A record holds plain values by the contract's field names; enums are their lower-case words without the type's prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from booking_svc.directory.entities import Entry, Record
+from scheduling.errors import FieldViolation, Invalid
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+READ_ONLY: Final = frozenset({"id", "clinic_id", "active", "created_at", "updated_at", "etag", "status"})
+"""Fields that only the service sets; a create may choose its `id`."""
+
+
+def record_of(message: Message) -> Record:
+    """Everything that a caller may set, with zero values where nothing was said."""
+    shown = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return {
+        field.name: _plain(field, shown.get(field.name))
+        for field in message.DESCRIPTOR.fields
+        if field.name not in READ_ONLY
+    }
+
+
+def changes_of(message: Message, mask: FieldMask) -> Record:
+    """The fields that the mask names, top-level ones by their contract name or camelCase.
+
+    Raises Invalid for an empty mask, and for one that names unknown or read-only fields.
+    """
+    record = record_of(message)
+    names = [_snake(path.split(".", 1)[0]) for path in mask.paths]
+    unknown = [name for name in names if name not in record]
+    if not names or unknown:
+        raise Invalid(
+            "The update mask names nothing that can be changed.",
+            violations=[FieldViolation("updateMask", f"{name[:50]} cannot be changed") for name in unknown]
+            or [FieldViolation("updateMask", "must name at least one field")],
+        )
+    return {name: record[name] for name in names}
+
+
+def message_of(entry: Entry, message: type[MessageT]) -> MessageT:
+    """The entry as its message."""
+    document = {
+        field.name: value
+        for field in message.DESCRIPTOR.fields
+        if (value := _wire(field, entry.record.get(field.name))) not in (None, "", {}, [])
+    }
+    found = json_format.ParseDict(document, message())
+    found.id, found.etag = entry.id, entry.etag  # type: ignore[attr-defined]
+    if "clinic_id" in message.DESCRIPTOR.fields_by_name:
+        found.clinic_id = entry.clinic_id  # type: ignore[attr-defined]
+    if "active" in message.DESCRIPTOR.fields_by_name:
+        found.active = entry.active  # type: ignore[attr-defined]
+    found.created_at.FromDatetime(entry.created_at)  # type: ignore[attr-defined]
+    found.updated_at.FromDatetime(entry.updated_at)  # type: ignore[attr-defined]
+    return found
+
+
+def filters_of(request: Message, names: Iterable[str]) -> dict[str, str]:
+    """The filters of a list request that were given."""
+    return {name: value for name in names if (value := getattr(request, name, ""))}
+
+
+def _plain(field: Any, value: Any) -> Any:
+    if field.type == FieldDescriptor.TYPE_MESSAGE and value is None:
+        return {}
+    if field.enum_type is not None and value is not None:
+        return _word(field.enum_type, value)
+    return _whole(value)
+
+
+def _wire(field: Any, value: Any) -> Any:
+    if field.enum_type is not None and value:
+        return f"{_prefix(field.enum_type)}{value.upper()}"
+    return value
+
+
+def _word(enum: Any, value: str) -> str:
+    word = value.removeprefix(_prefix(enum)).lower()
+    return "" if word == "unspecified" else word
+
+
+def _prefix(enum: Any) -> str:
+    return f"{_snake(enum.name).upper()}_"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _whole(value: Any) -> Any:
+    """Whole floats as integers: a protobuf Struct knows no integers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value

@@ -1,0 +1,261 @@
+"""Create, change and deactivate what a clinic sets up: one path for all plain entities.
+
+    BEGIN ── key row ── clinic's locations locked exclusively ── savepoint ── entry locked, ETag compared
+          ── references checked ── written ── visits that no longer fit ── event, audit ── answer ── COMMIT
+
+The exclusive lock waits for bookings that were judged on the old directory, so the visits listed are all there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+import orjson
+
+from booking_svc.directory.checks import checked
+from booking_svc.directory.entities import PLAIN, WINDOWS, Displaced, Edited, Entity, Entry, Kind, Record
+from booking_svc.model import Caller
+from booking_svc.outbox.directory_events import directory_event_bytes
+from booking_svc.store import directory_statements as sql
+from booking_svc.store.constraints import constraints_named
+from booking_svc.store.directory import DirectoryStore
+from booking_svc.store.session import Session
+from chassis.auth.principal import Role
+from database.locks import directory_keys
+from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
+from scheduling.ids import canonical_id
+
+OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provider_id"}
+"""What a provider may write, when this field names itself."""
+
+VIOLATIONS_MAX: Final = 50
+"""How many displaced visits a refusal names."""
+
+_RESOURCES: Final = frozenset({Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What to do with one entry. `changes` are the fields to set; a create has them all.
+
+    `entry_id` may be empty on a create; `active` False deactivates. An empty `etag` is not compared.
+    """
+
+    caller: Caller
+    clinic_id: str
+    kind: Kind
+    changes: Record
+    entry_id: str = ""
+    is_new: bool = False
+    deactivates: bool = False
+    etag: str = ""
+    strict: bool = False
+
+
+class Displacement(Protocol):
+    """Finds and mends the visits that a change concerns, inside the change's transaction."""
+
+    async def before(self, session: Session, entity: Entity, location_ids: Sequence[str]) -> object:
+        """Remember what held before the change."""
+        ...
+
+    async def after(
+        self, session: Session, entity: Entity, entry: Entry, remembered: object
+    ) -> Sequence[Displaced]:
+        """Rewrite the claims of future visits and return those that no longer fit."""
+        ...
+
+
+class EditDirectory:
+    """The work of a directory change, to be run as a mutation."""
+
+    def __init__(
+        self, displacement: Displacement, *, new_id: Callable[[], str], now: Callable[[], datetime]
+    ) -> None:
+        self._displacement = displacement
+        self._new_id = new_id
+        self._now = now
+
+    async def work(self, session: Session, edit: Edit) -> Edited:
+        """Make the change. Raises the domain's refusals."""
+        store = DirectoryStore(session)
+        location_ids = await store.location_ids()
+        store.lock_directory(directory_keys(session.clinic_id, location_ids))
+        session.savepoint()
+        await self._require_active_clinic(session)
+        entity = await _entity_of(store, edit)
+        before = None if edit.is_new else await _locked(store, entity, edit)
+        record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
+        _require_own(edit, record)
+        await _check_references(session, entity, record)
+        remembered = await self._displacement.before(session, entity, location_ids)
+        entry = await self._write(store, entity, edit, before, record)
+        displaced = tuple(await self._displacement.after(session, entity, entry, remembered))
+        if displaced and edit.strict:
+            raise _would_displace(displaced)
+        self._announce(session, edit, before, entry, _touched(entity, entry, before))
+        return Edited(entry=entry, displaced=displaced)
+
+    async def _write(
+        self, store: DirectoryStore, entity: Entity, edit: Edit, before: Entry | None, record: Record
+    ) -> Entry:
+        with constraints_named():
+            if before is None:
+                return await store.insert(entity, edit.entry_id or self._new_id(), record)
+            active = before.active and not edit.deactivates
+            return await store.update(entity, before, record, active=active)
+
+    async def _require_active_clinic(self, session: Session) -> None:
+        pending = session.queue(sql.READ_CLINIC_STATUS, session.clinic_id)
+        await session.run()
+        row = pending.row()
+        if row is None or row[0] == "archived":
+            raise NotFound("No such clinic.")
+
+    def _announce(
+        self, session: Session, edit: Edit, before: Entry | None, entry: Entry, location_ids: Sequence[str]
+    ) -> None:
+        change = "created" if before is None else "deactivated" if edit.deactivates else "updated"
+        event_id, caller = self._new_id(), edit.caller
+        resource_id = entry.id if entry.kind in _RESOURCES else entry.record.get("resource_id", "")
+        payload = directory_event_bytes(
+            entry,
+            change,
+            event_id=event_id,
+            occurred_at=self._now(),
+            location_ids=location_ids,
+            resource_id=resource_id,
+            traceparent=caller.traceparent,
+        )
+        session.queue(
+            sql.INSERT_DIRECTORY_EVENT,
+            event_id,
+            session.clinic_id,
+            entry.id,
+            entry.version,
+            payload,
+            caller.traceparent,
+        )
+        old, new = _difference(before, entry)
+        session.queue(
+            sql.INSERT_DIRECTORY_AUDIT,
+            session.clinic_id,
+            self._new_id(),
+            caller.principal.subject,
+            caller.principal.role.value,
+            f"{entry.kind.value}.{_VERBS[change]}",
+            entry.kind.value,
+            entry.id,
+            caller.address,
+            caller.request_id,
+            old,
+            new,
+        )
+
+
+_VERBS: Final = {"created": "create", "updated": "update", "deactivated": "deactivate"}
+
+
+async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:
+    """The description to use; a window's table follows from its resource."""
+    if edit.entry_id:
+        canonical_id(edit.entry_id)
+    if edit.kind is not Kind.WINDOW:
+        return PLAIN[edit.kind]
+    if not edit.is_new:
+        entity = await store.window_entity(edit.entry_id)
+        if entity is None:
+            raise NotFound("No such window.")
+        return entity
+    kind = await store.resource_kind(edit.changes["resource_id"])
+    if kind is None or kind not in WINDOWS:
+        raise NotFound("No such provider, room or equipment.")
+    if edit.changes.get("location_id") and "location_id" not in WINDOWS[kind].columns:
+        raise Invalid.field("location_id", "only a provider's window has a location")
+    return WINDOWS[kind]
+
+
+async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
+    entry = await store.find(entity, edit.entry_id, lock=True)
+    if entry is None:
+        raise NotFound(f"No such {entity.kind.replace('_', ' ')}.")
+    if edit.etag and edit.etag.removeprefix("W/") != entry.etag:
+        raise Stale("It has changed since it was read.", reason=Reason.STALE_ETAG)
+    own = entry.record.get("resource_id")
+    if entity.kind is Kind.WINDOW and edit.changes.get("resource_id", own) != own:
+        raise Invalid.field("resource_id", "cannot be changed: deactivate the window and create another")
+    if entity.resource is not None and edit.deactivates and not entry.active:
+        raise Refused("It is out of use already.", reason=Reason.INVALID_TRANSITION)
+    return entry
+
+
+def _require_own(edit: Edit, record: Record) -> None:
+    """A provider writes its own windows and preferences, nobody else's."""
+    principal = edit.caller.principal
+    if principal.role is not Role.PROVIDER:
+        return
+    own = OWN_BY_PROVIDERS.get(edit.kind)
+    if own is None or not principal.provider_id or record.get(own) != principal.provider_id:
+        raise Forbidden("A provider may change its own working time and preferences only.")
+
+
+async def _check_references(session: Session, entity: Entity, record: Record) -> None:
+    """Refuse ids of other clinics, or of nothing, before anything is written: NOT_FOUND either way."""
+    wanted = [(name, kind, _ids(record.get(name))) for name, kind in entity.references.items()]
+    if entity.kind is Kind.SERVICE_RULE and record.get("rule_type") == "allowed_provider":
+        providers = _ids(record["rule_payload"]["provider_ids"])
+        wanted.append(("rule_payload.provider_ids", Kind.PROVIDER, providers))
+    asked = [
+        (name, kind, ids, session.queue(sql.COUNT_BY_ID[kind], session.clinic_id, ids))
+        for name, kind, ids in wanted
+        if ids
+    ]
+    if not asked:
+        return
+    await session.run()
+    for name, kind, ids, pending in asked:
+        if pending.rows()[0][0] != len(ids):
+            raise NotFound(f"No such {kind.replace('_', ' ')}.", metadata={"field": name})
+
+
+def _ids(value: object) -> list[str]:
+    if not value:
+        return []
+    return sorted({value} if isinstance(value, str) else set(value))  # type: ignore[call-overload]
+
+
+def _touched(entity: Entity, entry: Entry, before: Entry | None) -> list[str]:
+    """The locations whose availability the change may touch; none named means all of the clinic."""
+    if entity.kind is Kind.LOCATION:
+        return [entry.id]
+    if entity.kind in (Kind.ROOM, Kind.CLOSURE, Kind.EQUIPMENT):
+        places = {entry.record.get("location_id"), (before or entry).record.get("location_id")}
+        return sorted(place for place in places if place) if all(places) else []
+    return []
+
+
+def _difference(before: Entry | None, entry: Entry) -> tuple[str | None, str | None]:
+    """The changed fields before and after, as JSON; a new entry has no before."""
+    new: Mapping[str, object] = {**entry.record, "active": entry.active}
+    if before is None:
+        return None, orjson.dumps(new).decode()
+    old: Mapping[str, object] = {**before.record, "active": before.active}
+    changed = [name for name in new if old.get(name) != new[name]]
+    return (
+        orjson.dumps({name: old.get(name) for name in changed}).decode(),
+        orjson.dumps({name: new[name] for name in changed}).decode(),
+    )
+
+
+def _would_displace(displaced: Sequence[Displaced]) -> Refused:
+    return Refused(
+        f"{len(displaced)} visits would fall outside.",
+        reason=Reason.WOULD_DISPLACE,
+        violations=[
+            FieldViolation("appointments", f"{visit.appointment_id}: {visit.reason}")
+            for visit in displaced[:VIOLATIONS_MAX]
+        ],
+    )

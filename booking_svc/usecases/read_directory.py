@@ -1,0 +1,111 @@
+"""Read what a clinic has set up: one entry, or pages of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind
+from booking_svc.store.directory import DirectoryStore, ListQuery
+from booking_svc.store.session import Session
+from booking_svc.usecases.transactions import Transactions
+from scheduling.errors import Invalid, NotFound
+
+PAGE_DEFAULT = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Entries in order; `next_token` is empty on the last page."""
+
+    entries: tuple[Entry, ...]
+    next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListEntries:
+    """Which entries of a kind; `page_size` 0 means 50."""
+
+    kind: Kind
+    filters: Mapping[str, str]
+    with_inactive: bool = False
+    page_size: int = 0
+    page_token: str = ""
+
+
+class ReadDirectory:
+    """Reads plain entities, each in a snapshot of its clinic."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def get(self, clinic_id: str, kind: Kind, entry_id: str) -> Entry:
+        """The entry. Raises NotFound when the clinic has no such one."""
+        async with self._transactions.snapshot(clinic_id) as session:
+            store = DirectoryStore(session)
+            entity = await store.window_entity(entry_id) if kind is Kind.WINDOW else PLAIN[kind]
+            entry = None if entity is None else await store.find(entity, entry_id)
+        if entry is None:
+            raise NotFound(f"No such {kind.replace('_', ' ')}.")
+        return entry
+
+    async def page(self, clinic_id: str, query: ListEntries) -> Page:
+        """One page of entries, in the entity's order, then by id."""
+        async with self._transactions.snapshot(clinic_id) as session:
+            entity = await _entity(session, query)
+            if entity is None:
+                return Page(entries=())
+            size = query.page_size or PAGE_DEFAULT
+            after, after_id = _position(query)
+            found = await DirectoryStore(session).page(
+                entity,
+                ListQuery(
+                    filters=query.filters,
+                    with_inactive=query.with_inactive,
+                    after=after,
+                    after_id=after_id,
+                    limit=size + 1,
+                ),
+            )
+        return Page(
+            entries=tuple(found[:size]),
+            next_token=_token(query, entity, found[size - 1]) if len(found) > size else "",
+        )
+
+
+async def _entity(session: Session, query: ListEntries) -> Entity | None:
+    """A list of windows is a list of one resource's windows: which table follows from the resource."""
+    if query.kind is not Kind.WINDOW:
+        return PLAIN[query.kind]
+    resource_id = query.filters.get("resource_id")
+    if not resource_id:
+        raise Invalid.field("resourceId", "is required to list windows")
+    kind = await DirectoryStore(session).resource_kind(resource_id)
+    return None if kind is None else WINDOWS.get(kind)
+
+
+def _token(query: ListEntries, entity: Entity, last: Entry) -> str:
+    order = str(last.record[entity.order])
+    document = orjson.dumps([order, last.id, sorted(query.filters.items()), query.with_inactive])
+    return base64.urlsafe_b64encode(document).rstrip(b"=").decode()
+
+
+def _position(query: ListEntries) -> tuple[str | None, str | None]:
+    """Where the page begins. Raises Invalid for a token of another list."""
+    if not query.page_token:
+        return None, None
+    try:
+        raw = base64.urlsafe_b64decode(query.page_token + "=" * (-len(query.page_token) % 4))
+        order, entry_id, filters, with_inactive = orjson.loads(raw)
+    except (ValueError, binascii.Error):
+        raise Invalid.field("pageToken", "is none of ours") from None
+    if (
+        filters != [list(pair) for pair in sorted(query.filters.items())]
+        or with_inactive != query.with_inactive
+    ):
+        raise Invalid.field("pageToken", "belongs to a list with other filters")
+    return str(order), str(entry_id)
