@@ -49,7 +49,23 @@ def _pool(
     before: int,
     after: int,
 ) -> Pool:
-    """Return the starts of every unit, and of one, two, … units together."""
+    """Return the starts of every unit, and of one, two, … units together; worked out once in a frame."""
+    found = frame.pools.get(resource.id)
+    if found is None:
+        found = frame.pools[resource.id] = _make_pool(frame, resource, capacity, open_starts, before, after)
+    pool: Pool = found
+    return pool
+
+
+def _make_pool(
+    frame: Frame,
+    resource: Room | Equipment,
+    capacity: int,
+    open_starts: Bits | None,
+    before: int,
+    after: int,
+) -> Pool:
+    """Return the pool of a resource whose units are taken for so long before and after a visit."""
     everything = timeline.always(frame.horizon) if open_starts is None else open_starts
     taken = frame.units(resource.id)
     units = [

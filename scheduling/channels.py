@@ -86,8 +86,8 @@ def parse_channel(name: str) -> Channel:
 def check_join(viewer: Viewer, channel: Channel) -> None:
     """Raise Forbidden or NotFound unless `viewer` may join `channel`.
 
-    Providers and locations are not looked up: a channel holds only events of the viewer's own clinic, so that an
-    unknown id and another clinic's are alike silent.
+    Providers and locations are not looked up: a channel holds only events of the viewer's own clinic, so
+    that an unknown id and another clinic's are alike silent.
     """
     if channel.kind is ChannelKind.PATIENT:
         if viewer.role != "patient":
@@ -102,7 +102,7 @@ def check_join(viewer: Viewer, channel: Channel) -> None:
 
 
 def sees_whole(viewer: Viewer, provider_ids: Collection[str]) -> bool:
-    """Tell whether `viewer` may see all of an event about these providers' calendars, not only free or busy."""
+    """Tell whether `viewer` may see all of an event about these calendars, not only free or busy."""
     return viewer.role != "provider" or viewer.provider_id in provider_ids
 
 
@@ -116,5 +116,6 @@ def _is_day(text: str) -> bool:
 
 def _malformed() -> Invalid:
     return Invalid.field(
-        "channels", "holds a name that is not clinic:<id>, provider:<id>, location:<id>:<YYYY-MM-DD> or patient:<id>"
+        "channels",
+        "holds a name that is not clinic:<id>, provider:<id>, location:<id>:<YYYY-MM-DD> or patient:<id>",
     )

@@ -6,7 +6,7 @@ over one horizon, each at most once, whoever asks: the rules, the checks, the al
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 from scheduling import localtime, timeline, windows
 from scheduling.busy import BusyFacts, Calendar
@@ -49,6 +49,7 @@ class Frame:
         "location",
         "now_min",
         "patient",
+        "pools",
         "request",
         "service",
         "static",
@@ -75,11 +76,12 @@ class Frame:
         self.duration_min = duration_of(self.service, request.duration_min)
         self.lead_min, self.tail_min = self.service.buffer_before_min, self.service.buffer_after_min
         self.now_min, self.cache, self.anchor = now_min, cache, anchor
-        self.window, self.horizon = window, horizon_around(window, self.lead_min, reach_min)
+        self.window, self.horizon = window, horizon_around(window, self.service, self.duration_min, reach_min)
         self.patient = patient_of(busy, request)
         self._units: dict[str, dict[int, Bits]] = {}
         self._taken: dict[str, Bits] = {}
         self._blocked: dict[tuple[object, ...], Bits] = {}
+        self.pools: dict[str, Any] = {}
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -259,7 +261,13 @@ def patient_of(busy: BusyFacts, request: SlotRequest) -> PatientFacts | None:
     return busy.patient
 
 
-def horizon_around(window: Horizon, lead_min: int, reach_min: int) -> Horizon:
-    """Return the whole UTC days that the window touches, widened by what claims may reach beyond it."""
-    day = timeline.DAY_MIN
-    return Horizon((window.start_min - lead_min) // day * day, -(-(window.end_min + reach_min) // day) * day)
+def horizon_around(window: Horizon, service: Service, duration_min: int, reach_min: int) -> Horizon:
+    """Return the whole UTC days of the window, widened by what a visit may reach beyond it.
+
+    That is its buffers and claims, and one more visit on either side: whether a slot leaves a crumb must not depend on
+    where the window ends.
+    """
+    day, neighbour = timeline.DAY_MIN, service.buffer_before_min + duration_min + service.buffer_after_min
+    start_min = window.start_min - service.buffer_before_min - neighbour
+    end_min = window.end_min + reach_min + neighbour
+    return Horizon(start_min // day * day, -(-end_min // day) * day)

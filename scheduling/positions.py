@@ -1,7 +1,7 @@
 """How far a reader has come in the two event streams: the id of every realtime message.
 
-A position names the last sequence read in each stream. Two instances may interleave the streams differently; a
-position means the same on all of them: everything up to both sequences has been read, and nothing after.
+A position names the last sequence read in each stream. Two instances may interleave the streams differently;
+a position means the same on all of them: everything up to both sequences has been read, and nothing after.
 """
 
 import re
@@ -25,8 +25,8 @@ class Source(StrEnum):
 class Position:
     """Everything up to these sequences has been read.
 
-    `part` counts the messages of the directory event after `directory` that have been read too: one event may make
-    several messages. `epoch` names the streams' incarnation; sequences of another one mean nothing.
+    `part` counts the messages of the directory event after `directory` that have been read too: one event
+    may make several messages. `epoch` names the streams' incarnation; sequences of another mean nothing.
     """
 
     appointments: int = 0
@@ -62,7 +62,7 @@ class Position:
         return Position(self.appointments, sequence, 0, self.epoch)
 
     def within(self, sequence: int, part: int) -> "Position":
-        """Return the position once `part` messages of the directory event `sequence`, but not all, are read."""
+        """Return the position once only `part` messages of the directory event `sequence` are read."""
         return Position(self.appointments, sequence - 1, part, self.epoch)
 
 

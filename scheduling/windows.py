@@ -163,7 +163,9 @@ def _instants(zone: str, wall_start: int, wall_end: int) -> tuple[int, int]:
     return localtime.instant_at(zone, wall_start), localtime.instant_at(zone, wall_end)
 
 
-def _by_week(cache: DerivedCache, key: tuple[object, ...], horizon: Horizon, make: Callable[[Horizon], Bits]) -> Bits:
+def _by_week(
+    cache: DerivedCache, key: tuple[object, ...], horizon: Horizon, make: Callable[[Horizon], Bits]
+) -> Bits:
     """Return a timeline of the horizon put together from cached weeks, itself cached."""
     span = cache.get((*key, horizon.start_min, horizon.end_min))
     if span is not None:

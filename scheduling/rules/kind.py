@@ -12,13 +12,25 @@ from scheduling.timeline import Bits
 class RuleKind(Protocol):
     """One rule type. The verdict on a proposal is its mask at that minute, so the two cannot differ."""
 
-    rule_type: str
-    reason: Reason
-    is_soft: bool
-    """Staff with an override may break it."""
-    depends_on_provider: bool
-    """False when its mask is the same for every provider that the rule binds."""
-    subject_kind: ResourceKind | None
+    @property
+    def rule_type(self) -> str:
+        """The type's name in the contract."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why a proposal that it blocks is refused."""
+
+    @property
+    def is_soft(self) -> bool:
+        """True when staff with an override may break it."""
+
+    @property
+    def depends_on_provider(self) -> bool:
+        """False when its mask is the same for every provider that the rule binds."""
+
+    @property
+    def subject_kind(self) -> ResourceKind | None:
+        """What kind of thing it is about, if any."""
 
     def parse(self, payload: Mapping[str, object]) -> object:
         """Return the payload as the type's own value, or raise Invalid with every field that is wrong."""

@@ -41,9 +41,11 @@ class PayloadReader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-            return self._wrong(name, "must be a whole number")
+            self._wrong(name, "must be a whole number")
+            return None
         if not low <= value <= high:
-            return self._wrong(name, f"must be from {low} to {high}")
+            self._wrong(name, f"must be from {low} to {high}")
+            return None
         return int(value)
 
     def required_number(self, name: str, low: int, high: int) -> int:

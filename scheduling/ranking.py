@@ -1,0 +1,158 @@
+"""How good a slot is, from 0 to 100, worked out for whole classes of starts at once.
+
+    preferences    0–40   20 is neutral; up to 20 more or less, by weight, as window, room and equipment are liked
+    time of day    0–40   40 in the asked-for part of the day, 0 outside, 20 when none is asked for
+    compactness    0–20   10, and 10 more for touching another visit, 10 less for leaving a crumb of free time that
+                          is too short for a visit like this one
+
+Each part cuts the starts into a few classes; their cut is the classes of one score. Higher scores first, then earlier
+starts, then provider ids: the order is total and repeatable.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from scheduling import allocation, localtime, timeline
+from scheduling.allocation import Pool
+from scheduling.checks import Plan
+from scheduling.facts import Preference, Provider, TimeOfDay
+from scheduling.frame import Frame
+from scheduling.timeline import Bits
+
+_NEUTRAL: Final = 20
+_COMPACT: Final = 10
+_PARTS_OF_DAY: Final = {
+    TimeOfDay.MORNING: (0, 720),
+    TimeOfDay.AFTERNOON: (720, 1020),
+    TimeOfDay.EVENING: (1020, 1440),
+}
+
+Classes = Iterable[tuple[int, Bits]]
+"""Points and the starts that earn them; a start earns the points of the first class it is in."""
+
+
+def score_classes(plan: Plan, provider: Provider, starts: Bits) -> dict[int, Bits]:
+    """Return the starts of one provider by score. Every start is in exactly one class."""
+    classes = {0: starts}
+    for part in (
+        _preference_classes(plan, provider),
+        _time_of_day_classes(plan.frame),
+        _compactness_classes(plan.frame, provider),
+    ):
+        classes = _cut(classes, list(part))
+    return classes
+
+
+def _cut(classes: dict[int, Bits], parts: list[tuple[int, Bits]]) -> dict[int, Bits]:
+    """Return the classes cut by another part's, points added up."""
+    found: dict[int, Bits] = {}
+    for score, starts in classes.items():
+        rest = starts
+        for points, mask in parts:
+            hit = timeline.both(rest, mask)
+            if hit:
+                found[score + points] = timeline.union(found.get(score + points, timeline.NEVER), hit)
+                rest = timeline.without(rest, hit)
+            if not rest:
+                break
+    return found
+
+
+def _time_of_day_classes(frame: Frame) -> Classes:
+    """Yield the starts in the asked-for part of the local day, then the others."""
+    wanted = frame.request.preferred_time_of_day
+    everything = timeline.always(frame.horizon)
+    if wanted is None:
+        yield _NEUTRAL, everything
+        return
+    yield 2 * _NEUTRAL, _times_of_day(frame, (_PARTS_OF_DAY[wanted],))
+    yield 0, everything
+
+
+def _preference_classes(plan: Plan, provider: Provider) -> Classes:
+    """Yield the starts by what the provider's preferences say of them, the best first."""
+    everything = timeline.always(plan.frame.horizon)
+    rows = allocation.preferences_for(provider, plan.frame.service.id)
+    found = [item for row in rows for item in _classes_of(plan, provider, row)]
+    yield from sorted(found, key=lambda item: -item[0])
+    yield _NEUTRAL, everything
+
+
+def _classes_of(plan: Plan, provider: Provider, preference: Preference) -> Iterator[tuple[int, Bits]]:
+    """Yield one preference's classes: all of its parts matched, all but one, …, none."""
+    matches = _matches(plan, provider, preference)
+    for count in range(len(matches), 0, -1):
+        gain = _NEUTRAL * preference.weight * (2 * count - len(matches))
+        yield _NEUTRAL + round(gain / (100 * len(matches))), timeline.at_least(matches, count)
+    if matches:
+        worst = _NEUTRAL - round(_NEUTRAL * preference.weight / 100)
+        yield worst, timeline.always(plan.frame.horizon)
+
+
+def _matches(plan: Plan, provider: Provider, preference: Preference) -> list[Bits]:
+    """Return, for each part the preference has, the starts that match it."""
+    frame, parts = plan.frame, []
+    room_types, demands = plan.needs(provider)
+    if preference.windows:
+        parts.append(_times_of_day(frame, preference.windows))
+    if preference.room_ids and allocation.needs_room(frame, plan.choice):
+        liked = frozenset(preference.room_ids)
+        blocked = allocation.room_blocked(frame, room_types, plan.choice, liked)
+        parts.append(timeline.without(timeline.always(frame.horizon), blocked))
+    if preference.equipment_type:
+        has_it = preference.equipment_type in demands
+        parts.append(timeline.always(frame.horizon) if has_it else timeline.NEVER)
+    return parts
+
+
+def _compactness_classes(frame: Frame, provider: Provider) -> Classes:
+    """Yield the starts that touch a visit, that leave a crumb, and the others.
+
+    `fits` holds the starts at which a visit like this one fits in between the provider's hours and visits; a crumb is free
+    time beside the visit into which no such visit fits.
+    """
+    taken, opened = frame.taken(provider.id), frame.provider_open(provider)
+    before, after = frame.lead_min, frame.duration_min + frame.tail_min
+    whole = before + after
+    free = timeline.without(opened, taken)
+    fits = timeline.without(
+        frame.provider_open_starts(provider), frame.blocked_starts(taken, before, frame.tail_min)
+    )
+    touches = timeline.union(timeline.later(taken, before + 1), timeline.later(taken, -after))
+    crumbs = timeline.union(
+        timeline.without(timeline.later(free, before + 1), timeline.later(fits, whole)),
+        timeline.without(timeline.later(free, -after), timeline.later(fits, -whole)),
+    )
+    yield 2 * _COMPACT, timeline.without(touches, crumbs)
+    yield 0, timeline.without(crumbs, touches)
+    yield _COMPACT, timeline.always(frame.horizon)
+
+
+def _times_of_day(frame: Frame, pairs: tuple[tuple[int, int], ...]) -> Bits:
+    """Return the minutes whose wall clock lies in one of the half-open pairs of minutes of the day."""
+    key = ("times", frame.zone, pairs, frame.horizon.start_min, frame.horizon.end_min)
+    found = frame.cache.get(key)
+    if found is None:
+        found = frame.cache.put(key, timeline.intervals(frame.horizon, _wall_intervals(frame, pairs)))
+    return found
+
+
+def _wall_intervals(frame: Frame, pairs: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, int]]:
+    """Yield the instants of the pairs on every local day, stretch by stretch of constant offset."""
+    for start_min, end_min, offset in localtime.segments(
+        frame.zone, frame.horizon.start_min, frame.horizon.end_min
+    ):
+        first_day = (start_min + offset) // timeline.DAY_MIN
+        for day in range(first_day, (end_min - 1 + offset) // timeline.DAY_MIN + 1):
+            midnight = day * timeline.DAY_MIN - offset
+            for low, high in pairs:
+                yield max(midnight + low, start_min), min(midnight + high, end_min)
+
+
+def ranked_pools(plan: Plan, provider: Provider) -> list[Pool]:
+    """Return the rooms a provider's visit may take, best first; none when it takes no room."""
+    if not allocation.needs_room(plan.frame, plan.choice):
+        return []
+    room_types, _ = plan.needs(provider)
+    pools = allocation.room_pools(plan.frame, room_types, plan.choice, plan.only)
+    return allocation.best_first(pools, provider, plan.frame.service.id)
