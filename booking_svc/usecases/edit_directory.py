@@ -23,6 +23,7 @@ from booking_svc.store import directory_statements as sql
 from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
+from booking_svc.usecases.read_directory import require_clinic
 from chassis.auth.principal import Role
 from database.locks import directory_keys
 from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
@@ -85,7 +86,7 @@ class EditDirectory:
         location_ids = await store.location_ids()
         store.lock_directory(directory_keys(session.clinic_id, location_ids))
         session.savepoint()
-        await self._require_active_clinic(session)
+        await require_clinic(session)
         entity = await _entity_of(store, edit)
         before = None if edit.is_new else await _locked(store, entity, edit)
         record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
@@ -107,13 +108,6 @@ class EditDirectory:
                 return await store.insert(entity, edit.entry_id or self._new_id(), record)
             active = before.active and not edit.deactivates
             return await store.update(entity, before, record, active=active)
-
-    async def _require_active_clinic(self, session: Session) -> None:
-        pending = session.queue(sql.READ_CLINIC_STATUS, session.clinic_id)
-        await session.run()
-        row = pending.row()
-        if row is None or row[0] == "archived":
-            raise NotFound("No such clinic.")
 
     def _announce(
         self, session: Session, edit: Edit, before: Entry | None, entry: Entry, location_ids: Sequence[str]

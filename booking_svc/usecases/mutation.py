@@ -19,7 +19,7 @@ from typing import Final, Generic, Protocol, TypeVar
 import psycopg
 import structlog
 
-from booking_svc.model import Caller, Outcome
+from booking_svc.model import Caller
 from booking_svc.store.session import Key, Reply, Session
 from booking_svc.usecases import refusals
 from booking_svc.usecases.transactions import Transactions, domain_error
@@ -28,6 +28,8 @@ from scheduling.errors import DomainError, Reason, Refused, Stale
 
 _log = structlog.get_logger(__name__)
 
+OutcomeT = TypeVar("OutcomeT")
+OutcomeContraT = TypeVar("OutcomeContraT", contravariant=True)
 AnswerT = TypeVar("AnswerT")
 
 KEY_WAIT_MS: Final = 2_000
@@ -40,10 +42,10 @@ _DONE: Final = 0
 _TABLE, _COLUMN = "idempotency_key", "response"
 
 
-class Codec(Protocol[AnswerT]):
+class Codec(Protocol[OutcomeContraT, AnswerT]):
     """The answers of one method: made from an outcome, kept as bytes, read back as a replay."""
 
-    def answer(self, outcome: Outcome) -> AnswerT:
+    def answer(self, outcome: OutcomeContraT) -> AnswerT:
         """Return the answer to a new outcome."""
         ...
 
@@ -56,12 +58,11 @@ class Codec(Protocol[AnswerT]):
         ...
 
 
-Work = Callable[[Session], Awaitable[Outcome]]
 Alternatives = Callable[[Session, DomainError], Awaitable[DomainError]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mutation(Generic[AnswerT]):
+class Mutation(Generic[OutcomeT, AnswerT]):
     """A mutating call.
 
     `work` queues and runs statements in a session that has begun; it sets the savepoint before the first thing that a
@@ -72,8 +73,8 @@ class Mutation(Generic[AnswerT]):
     clinic_id: str
     method: str
     fingerprint: bytes
-    codec: Codec[AnswerT]
-    work: Work
+    codec: Codec[OutcomeT, AnswerT]
+    work: Callable[[Session], Awaitable[OutcomeT]]
     alternatives: Alternatives | None = None
 
     @property
@@ -131,7 +132,7 @@ class Mutations:
         self._observer = observer
         self._fail_point = fail_point
 
-    async def run(self, mutation: Mutation[AnswerT]) -> AnswerT:
+    async def run(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
         """Return the answer, new or replayed. Raises the domain's errors."""
         expiries = 0
         attempt = 1
@@ -151,7 +152,7 @@ class Mutations:
                 await asyncio.sleep(backoff_s(attempt))
                 attempt += 1
 
-    async def _once(self, mutation: Mutation[AnswerT]) -> AnswerT:
+    async def _once(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
         key = mutation.key
         async with self._transactions.session(mutation.clinic_id) as session:
             session.begin(lock_timeout_ms=KEY_WAIT_MS)
@@ -170,7 +171,7 @@ class Mutations:
             return await self._commit(session, mutation, key, outcome)
 
     async def _commit(
-        self, session: Session, mutation: Mutation[AnswerT], key: Key | None, outcome: Outcome
+        self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key | None, outcome: OutcomeTT
     ) -> AnswerT:
         answer = mutation.codec.answer(outcome)
         if key is not None:
@@ -183,7 +184,7 @@ class Mutations:
         return answer
 
     async def _refuse(
-        self, session: Session, mutation: Mutation[AnswerT], key: Key | None, refusal: DomainError
+        self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key | None, refusal: DomainError
     ) -> DomainError:
         """Undo the attempt, keep the refusal as the answer, and return it with what is free instead."""
         self._observer.refused(refusal)
@@ -199,7 +200,7 @@ class Mutations:
         await _finish(session)
         return refusal
 
-    async def _replay(self, session: Session, mutation: Mutation[AnswerT], key: Key) -> AnswerT:
+    async def _replay(self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key) -> AnswerT:
         stored = session.stored_answer(key)
         await session.run()
         answer = stored.get()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import orjson
 
 from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind
+from booking_svc.store import directory_statements as sql
 from booking_svc.store.directory import DirectoryStore, ListQuery
 from booking_svc.store.session import Session
 from booking_svc.usecases.transactions import Transactions
@@ -45,36 +46,52 @@ class ReadDirectory:
 
     async def get(self, clinic_id: str, kind: Kind, entry_id: str) -> Entry:
         """The entry. Raises NotFound when the clinic has no such one."""
-        async with self._transactions.snapshot(clinic_id) as session:
-            store = DirectoryStore(session)
-            entity = await store.window_entity(entry_id) if kind is Kind.WINDOW else PLAIN[kind]
-            entry = None if entity is None else await store.find(entity, entry_id)
+        entry = await self._transactions.read(clinic_id, lambda session: _find(session, kind, entry_id))
         if entry is None:
             raise NotFound(f"No such {kind.replace('_', ' ')}.")
         return entry
 
     async def page(self, clinic_id: str, query: ListEntries) -> Page:
         """One page of entries, in the entity's order, then by id."""
-        async with self._transactions.snapshot(clinic_id) as session:
-            entity = await _entity(session, query)
-            if entity is None:
-                return Page(entries=())
-            size = query.page_size or PAGE_DEFAULT
-            after, after_id = _position(query)
-            found = await DirectoryStore(session).page(
-                entity,
-                ListQuery(
-                    filters=query.filters,
-                    with_inactive=query.with_inactive,
-                    after=after,
-                    after_id=after_id,
-                    limit=size + 1,
-                ),
-            )
-        return Page(
-            entries=tuple(found[:size]),
-            next_token=_token(query, entity, found[size - 1]) if len(found) > size else "",
-        )
+        return await self._transactions.read(clinic_id, lambda session: _page(session, query))
+
+
+async def _find(session: Session, kind: Kind, entry_id: str) -> Entry | None:
+    store = DirectoryStore(session)
+    await require_clinic(session)
+    entity = await store.window_entity(entry_id) if kind is Kind.WINDOW else PLAIN[kind]
+    return None if entity is None else await store.find(entity, entry_id)
+
+
+async def _page(session: Session, query: ListEntries) -> Page:
+    await require_clinic(session)
+    entity = await _entity(session, query)
+    if entity is None:
+        return Page(entries=())
+    size = query.page_size or PAGE_DEFAULT
+    after, after_id = _position(query)
+    found = await DirectoryStore(session).page(
+        entity,
+        ListQuery(
+            filters=query.filters,
+            with_inactive=query.with_inactive,
+            after=after,
+            after_id=after_id,
+            limit=size + 1,
+        ),
+    )
+    next_token = _token(query, entity, found[size - 1]) if len(found) > size else ""
+    return Page(entries=tuple(found[:size]), next_token=next_token)
+
+
+async def require_clinic(session: Session) -> str:
+    """The clinic's status. Raises NotFound when it does not exist or is archived."""
+    pending = session.queue(sql.READ_CLINIC_STATUS, session.clinic_id)
+    await session.run()
+    row = pending.row()
+    if row is None or row[0] == "archived":
+        raise NotFound("No such clinic.")
+    return str(row[0])
 
 
 async def _entity(session: Session, query: ListEntries) -> Entity | None:
