@@ -42,6 +42,10 @@ class Limiter(Protocol):
         """The rate headers of an admitted call. Raises RateLimited, which carries them too."""
         ...
 
+    def learn(self, principal: Principal, authorization: str) -> None:
+        """See a caller pass who may know more of its clinic's limits; never waits."""
+        ...
+
 
 class PublicClinics(Protocol):
     """Knows which clinics opened public search."""
@@ -127,6 +131,7 @@ class Calls:
         )
         if principal is not None:
             authorize(endpoint.method, principal, variables)
+            self._limiter.learn(principal, request.headers[AUTHORIZATION])
         elif not endpoint.method.public and not await self._public_clinics.is_open(clinic_id):
             raise NotFound("There is no such clinic, or it is not open to callers without a token.")
 

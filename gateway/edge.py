@@ -278,6 +278,8 @@ class Edge:
         principal = current_call().principal
         if principal is not None:
             fields["clinic_id"], fields["user_id"] = principal.clinic_id, principal.subject
+        if path in _PROBES and exchange.status < 500:
+            return
         self._log.info("http.served", **fields)
 
 
@@ -293,6 +295,10 @@ _PAGES = frozenset(
         "/v1/realtime/sse",
     )
 )
+
+
+# Asked every few seconds by whatever watches the process.
+_PROBES = frozenset(("/healthz", "/readyz"))
 
 
 def _known_path(scope: Scope) -> str:

@@ -75,6 +75,15 @@ class LocalBuckets:
             for (_, rate), level in zip(buckets, levels, strict=True)
         ]
 
+    def look(self, buckets: Sequence[Bucket]) -> Sequence[Taken]:
+        """The state that each bucket would have after a token; nothing is taken."""
+        now_s = self._now_s()
+        levels = [self._level(key, rate, now_s) for key, rate in buckets]
+        return [
+            taken(rate, level, is_admitted=level >= 1)
+            for (_, rate), level in zip(buckets, levels, strict=True)
+        ]
+
     def _level(self, key: str, rate: Rate, now_s: float) -> float:
         level, at_s = self._levels.get(key, (float(rate.burst), now_s))
         return min(float(rate.burst), level + (now_s - at_s) * rate.per_min / 60)
@@ -102,6 +111,10 @@ class ClinicLimits(Protocol):
 
     def per_min(self, clinic_id: str) -> int:
         """Requests a minute of all users of this clinic."""
+        ...
+
+    def learn(self, principal: Principal, authorization: str) -> None:
+        """Use the chance that this caller may read its clinic; never waits."""
         ...
 
 
@@ -133,6 +146,10 @@ class RateLimiter:
                 retry_after_s=max(1, math.ceil(state.wait_s)), limit_per_min=told.per_min, headers=headers
             )
         return headers
+
+    def learn(self, principal: Principal, authorization: str) -> None:
+        """Let the clinics' own limits be looked up with this caller's token."""
+        self._clinics.learn(principal, authorization)
 
     def _wanted(
         self, principal: Principal | None, client: str, clinic_id: str, rate_class: int, rate: Rate
@@ -168,13 +185,5 @@ class NoLimits:
         """No headers, no refusal."""
         return {}
 
-
-class FixedClinicLimits:
-    """One limit for every clinic."""
-
-    def __init__(self, per_min: int) -> None:
-        self._per_min = per_min
-
-    def per_min(self, clinic_id: str) -> int:  # noqa: ARG002
-        """The limit."""
-        return self._per_min
+    def learn(self, principal: Principal, authorization: str) -> None:
+        """Nothing is worth knowing."""

@@ -12,7 +12,7 @@ _LISTEN = Listen("127.0.0.1", 8080)
 class HttpSettings:
     """The HTTP server and its limits."""
 
-    listen: Listen = setting(  # noqa: RUF009 - makes a field
+    listen: Listen = setting(
         "MEDFORALL_HTTP_LISTEN",
         default=_LISTEN,
         unit="host:port",

@@ -9,28 +9,30 @@ import grpc
 import uuid_utils
 
 from chassis.auth.verifier import build_verifier
+from chassis.cache import AsyncCache, build_breaker
 from chassis.config import ConfigError, load
 from chassis.grpc.client import aio_channel
 from chassis.interceptors.methods import describe_methods
 from chassis.lifecycle import Fatal, Process, Service
 from chassis.logging import configure_logging
-from chassis.metrics import MetricsServer, build_metrics
+from chassis.metrics import Metrics, MetricsServer, build_metrics
 from chassis.tracing import build_tracing
 from gateway.authentication import Authenticator, Keys
 from gateway.calls import Calls, Endpoint, Limits, build_endpoint
 from gateway.clients import ClientAddresses
+from gateway.clinics import ClinicLimits, PublicSearch
 from gateway.contracts import Contract, load_contracts, load_files
 from gateway.edge import Cors, Edge, EdgeLimits
 from gateway.http_policy import policies
 from gateway.pages import Health, Readiness, build_pages
-from gateway.public_clinics import NoPublicClinics
-from gateway.rate_limit import FixedClinicLimits, LocalBuckets, NoLimits, RateLimiter
+from gateway.rate_limit import LocalBuckets, NoLimits, RateLimiter
+from gateway.redis_buckets import RedisBuckets
 from gateway.refusals import Refusals
 from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
 from gateway.transcoding.bindings import UnsupportedBinding, bindings_of
 from gateway.transcoding.encoding import Encoder
-from gateway.upstreams import Channels, invoker
+from gateway.upstreams import Channels, Invoke, invoker
 
 
 def new_id() -> str:
@@ -67,11 +69,14 @@ def assemble(settings: GatewaySettings) -> Gateway:
     verifier = build_verifier(settings.auth)
     channels = _channels(settings)
     encoder = Encoder()
+    cache = AsyncCache(settings.redis, build_breaker(settings.redis, metrics))
+    endpoints = _endpoints(load_contracts(), channels, encoder)
+    clinics = ClinicLimits(_invoke(endpoints, "GetClinic"), default_per_min=settings.rates.clinic_per_min)
     calls = Calls(
-        _endpoints(load_contracts(), channels, encoder),
+        endpoints,
         authenticator=Authenticator(verifier),
-        limiter=_limiter(settings),
-        public_clinics=NoPublicClinics(),
+        limiter=_limiter(settings, cache, clinics, metrics),
+        public_clinics=PublicSearch(_invoke(endpoints, "GetPublicClinic")),
         limits=_limits(settings),
     )
     health = Health(_readiness(channels))
@@ -92,7 +97,9 @@ def assemble(settings: GatewaySettings) -> Gateway:
     services: Sequence[Service] = [
         MetricsServer(metrics, common.metrics_listen),
         Keys(verifier),
+        cache,
         channels,
+        clinics,
         server,
         _Drain(health),
     ]
@@ -155,12 +162,20 @@ def _endpoints(contracts: Sequence[Contract], channels: Channels, encoder: Encod
     ]
 
 
-def _limiter(settings: GatewaySettings) -> RateLimiter | NoLimits:
+def _invoke(endpoints: Sequence[Endpoint], rpc: str) -> Invoke:
+    """The call that the gateway makes for itself."""
+    return next(endpoint.invoke for endpoint in endpoints if endpoint.method.name == rpc)
+
+
+def _limiter(
+    settings: GatewaySettings, cache: AsyncCache, clinics: ClinicLimits, metrics: Metrics
+) -> RateLimiter | NoLimits:
     if not settings.rates.is_on:
         return NoLimits()
-    return RateLimiter(
-        LocalBuckets(settings.rates.buckets_max), FixedClinicLimits(settings.rates.clinic_per_min)
+    fallbacks = metrics.counter(
+        "gateway_rate_limit_fallbacks_total", "Calls counted by this instance alone, because Redis was away."
     )
+    return RateLimiter(RedisBuckets(cache, LocalBuckets(settings.rates.buckets_max), fallbacks), clinics)
 
 
 def _limits(settings: GatewaySettings) -> Limits:

@@ -14,6 +14,9 @@ import grpc
 import httpx
 import pytest
 from google.protobuf.message import Message
+from medforall.availability.v1 import availability_pb2, availability_pb2_grpc
+from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
+from medforall.directory.v1 import directory_pb2, directory_pb2_grpc
 
 from chassis.auth.principal import Role
 from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks, sign_claims
@@ -26,9 +29,6 @@ from chassis.settings import AuthSettings, GrpcServerSettings, TlsSettings
 from chassis.tracing import OFF
 from gateway.settings import GatewaySettings
 from gateway.wiring import assemble
-from medforall.availability.v1 import availability_pb2, availability_pb2_grpc
-from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
-from medforall.directory.v1 import directory_pb2, directory_pb2_grpc
 
 CLINIC = "0190a000-0000-7000-8000-00000000000a"
 OTHER_CLINIC = "0190a000-0000-7000-8000-00000000000b"
@@ -60,6 +60,10 @@ class Services:
             return reply
 
         self.handlers[rpc] = handle
+
+    def asked(self, rpc: str) -> bool:
+        """Whether `rpc` was called."""
+        return any(call.method.endswith(f"/{rpc}") for call in self.calls)
 
     def servicer(self, base: type) -> Any:
         """A servicer of the generated class `base` that asks `handlers`."""
@@ -158,7 +162,7 @@ StartGateway = Callable[..., Awaitable[httpx.AsyncClient]]
 async def start_gateway(
     services: Services, jwks_file: Path, redis_url: str, token: Callable[..., str]
 ) -> AsyncIterator[StartGateway]:
-    """Starts a gateway with the given settings beside the usual ones; returns a client that carries a token."""
+    """Starts a gateway with these settings beside the usual ones; returns a client that carries a token."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**variables: str) -> httpx.AsyncClient:

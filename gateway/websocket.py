@@ -1,0 +1,330 @@
+"""`/v1/realtime/ws`: authenticate, subscribe, unsubscribe, ping; everything answered, everything bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from gateway.authentication import Authenticator
+from gateway.problems import MalformedRequest
+from gateway.realtime.direct import DirectConnection, direct_connection
+from gateway.realtime.instruments import Instruments
+from gateway.realtime.link import Link
+from gateway.realtime.members import Member, Members
+from gateway.realtime.news import notice
+from gateway.realtime.origins import OriginPolicy, refuse_token_in_address
+from gateway.realtime.outlets import GRACE_S, DirectOutlet, QueueLimits, QueueOutlet
+from gateway.realtime.protocol import REASONS, ClientMessage, CloseCode, parse_message
+from scheduling.channels import CHANNELS_MAX, check_join, parse_channel
+from scheduling.errors import DomainError, Exhausted, Invalid, Unauthenticated, Unavailable
+from scheduling.positions import Position, parse_position
+
+_log = structlog.get_logger(__name__)
+
+AUTHENTICATE_WITHIN_S: Final = 5.0
+_ANSWER_WITHIN_S: Final = 10.0
+_FAULTS_MAX: Final = 20
+_BURST: Final = 60
+_MESSAGES_PER_S: Final = 10
+
+
+class Ended(Exception):  # noqa: N818 - the normal end of a connection
+    """The connection ends with this code, or because the client went."""
+
+    def __init__(self, code: CloseCode | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketParts:
+    """What connections share."""
+
+    link: Link
+    members: Members
+    authenticator: Authenticator
+    origins: OriginPolicy
+    instruments: Instruments
+    limits: QueueLimits
+
+
+class RealtimeWebSocket:
+    """The ASGI endpoint."""
+
+    def __init__(self, parts: WebSocketParts) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket from its handshake to its end."""
+        await receive()
+        if not self._parts.origins.allows(dict(scope["headers"]), scope["scheme"]):
+            await _refuse(scope, send, 403, b"ORIGIN_NOT_ALLOWED")
+            return
+        try:
+            refuse_token_in_address(scope["query_string"])
+        except MalformedRequest:
+            await _refuse(scope, send, 400, b"TOKEN_IN_ADDRESS")
+            return
+        await send({"type": "websocket.accept"})
+        connection = Connection(self._parts, receive, send, direct_connection(scope))
+        await connection.serve()
+
+
+async def _refuse(scope: Scope, send: Send, status: int, code: bytes) -> None:
+    """Answer the handshake with an HTTP error; a bare 403 where the server cannot say more."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    body = b'{"error":"%s","message":"The connection is refused.","details":{}}' % code
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+class Connection:
+    """One WebSocket."""
+
+    __slots__ = ("_allowance", "_direct", "_ending", "_faults", "_filled_at", "_outlet", "_parts", "_receive",
+                 "_send", "_writer", "member")  # fmt: skip
+
+    def __init__(
+        self, parts: WebSocketParts, receive: Receive, send: Send, direct: DirectConnection | None
+    ) -> None:
+        self._parts = parts
+        self._receive = receive
+        self._send = send
+        self._direct = direct
+        self._faults = 0
+        self._allowance = float(_BURST)
+        self._filled_at = asyncio.get_running_loop().time()
+        self._ending: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._outlet = self._make_outlet()
+        self.member: Member | None = None
+
+    def _make_outlet(self) -> DirectOutlet | QueueOutlet:
+        parts = self._parts
+        if self._direct is not None:
+            return DirectOutlet(self._direct, parts.limits, parts.instruments, self._on_overflow)
+        outlet = QueueOutlet(parts.limits, parts.instruments, self._on_overflow, transport="websocket")
+        self._writer = asyncio.create_task(self._write(outlet))
+        return outlet
+
+    async def serve(self) -> None:
+        """Talk until either side ends it."""
+        try:
+            await self._admit()
+            while True:
+                await self._answer(await self._next())
+        except Ended as ended:
+            if ended.code is not None:
+                self._end(ended.code)
+        finally:
+            if self.member is not None:
+                self._parts.members.dismiss(self.member)
+            if self._ending is not None:
+                await asyncio.gather(self._ending, return_exceptions=True)
+            if self._writer is not None:
+                self._writer.cancel()
+
+    async def _admit(self) -> None:
+        """Take the `authenticate` message, which comes first and soon."""
+        try:
+            async with asyncio.timeout(AUTHENTICATE_WITHIN_S):
+                message = await self._next()
+        except TimeoutError:
+            raise Ended(CloseCode.AUTHENTICATION_TIMEOUT) from None
+        if message is None or message.type != "authenticate":
+            self._say_error(message, Unauthenticated("The first message must be `authenticate`."))
+            raise Ended(CloseCode.UNAUTHENTICATED)
+        try:
+            principal = await self._parts.authenticator.verify(message.text("token"))
+            self.member = self._parts.members.admit(principal, self._outlet, self._end, "websocket")
+        except DomainError as error:
+            self._say_error(message, error)
+            raise Ended(CloseCode.UNAUTHENTICATED) from None
+        self._say_authenticated(message, self.member, [])
+
+    async def _next(self) -> ClientMessage | None:
+        """The client's next message; None for one that was malformed, and answered so."""
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect" or self._ending is not None:
+            raise Ended
+        self._take_allowance()
+        try:
+            return parse_message(event.get("text"))
+        except Invalid as error:
+            self._count_fault()
+            self._say_error(None, error)
+            return None
+
+    def _take_allowance(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._allowance = min(_BURST, self._allowance + (now - self._filled_at) * _MESSAGES_PER_S) - 1
+        self._filled_at = now
+        if self._allowance < 0:
+            raise Ended(CloseCode.TOO_MANY_MESSAGES)
+
+    def _count_fault(self) -> None:
+        self._faults += 1
+        if self._faults > _FAULTS_MAX:
+            raise Ended(CloseCode.BAD_MESSAGES)
+
+    async def _answer(self, message: ClientMessage | None) -> None:
+        member = self.member
+        if message is None or member is None:
+            return
+        try:
+            if message.type == "subscribe":
+                await self._subscribe(message, member)
+            elif message.type == "unsubscribe":
+                self._unsubscribe(message, member)
+            elif message.type == "authenticate":
+                await self._renew(message, member)
+            else:
+                self._outlet.say(
+                    notice("pong", {}, sequence=self._sequence(member), reply_to=message.id)
+                )
+        except DomainError as error:
+            self._count_fault()
+            self._say_error(message, error)
+
+    async def _renew(self, message: ClientMessage, member: Member) -> None:
+        principal = await self._parts.authenticator.verify(message.text("token"))
+        lost = self._parts.members.renew(member, principal)
+        self._say_authenticated(message, member, lost)
+
+    async def _subscribe(self, message: ClientMessage, member: Member) -> None:
+        names = message.texts("channels")
+        session = member.session
+        resume_text = message.text("resumeFrom")
+        resume_from = parse_position(resume_text) if resume_text else None
+        if resume_from is not None and session.channels:
+            raise Invalid.field("resumeFrom", "goes with the first subscription of a connection")
+        wanted, refused = self._sort_out(names, member)
+        if len(session.channels.union(wanted)) > CHANNELS_MAX:
+            raise Exhausted(f"A connection has at most {CHANNELS_MAX} channels.")
+        if not wanted:
+            raise refused[0][1]
+        await self._join(member, wanted, resume_from)
+        shown = [{"channel": name, "reason": str(error.reason)} for name, error in refused]
+        payload = {"channels": wanted, "refused": shown}
+        self._outlet.say(
+            notice("subscribed", payload, sequence=self._sequence(member), reply_to=message.id)
+        )
+
+    def _sort_out(
+        self, names: Sequence[str], member: Member
+    ) -> tuple[list[str], list[tuple[str, DomainError]]]:
+        """The channels that may be joined, and the others with the reason why not."""
+        wanted: dict[str, None] = {}
+        refused: list[tuple[str, DomainError]] = []
+        for name in names[: 2 * CHANNELS_MAX]:
+            try:
+                channel = parse_channel(name)
+                check_join(member.session.viewer, channel)
+                wanted[str(channel)] = None
+            except DomainError as error:
+                refused.append((name[:96], error))
+        return list(wanted), refused
+
+    async def _join(self, member: Member, channels: Sequence[str], resume_from: Position | None) -> None:
+        """Wait until the channels are live; what was missed is sent meanwhile."""
+        answered = self._parts.link.feeds.subscribe(member.session, channels, resume_from)
+        await asyncio.wait({answered}, timeout=_ANSWER_WITHIN_S)
+        if answered.cancelled() or self._ending is not None:
+            raise Ended
+        if not answered.done():
+            self._parts.link.feeds.forget(member.session)
+            raise Unavailable("Realtime is not reachable at the moment; subscribe again.", retry_after_s=1.0)
+
+    def _unsubscribe(self, message: ClientMessage, member: Member) -> None:
+        channels = [str(parse_channel(name)) for name in message.texts("channels")]
+        left = [name for name in dict.fromkeys(channels) if name in member.session.channels]
+        self._parts.link.feeds.unsubscribe(member.session, left)
+        self._outlet.say(
+            notice("unsubscribed", {"channels": left}, sequence=self._sequence(member), reply_to=message.id)
+        )
+
+    def _sequence(self, member: Member) -> str:
+        """Where the client stands: everything up to here was sent, and may be resumed from."""
+        session, position = member.session, self._parts.link.feeds.position
+        if session.position is None:
+            return ""
+        if position is None or session.is_held or not session.channels:
+            return str(session.position)
+        return str(session.position.joined(position))
+
+    def _say_authenticated(self, message: ClientMessage, member: Member, lost: Sequence[str]) -> None:
+        principal = member.principal
+        payload: dict[str, Any] = {
+            "userId": principal.subject,
+            "clinicId": principal.clinic_id,
+            "role": str(principal.role),
+            "expiresAt": _utc_text(principal.expires_at_s),
+        }
+        if lost:
+            payload["lostChannels"] = list(lost)
+        self._outlet.say(notice("authenticated", payload, reply_to=message.id))
+
+    def _say_error(self, message: ClientMessage | None, error: DomainError) -> None:
+        payload: dict[str, Any] = {"error": str(error.reason), "message": error.message}
+        if message is not None:
+            payload["inReplyTo"] = message.type
+        self._outlet.say(notice("error", payload, reply_to=message.id if message else None))
+
+    def _on_overflow(self) -> None:
+        self._end(CloseCode.SLOW_READER)
+
+    def _end(self, code: CloseCode) -> None:
+        """Send nothing more but the reason; the connection is closed, at last cut, soon after."""
+        if self._ending is not None:
+            return
+        if self.member is not None:
+            self._parts.members.dismiss(self.member)
+        self._parts.instruments.closed.labels("websocket", code.name.lower()).inc()
+        if code is CloseCode.SLOW_READER:
+            _log.warning("websocket.slow_reader")
+        self._outlet.close()
+        self._ending = asyncio.create_task(self._close(code))
+
+    async def _close(self, code: CloseCode) -> None:
+        try:
+            async with asyncio.timeout(GRACE_S):
+                if self._writer is not None:
+                    self._writer.cancel()
+                await self._send({"type": "websocket.close", "code": int(code), "reason": REASONS[code]})
+        except TimeoutError:
+            if self._direct is not None:
+                self._direct.abort()
+        except OSError:
+            # The client went first.
+            return
+        if self._direct is not None:
+            self._cut_later(self._direct)
+
+    def _cut_later(self, direct: DirectConnection) -> None:
+        """Cut the connection if its client does not take the rest: a closed transport waits for it for ever."""
+        loop = asyncio.get_running_loop()
+        if direct.waiting_bytes:
+            loop.call_later(GRACE_S, direct.abort)
+
+    async def _write(self, outlet: QueueOutlet) -> None:
+        """Send what is queued, under a server that does not let us write ourselves."""
+        with contextlib.suppress(OSError):
+            while True:
+                chunk = await outlet.next(60.0)
+                if chunk is not None:
+                    await self._send({"type": "websocket.send", "text": chunk.decode()})
+
+
+def _utc_text(unix_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
