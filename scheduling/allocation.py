@@ -1,90 +1,76 @@
 """Rooms and equipment units: which are free for which starts, and which one a visit takes.
 
-Pools are judged by unit: n units are free when n units are each free for the whole time; nothing is renumbered. Units
-above a lowered capacity still count as use of the pool, so a pool of two with a visit on a former third unit has room
-for one more.
+Pools are judged by unit: n units are free when n units are each free for the whole time; nothing is
+renumbered. Units above a lowered capacity still count as use of the pool, so a pool of two with a visit on a
+former third unit has room for one more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from scheduling import timeline
 from scheduling.facts import Equipment, EquipmentUnit, Preference, Provider, Room, RoomChoice, RoomMode
-from scheduling.frame import Frame
+from scheduling.frame import Frame, Pool
 from scheduling.timeline import Bits
 
 ANY_ROOM: Final = RoomChoice()
 
 
-class Pool:
-    """The units of one room or one equipment item, and the starts for which each can be had.
-
-    `levels[j]` holds the starts for which at least j + 1 units can be had at once.
-    """
-
-    __slots__ = ("levels", "resource_id", "unit_starts")
-
-    def __init__(self, resource_id: str, unit_starts: Sequence[Bits], levels: Sequence[Bits]) -> None:
-        self.resource_id, self.unit_starts, self.levels = resource_id, unit_starts, levels
-
-
 def room_pool(frame: Frame, room: Room) -> Pool:
-    """Return the room's units: each is taken with the service's buffers, or the room's turnaround if that is longer."""
-    after = max(frame.tail_min, room.turnaround_min)
-    return _pool(frame, room, room.concurrent_visits, frame.room_open_starts(room), frame.lead_min, after)
+    """Return the room's units: each is taken with the buffers, or the room's turnaround if that is longer."""
+    found = frame.pools.get(room.id)
+    if found is None:
+        after = max(frame.tail_min, room.turnaround_min)
+        found = _pool(
+            frame,
+            room.id,
+            room.concurrent_visits,
+            open_starts=frame.room_open_starts(room),
+            blocked=lambda taken: frame.blocked_starts(taken, frame.lead_min, after),
+        )
+        frame.pools[room.id] = found
+    return found
 
 
 def equipment_pool(frame: Frame, item: Equipment) -> Pool:
     """Return the item's units: each is taken for the visit and the item's turnaround."""
-    opened = frame.resource_open(item)
-    starts = None if opened is None else timeline.erode(opened, frame.duration_min)
-    return _pool(frame, item, item.quantity, starts, 0, item.turnaround_min)
+    found = frame.pools.get(item.id)
+    if found is None:
+        opened = frame.resource_open(item)
+        found = _pool(
+            frame,
+            item.id,
+            item.quantity,
+            open_starts=None if opened is None else timeline.erode(opened, frame.duration_min),
+            blocked=lambda taken: frame.blocked_starts(taken, 0, item.turnaround_min),
+        )
+        frame.pools[item.id] = found
+    return found
 
 
 def _pool(
     frame: Frame,
-    resource: Room | Equipment,
+    resource_id: str,
     capacity: int,
+    *,
     open_starts: Bits | None,
-    before: int,
-    after: int,
+    blocked: Callable[[Bits], Bits],
 ) -> Pool:
-    """Return the starts of every unit, and of one, two, … units together; worked out once in a frame."""
-    found = frame.pools.get(resource.id)
-    if found is None:
-        found = frame.pools[resource.id] = _make_pool(frame, resource, capacity, open_starts, before, after)
-    pool: Pool = found
-    return pool
-
-
-def _make_pool(
-    frame: Frame,
-    resource: Room | Equipment,
-    capacity: int,
-    open_starts: Bits | None,
-    before: int,
-    after: int,
-) -> Pool:
-    """Return the pool of a resource whose units are taken for so long before and after a visit."""
+    """Return the starts of every unit, and of one, two, … units together."""
     everything = timeline.always(frame.horizon) if open_starts is None else open_starts
-    taken = frame.units(resource.id)
+    taken = frame.units(resource_id)
     units = [
-        timeline.without(everything, frame.blocked_starts(taken[unit], before, after))
-        if unit in taken
-        else everything
+        timeline.without(everything, blocked(taken[unit])) if unit in taken else everything
         for unit in range(1, capacity + 1)
     ]
     if capacity == 1 and not any(unit > 1 for unit in taken):
-        return Pool(resource.id, units, units)
+        return Pool(resource_id, units, units)
     levels = [timeline.at_least(units, count) for count in range(1, capacity + 1)]
     if any(unit > capacity for unit in taken):
         for index in range(capacity):
             crowded = timeline.at_least(list(taken.values()), capacity - index)
-            levels[index] = timeline.without(levels[index], frame.blocked_starts(crowded, before, after))
-    return Pool(resource.id, units, levels)
-
-
-# -- rooms -------------------------------------------------------------------------------------------------------------
+            levels[index] = timeline.without(levels[index], blocked(crowded))
+    return Pool(resource_id, units, levels)
 
 
 def rooms_of(frame: Frame, room_types: frozenset[str], only: frozenset[str] | None = None) -> list[Room]:
@@ -138,7 +124,7 @@ def preferred_rooms(provider: Provider, service_id: str) -> list[str]:
 
 
 def preferences_for(provider: Provider, service_id: str) -> list[Preference]:
-    """Return the provider's preferences for the service; the ones for all services when it has none of its own."""
+    """Return the provider's preferences for the service; those for all services when it has none."""
     own = [found for found in provider.preferences if found.service_id == service_id]
     return own or [found for found in provider.preferences if found.service_id is None]
 
@@ -155,9 +141,6 @@ def choose_room(frame: Frame, pools: Sequence[Pool], start_min: int) -> tuple[st
         if timeline.has(pool.levels[0], frame.horizon, start_min):
             return pool.resource_id, _free_units(frame, pool, start_min)[0]
     return None
-
-
-# -- equipment ---------------------------------------------------------------------------------------------------------
 
 
 def equipment_pools(frame: Frame, equipment_type: str, only: frozenset[str] | None = None) -> list[Pool]:
@@ -204,7 +187,7 @@ def units_free(frame: Frame, equipment_type: str, start_min: int) -> int:
 def choose_units(
     frame: Frame, pools: Sequence[Pool], units: int, start_min: int
 ) -> tuple[EquipmentUnit, ...]:
-    """Return `units` units at `start_min`, the lowest of the first pools; fewer where there are not as many."""
+    """Return `units` units at `start_min`, the lowest of the first pools; fewer if there are not as many."""
     chosen: list[EquipmentUnit] = []
     for pool in pools:
         can_give = sum(timeline.has(level, frame.horizon, start_min) for level in pool.levels)

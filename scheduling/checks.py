@@ -1,7 +1,8 @@
 """Every condition a start must meet, as masks: the one list that search, judge and explain all walk.
 
-A check names the starts that it refuses. A search takes them all out of what the window holds; a verdict looks at one
-minute of each; an explanation tells about each. What one of them says, the others cannot contradict.
+A check names the starts that it refuses. A search takes them all out of what the window holds; a verdict
+looks at one minute of each; an explanation tells about each. What one of them says, the others cannot
+contradict.
 """
 
 import math

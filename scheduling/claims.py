@@ -25,8 +25,8 @@ from scheduling.rules.registry import MAX_DAILY
 class Visit:
     """A visit with everything it takes already chosen.
 
-    `patient_id` is None for a hold without a patient. `quota_units` gives the unit of each daily quota (see `quotas_of`);
-    one that is missing is unit 1.
+    `patient_id` is None for a hold without a patient. `quota_units` gives the unit of each daily quota (see
+    `quotas_of`); one that is missing is unit 1.
     """
 
     service_id: str
@@ -53,7 +53,7 @@ class Quota:
 
 
 def visit_claims(static: StaticFacts, visit: Visit) -> tuple[PlannedClaim, ...]:
-    """Return the visit's claims, sorted by (resource_id, unit): the order in which they are locked and written."""
+    """Return the visit's claims by (resource_id, unit): the order in which they are locked and written."""
     service = service_of(static, visit.service_id)
     claims = [
         _claim(

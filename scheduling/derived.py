@@ -1,7 +1,7 @@
 """A bounded memory for what is dear to derive: open time, grids, masks.
 
-The caller owns it (a service keeps one per process) and the engine fills it. Keys hold fingerprints of everything the
-value was derived from, so nothing in it ever becomes wrong; it only becomes unused.
+The caller owns it (a service keeps one per process) and the engine fills it. Keys hold fingerprints of
+everything the value was derived from, so nothing in it ever becomes wrong; it only becomes unused.
 """
 
 from collections.abc import Hashable
@@ -16,9 +16,9 @@ _ENTRY_BYTES: Final = 300
 class DerivedCache:
     """Keeps what was used lately, in two generations.
 
-    New and reused entries live in the young one. When it holds half of `bytes_max`, it becomes the old one and what was
-    old is dropped. Single dictionary operations only, so threads may share it without a lock; at worst they derive the
-    same thing twice.
+    New and reused entries live in the young one. When it holds half of `bytes_max`, it becomes the old one
+    and what was old is dropped. Single dictionary operations only, so threads may share it without a lock;
+    at worst they derive the same thing twice.
     """
 
     __slots__ = ("_half_bytes", "_old", "_young", "_young_bytes")

@@ -1,12 +1,13 @@
 """One question put to the engine, with the timelines that its answer is made of.
 
-A frame is built for one search, proposal or explanation and thrown away with it. It turns facts into masks of starts
-over one horizon, each at most once, whoever asks: the rules, the checks, the allocation of rooms and units.
+A frame is built for one search, proposal or explanation and thrown away with it. It turns facts into masks
+of starts over one horizon, each at most once, whoever asks: the rules, the checks, the allocation of rooms
+and units.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from scheduling import localtime, timeline, windows
 from scheduling.busy import BusyFacts, Calendar
@@ -29,11 +30,23 @@ from scheduling.timeline import Bits, Horizon
 _NO_CALENDARS: Final[tuple[Calendar, ...]] = ()
 
 
+class Pool:
+    """The units of one room or one equipment item, and the starts for which each can be had.
+
+    `levels[j]` holds the starts for which at least j + 1 units can be had at once.
+    """
+
+    __slots__ = ("levels", "resource_id", "unit_starts")
+
+    def __init__(self, resource_id: str, unit_starts: Sequence[Bits], levels: Sequence[Bits]) -> None:
+        self.resource_id, self.unit_starts, self.levels = resource_id, unit_starts, levels
+
+
 class Frame:
     """Facts and a request, laid over the whole UTC days that the window and its margins touch.
 
-    `window` bounds the visits asked for: a visit lies wholly inside. `reach_min` is how long after a visit's end some
-    claim of it may last; claims beyond the horizon are not looked at.
+    `window` bounds the visits asked for: a visit lies wholly inside. `reach_min` is how long after a visit's
+    end some claim of it may last; claims beyond the horizon are not looked at.
     """
 
     __slots__ = (
@@ -81,9 +94,7 @@ class Frame:
         self._units: dict[str, dict[int, Bits]] = {}
         self._taken: dict[str, Bits] = {}
         self._blocked: dict[tuple[object, ...], Bits] = {}
-        self.pools: dict[str, Any] = {}
-
-    # -- time ----------------------------------------------------------------------------------------------------------
+        self.pools: dict[str, Pool] = {}
 
     def starts_inside(self) -> Bits:
         """Return the minutes from which the visit lies wholly inside the window."""
@@ -128,14 +139,12 @@ class Frame:
                 bits = timeline.union(bits, timeline.grid(self.horizon, step, first, high))
         return bits
 
-    # -- open time -----------------------------------------------------------------------------------------------------
-
     def provider_open(self, provider: Provider) -> Bits:
         """Return when the provider works at the location."""
         return windows.provider_open(self.cache, provider.schedule, self.location, self.horizon)
 
     def provider_open_starts(self, provider: Provider) -> Bits:
-        """Return the starts from which the visit (with its buffers, if the service says so) is in open time."""
+        """Return the starts from which the visit (with its buffers, if its service wants that) is in open time."""
         before, width = self._span_in_hours()
         key = (
             "starts",
@@ -170,8 +179,6 @@ class Frame:
         if self.service.buffers_within_hours:
             return self.lead_min, self.lead_min + self.duration_min + self.tail_min
         return 0, self.duration_min
-
-    # -- taken time ----------------------------------------------------------------------------------------------------
 
     def units(self, resource_id: str) -> dict[int, Bits]:
         """Return the taken minutes of each unit of a resource that is taken at all."""
@@ -215,8 +222,6 @@ class Frame:
             self._blocked[key] = bits
         return self._blocked.get(key)
 
-    # -- the patient ---------------------------------------------------------------------------------------------------
-
     def patient_visits(self) -> Iterable[PatientVisit]:
         """Yield the patient's visits that count: not expired, not ignored. None without a patient."""
         if self.patient is None or self.patient.is_placeholder:
@@ -228,7 +233,7 @@ class Frame:
 
 
 def service_of(static: StaticFacts, service_id: str) -> Service:
-    """Return the service, or refuse: NOT_FOUND when there is none, RESOURCE_INACTIVE when it is out of use."""
+    """Return the service. Raises NotFound, or Refused with RESOURCE_INACTIVE for one that is out of use."""
     for service in static.services:
         if service.id == service_id:
             if not service.active:
@@ -264,8 +269,8 @@ def patient_of(busy: BusyFacts, request: SlotRequest) -> PatientFacts | None:
 def horizon_around(window: Horizon, service: Service, duration_min: int, reach_min: int) -> Horizon:
     """Return the whole UTC days of the window, widened by what a visit may reach beyond it.
 
-    That is its buffers and claims, and one more visit on either side: whether a slot leaves a crumb must not depend on
-    where the window ends.
+    That is its buffers and claims, and one more visit on either side: whether a slot leaves a crumb must not
+    depend on where the window ends.
     """
     day, neighbour = timeline.DAY_MIN, service.buffer_before_min + duration_min + service.buffer_after_min
     start_min = window.start_min - service.buffer_before_min - neighbour

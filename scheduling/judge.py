@@ -1,4 +1,4 @@
-"""The verdict on one proposal: a search at one minute, with the rooms and units it would take, or why it is refused."""
+"""The verdict on one proposal: a search at one minute, with what the visit would take, or why it is refused."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -72,8 +72,9 @@ SENTENCES: Final = {
 class Proposal:
     """A visit that somebody wants.
 
-    `end_min`, when given, must be the start plus a duration the service allows. `only_resources` are the rooms and equipment
-    items that may be chosen, when some are locked already. `is_override` lets soft rules be broken.
+    `end_min`, when given, must be the start plus a duration the service allows. `only_resources` are the
+    rooms and equipment items that may be chosen, when some are locked already. `is_override` lets soft rules
+    be broken.
     """
 
     service_id: str
@@ -127,8 +128,8 @@ class Refusal:
 class Verdict:
     """What became of a proposal.
 
-    Without `refusals` it may be booked, taking exactly `claims`; `overridden` are soft rules that it breaks. With them, the
-    first is the most telling.
+    Without `refusals` it may be booked, taking exactly `claims`; `overridden` are soft rules that it breaks.
+    With them, the first is the most telling.
     """
 
     start_min: int
@@ -167,8 +168,8 @@ def judge(
 ) -> Verdict:
     """Judge one proposal by the very masks that a search would offer it from.
 
-    Raises NotFound for an unknown service, provider or room, Invalid for an end that fits no duration, Refused for a
-    duration that is not allowed or a service out of use.
+    Raises NotFound for an unknown service, provider or room, Invalid for an end that fits no duration,
+    Refused for a duration that is not allowed or a service out of use.
     """
     request = proposal.request()
     window = window_of_visit(static, request, proposal.start_min)
@@ -191,9 +192,11 @@ def _refusals(plan: Plan, provider: Provider, start_min: int) -> list[Refusal]:
         Refusal(Reason.RESOURCE_INACTIVE, check, taken=(Taken(kind, resource_id, Reason.RESOURCE_INACTIVE),))
         for check, kind, resource_id in _inactive(plan, provider)
     ]
-    for check in (*plan.common(provider), *plan.own(provider)):
-        if timeline.has(check.blocked, plan.frame.horizon, start_min):
-            found.append(_refusal(plan, provider, check, start_min))
+    found.extend(
+        _refusal(plan, provider, check, start_min)
+        for check in (*plan.common(provider), *plan.own(provider))
+        if timeline.has(check.blocked, plan.frame.horizon, start_min)
+    )
     return sorted(found, key=lambda refusal: _RANK[refusal.reason])
 
 

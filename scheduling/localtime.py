@@ -119,7 +119,7 @@ def day_at(zone: str, at_min: int) -> date:
 
 
 def instant_at(zone: str, wall_min: int) -> int:
-    """Return the first instant that shows a wall minute; for one in a gap, the first instant after the gap."""
+    """Return the first instant that shows a wall minute; for one in a gap, the first one after the gap."""
     return _resolve(zone, wall_min)[0]
 
 

@@ -1,22 +1,22 @@
 """How good a slot is, from 0 to 100, worked out for whole classes of starts at once.
 
-    preferences    0–40   20 is neutral; up to 20 more or less, by weight, as window, room and equipment are liked
-    time of day    0–40   40 in the asked-for part of the day, 0 outside, 20 when none is asked for
-    compactness    0–20   10, and 10 more for touching another visit, 10 less for leaving a crumb of free time that
+    preferences    0–40   20 is neutral; up to 20 more or less, by weight, as window, room and equipment are
+    liked time of day    0–40   40 in the asked-for part of the day, 0 outside, 20 when none is asked for
+    compactness    0–20   10, and 10 more for touching another visit, 10 less for leaving a crumb of free
+    time that
                           is too short for a visit like this one
 
-Each part cuts the starts into a few classes; their cut is the classes of one score. Higher scores first, then earlier
-starts, then provider ids: the order is total and repeatable.
+Each part cuts the starts into a few classes; their cut is the classes of one score. Higher scores first,
+then earlier starts, then provider ids: the order is total and repeatable.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from scheduling import allocation, localtime, timeline
-from scheduling.allocation import Pool
 from scheduling.checks import Plan
 from scheduling.facts import Preference, Provider, TimeOfDay
-from scheduling.frame import Frame
+from scheduling.frame import Frame, Pool
 from scheduling.timeline import Bits
 
 _NEUTRAL: Final = 20
@@ -108,8 +108,8 @@ def _matches(plan: Plan, provider: Provider, preference: Preference) -> list[Bit
 def _compactness_classes(frame: Frame, provider: Provider) -> Classes:
     """Yield the starts that touch a visit, that leave a crumb, and the others.
 
-    `fits` holds the starts at which a visit like this one fits in between the provider's hours and visits; a crumb is free
-    time beside the visit into which no such visit fits.
+    `fits` holds the starts at which a visit like this one fits in between the provider's hours and visits; a
+    crumb is free time beside the visit into which no such visit fits.
     """
     taken, opened = frame.taken(provider.id), frame.provider_open(provider)
     before, after = frame.lead_min, frame.duration_min + frame.tail_min

@@ -1,7 +1,7 @@
 """When a recurring window starts: wall-clock times, expanded without surprises.
 
-Expansion walks only the periods (days, weeks, months, years) that touch what is asked for, so that neither an old
-start nor a rule that never matches can make it run away; a deadline stands behind it all the same.
+Expansion walks only the periods (days, weeks, months, years) that touch what is asked for, so that neither
+an old start nor a rule that never matches can make it run away; a deadline stands behind it all the same.
 Everything here is wall-clock time; zones come in later.
 """
 
@@ -21,8 +21,8 @@ EXPANSION_CPU_S_MAX: Final = 0.05
 def validate(text: str, local_start: datetime) -> Recurrence:
     """Return what `text` says, or refuse it: the check for everything that is written.
 
-    Beside its form: it must not end before it begins, must occur (and, with COUNT, end) within ten years, and must
-    not make more than 1,000 windows in a year.
+    Beside its form: it must not end before it begins, must occur (and, with COUNT, end) within ten years,
+    and must not make more than 1,000 windows in a year.
     """
     recurrence = parse(text)
     rule = recurrence.rule
@@ -178,7 +178,7 @@ def _day_filter(rule: Rule, local_start: datetime) -> Callable[[date], bool]:
 
 
 def _is_nth(day: date, nth: int, weekday: int, within_month: bool) -> bool:
-    """Tell whether the day is the n-th such weekday of its month or year: any for 0, from the end if negative."""
+    """Tell whether the day is the n-th such weekday of its month or year; 0 is any, negative from the end."""
     if day.weekday() != weekday:
         return False
     if nth == 0:

@@ -199,7 +199,7 @@ def _parse_dates(name: str, value: str) -> list[datetime]:
 
 
 def _stamp(name: str, text: str, *, end_of_day: bool) -> datetime:
-    """Return `YYYYMMDDTHHMMSS`, local, whole minutes; a date alone means its last minute where that is allowed."""
+    """Return local `YYYYMMDDTHHMMSS`, whole minutes; a date alone means its last minute where allowed."""
     match = _STAMP.fullmatch(text)
     if match is None:
         raise refusal(f"{name} must be local time such as 20260220T090000, without Z")

@@ -21,6 +21,7 @@ from scheduling.facts import (
     SlotRequest,
     StaticFacts,
 )
+from scheduling.frame import Pool
 from scheduling.ranking import ranked_pools, score_classes
 from scheduling.reading import frame_for
 from scheduling.timeline import Bits, Horizon, Probe
@@ -37,7 +38,7 @@ class SlotOrder(StrEnum):
 
 
 class Slot(NamedTuple):
-    """A start that can be booked. `room_ids` are the rooms free for it, best first; none when it takes no room."""
+    """A start that can be booked. `room_ids` are the rooms free for it, best first; none if it takes none."""
 
     start_min: int
     end_min: int
@@ -68,7 +69,7 @@ class SearchQuery:
 class SearchResult:
     """All slots of one search, worked out page by page."""
 
-    __slots__ = ("_by_provider", "_order", "_plan", "_pools", "_scores")
+    __slots__ = ("_by_provider", "_order", "_plan", "_pools", "_probes", "_scores")
 
     def __init__(self, plan: Plan, order: SlotOrder) -> None:
         self._plan, self._order = plan, order
@@ -76,6 +77,7 @@ class SearchResult:
         self._by_provider: list[tuple[Provider, Bits]] = [item for item in found if item[1]]
         self._scores: dict[str, dict[int, Bits]] = {}
         self._pools: dict[str, list[tuple[str, Probe]]] = {}
+        self._probes: dict[str, Probe] = {}
 
     @property
     def total(self) -> int:
@@ -158,14 +160,11 @@ class SearchResult:
             ]
         return found
 
-    def _probe(self, pool: allocation.Pool) -> Probe:
+    def _probe(self, pool: Pool) -> Probe:
         """Return a probe of a room's starts; providers share it."""
-        probes = self._plan.frame.pools
-        key = f"probe {pool.resource_id}"
-        if key not in probes:
-            probes[key] = Probe(pool.levels[0], self._plan.frame.horizon)
-        probe: Probe = probes[key]
-        return probe
+        if pool.resource_id not in self._probes:
+            self._probes[pool.resource_id] = Probe(pool.levels[0], self._plan.frame.horizon)
+        return self._probes[pool.resource_id]
 
 
 def search(
@@ -174,12 +173,14 @@ def search(
     query: SearchQuery,
     now_min: float,
     cache: DerivedCache,
+    *,
     room: RoomChoice = allocation.ANY_ROOM,
 ) -> SearchResult:
     """Return every slot on the grid that can be booked at `now_min`, and no other.
 
-    `busy` holds the claims that `reading.resources_read` and `reading.span_read` name for the window. Raises Invalid for a
-    window that is empty or too long, NotFound for an unknown service and Refused for an unsuitable duration.
+    `busy` holds the claims that `reading.resources_read` and `reading.span_read` name for the window. Raises
+    Invalid for a window that is empty or too long, NotFound for an unknown service and Refused for an
+    unsuitable duration.
     """
     window = window_of(query.start_min, query.end_min)
     frame = frame_for(
@@ -200,8 +201,8 @@ def window_of(start_min: int, end_min: int) -> Horizon:
 def next_windows(start_min: int, within_days: int = NEXT_AVAILABLE_DAYS_MAX) -> Iterator[Horizon]:
     """Yield the windows that a next-available search looks through: a week, two, four, then eight at a time.
 
-    Each begins early enough that a visit across the seam of two windows lies wholly in one of them; it may be found
-    in both.
+    Each begins early enough that a visit across the seam of two windows lies wholly in one of them; it may
+    be found in both.
     """
     end_min = start_min + within_days * timeline.DAY_MIN
     at_min, days = start_min, 7

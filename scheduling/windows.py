@@ -6,8 +6,8 @@
     closures   of the location or its clinic               . . . . . . # . .
     open       (working − time off) ∩ hours − closures     . . # . # # . # .
 
-Expanding local time is the dear part of a search, so it is done a week at a time and kept in the caller's cache, under
-the fingerprints of what it was derived from.
+Expanding local time is the dear part of a search, so it is done a week at a time and kept in the caller's
+cache, under the fingerprints of what it was derived from.
 """
 
 from collections.abc import Callable, Iterable
@@ -100,9 +100,9 @@ def working_time(
 ) -> WorkingTime:
     """Return what the windows open and take away at a location.
 
-    `always_open` says what the days hold for a resource without any `available` window here: everything for rooms and
-    equipment, nothing for a provider. An override replaces the windows that start on its day; an overnight window of
-    the day before keeps its tail.
+    `always_open` says what the days hold for a resource without any `available` window here: everything for
+    rooms and equipment, nothing for a provider. An override replaces the windows that start on its day; an
+    overnight window of the day before keeps its tail.
     """
     windows = [window for window in schedule.windows if _concerns(window, location)]
     days = _days_around(location.zone, horizon, days_before=1 + _longest_days(windows))
@@ -159,7 +159,7 @@ def _timeline(zone: str, horizon: Horizon, pieces: list[tuple[int, int]]) -> Bit
 
 
 def _instants(zone: str, wall_start: int, wall_end: int) -> tuple[int, int]:
-    """Return the instants of a piece of wall-clock time; times in a gap move forward, repeated ones are the first."""
+    """Return the instants of a piece of wall-clock time: out of gaps forward, the first of repeated times."""
     return localtime.instant_at(zone, wall_start), localtime.instant_at(zone, wall_end)
 
 

@@ -1,5 +1,7 @@
 """`blackout_dates`: local days on which the service is not given."""
 
+# ruff: noqa: ARG002 - every rule type is asked with the provider, also where it makes no difference
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date

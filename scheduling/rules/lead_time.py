@@ -1,5 +1,7 @@
 """`lead_time`: how soon and how far ahead a visit may be booked, from now."""
 
+# ruff: noqa: ARG002 - every rule type is asked with the provider, also where it makes no difference
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """`min_gap`: minutes between one visit's end and the next one's start, for one provider.
 
-Each visit claims [start, end + gap) of the (rule, provider), so that two of them can never be closer, in either order.
+Each visit claims [start, end + gap) of the (rule, provider), so that two of them can never be closer, in
+either order.
 """
 
 from collections.abc import Mapping

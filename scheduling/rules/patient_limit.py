@@ -1,5 +1,7 @@
 """`patient_limit`: how many visits one patient may have ahead, and how far apart they must be."""
 
+# ruff: noqa: ARG002 - every rule type is asked with the provider, also where it makes no difference
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Reads a rule's payload strictly: every field known, every value in bounds, everything wrong named at once."""
+"""Reads a rule's payload strictly: fields known, values in bounds, everything wrong named at once."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""All rule types by name. A type that is not here is refused when it is written, never ignored when it is read."""
+"""All rule types by name. Any other type is refused when it is written, never ignored when it is read."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -39,7 +39,7 @@ def kind_of(rule: Rule) -> RuleKind:
 
 
 def parse_payload(rule_type: str, payload: Mapping[str, object]) -> object:
-    """Return the payload as the type's own value. Raises Invalid for an unknown type or a malformed payload."""
+    """Return the payload as the type's own value. Raises Invalid for an unknown type or a bad payload."""
     return _kind(rule_type).parse(payload)
 
 

@@ -1,5 +1,7 @@
 """`required_equipment_type`: units of a type at the location, possibly from several items."""
 
+# ruff: noqa: ARG002 - every rule type is asked with the provider, also where it makes no difference
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """`room_type`: only rooms of that type."""
 
+# ruff: noqa: ARG002 - every rule type is asked with the provider, also where it makes no difference
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,7 +37,7 @@ class RoomType:
         return found
 
     def blocked(self, frame: Frame, rule: Rule, provider: Provider) -> Bits:
-        """Refuse everything where the location has no such room; whether one is free is the room check's to say."""
+        """Refuse everything where there is no such room; whether one is free is the room check's to say."""
         return allocation.blocked_without_room_of_type(frame, payload_of(rule, RequiredRoomType).room_type)
 
     def sentence(self, rule: Rule) -> str:
