@@ -171,7 +171,7 @@ class Mutations:
             return await self._commit(session, mutation, key, outcome)
 
     async def _commit(
-        self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key | None, outcome: OutcomeTT
+        self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key | None, outcome: OutcomeT
     ) -> AnswerT:
         answer = mutation.codec.answer(outcome)
         if key is not None:
