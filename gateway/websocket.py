@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -90,8 +91,8 @@ async def _refuse(scope: Scope, send: Send, status: int, code: bytes) -> None:
 class Connection:
     """One WebSocket."""
 
-    __slots__ = ("_allowance", "_direct", "_ending", "_faults", "_filled_at", "_outlet", "_parts", "_receive",
-                 "_send", "_writer", "member")  # fmt: skip
+    __slots__ = ("_allowance", "_closing", "_direct", "_faults", "_filled_at", "_is_ending", "_outlet", "_parts",
+                 "_receive", "_send", "_writer", "member")  # fmt: skip
 
     def __init__(
         self, parts: WebSocketParts, receive: Receive, send: Send, direct: DirectConnection | None
@@ -103,7 +104,8 @@ class Connection:
         self._faults = 0
         self._allowance = float(_BURST)
         self._filled_at = asyncio.get_running_loop().time()
-        self._ending: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._is_ending = False
         self._writer: asyncio.Task[None] | None = None
         self._outlet = self._make_outlet()
         self.member: Member | None = None
@@ -128,8 +130,8 @@ class Connection:
         finally:
             if self.member is not None:
                 self._parts.members.dismiss(self.member)
-            if self._ending is not None:
-                await asyncio.gather(self._ending, return_exceptions=True)
+            if self._closing is not None:
+                await asyncio.gather(self._closing, return_exceptions=True)
             if self._writer is not None:
                 self._writer.cancel()
 
@@ -154,7 +156,7 @@ class Connection:
     async def _next(self) -> ClientMessage | None:
         """The client's next message; None for one that was malformed, and answered so."""
         event = await self._receive()
-        if event["type"] == "websocket.disconnect" or self._ending is not None:
+        if event["type"] == "websocket.disconnect" or self._is_ending:
             raise Ended
         self._take_allowance()
         try:
@@ -188,9 +190,7 @@ class Connection:
             elif message.type == "authenticate":
                 await self._renew(message, member)
             else:
-                self._outlet.say(
-                    notice("pong", {}, sequence=self._sequence(member), reply_to=message.id)
-                )
+                self._outlet.say(notice("pong", {}, sequence=self._sequence(member), reply_to=message.id))
         except DomainError as error:
             self._count_fault()
             self._say_error(message, error)
@@ -215,9 +215,7 @@ class Connection:
         await self._join(member, wanted, resume_from)
         shown = [{"channel": name, "reason": str(error.reason)} for name, error in refused]
         payload = {"channels": wanted, "refused": shown}
-        self._outlet.say(
-            notice("subscribed", payload, sequence=self._sequence(member), reply_to=message.id)
-        )
+        self._outlet.say(notice("subscribed", payload, sequence=self._sequence(member), reply_to=message.id))
 
     def _sort_out(
         self, names: Sequence[str], member: Member
@@ -238,7 +236,7 @@ class Connection:
         """Wait until the channels are live; what was missed is sent meanwhile."""
         answered = self._parts.link.feeds.subscribe(member.session, channels, resume_from)
         await asyncio.wait({answered}, timeout=_ANSWER_WITHIN_S)
-        if answered.cancelled() or self._ending is not None:
+        if answered.cancelled() or self._is_ending:
             raise Ended
         if not answered.done():
             self._parts.link.feeds.forget(member.session)
@@ -284,36 +282,27 @@ class Connection:
 
     def _end(self, code: CloseCode) -> None:
         """Send nothing more but the reason; the connection is closed, at last cut, soon after."""
-        if self._ending is not None:
+        if self._is_ending:
             return
+        self._is_ending = True
         if self.member is not None:
             self._parts.members.dismiss(self.member)
         self._parts.instruments.closed.labels("websocket", code.name.lower()).inc()
         if code is CloseCode.SLOW_READER:
             _log.warning("websocket.slow_reader")
         self._outlet.close()
-        self._ending = asyncio.create_task(self._close(code))
+        if self._direct is not None:
+            self._direct.close(int(code), REASONS[code], GRACE_S)
+        else:
+            self._closing = asyncio.create_task(self._close(code))
 
     async def _close(self, code: CloseCode) -> None:
-        try:
+        """Close under a server that does not let us write ourselves."""
+        if self._writer is not None:
+            self._writer.cancel()
+        with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(GRACE_S):
-                if self._writer is not None:
-                    self._writer.cancel()
                 await self._send({"type": "websocket.close", "code": int(code), "reason": REASONS[code]})
-        except TimeoutError:
-            if self._direct is not None:
-                self._direct.abort()
-        except OSError:
-            # The client went first.
-            return
-        if self._direct is not None:
-            self._cut_later(self._direct)
-
-    def _cut_later(self, direct: DirectConnection) -> None:
-        """Cut the connection if its client does not take the rest: a closed transport waits for it for ever."""
-        loop = asyncio.get_running_loop()
-        if direct.waiting_bytes:
-            loop.call_later(GRACE_S, direct.abort)
 
     async def _write(self, outlet: QueueOutlet) -> None:
         """Send what is queued, under a server that does not let us write ourselves."""
@@ -325,6 +314,4 @@ class Connection:
 
 
 def _utc_text(unix_s: int) -> str:
-    from datetime import UTC, datetime
-
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%SZ}"

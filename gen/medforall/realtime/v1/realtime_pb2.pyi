@@ -625,6 +625,7 @@ class Delivery(_message.Message):
     REDUCED_TYPE_FIELD_NUMBER: _builtins.int
     PROVIDER_IDS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    RESTRICTED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Of the `Join` that this is sent again for; 0 on live messages."""
     clinic_id: _builtins.str
@@ -635,18 +636,20 @@ class Delivery(_message.Message):
     json: _builtins.bytes
     """The whole message as UTF-8 JSON, ending in `"sequence":"<position>"}}`."""
     reduced_json: _builtins.bytes
-    """What those get who may see `provider_ids` only as free or busy; empty means the same."""
+    """With `restricted`: what those get who may see `provider_ids` only as free or busy; empty means nothing."""
     reduced_type: _builtins.str
     """The `type` of the reduced message."""
     source: Global___EventSource.ValueType
     """The stream that the message comes from: a client that has read as far there does not get it again."""
+    restricted: _builtins.bool
+    """True when not everybody on the channels may see the whole message."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Channels of the message; those the gateway has not joined are to be ignored."""
 
     @_builtins.property
     def provider_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Providers whose own calendar this is."""
+        """With `restricted`: providers whose own calendar this is."""
 
     def __init__(
         self,
@@ -661,10 +664,11 @@ class Delivery(_message.Message):
         reduced_type: _builtins.str = ...,
         provider_ids: _abc.Iterable[_builtins.str] | None = ...,
         source: Global___EventSource.ValueType = ...,
+        restricted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "clinic_id", b"clinic_id", "json", b"json", "position", b"position", "provider_ids", b"provider_ids", "reduced_json", b"reduced_json", "reduced_type", b"reduced_type", "request_id", b"request_id", "source", b"source", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "clinic_id", b"clinic_id", "json", b"json", "position", b"position", "provider_ids", b"provider_ids", "reduced_json", b"reduced_json", "reduced_type", b"reduced_type", "request_id", b"request_id", "restricted", b"restricted", "source", b"source", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

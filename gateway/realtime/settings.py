@@ -1,0 +1,39 @@
+"""The gateway's realtime settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis.config import setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealtimeSettings:
+    """WebSocket and SSE."""
+
+    token_file: Path | None = setting(
+        "MEDFORALL_REALTIME_TOKEN_FILE",
+        default=None,
+        doc="File with the gateway's own token (role platform, scope connect:realtime) for the realtime "
+        "service; read anew at each connect. Without it realtime answers nothing.",
+    )
+    connections_max: int = setting(
+        "MEDFORALL_REALTIME_CONNECTIONS_MAX",
+        default=15_000,
+        unit="connections",
+        minimum=1,
+        doc="WebSocket and SSE connections of one instance; further ones are refused.",
+    )
+    queue_bytes_max: int = setting(
+        "MEDFORALL_REALTIME_QUEUE_BYTES_MAX",
+        default=1_048_576,
+        unit="bytes",
+        minimum=16_384,
+        doc="What may wait for one client; more ends its connection as too slow.",
+    )
+    queue_messages_max: int = setting(
+        "MEDFORALL_REALTIME_QUEUE_MESSAGES_MAX",
+        default=4_096,
+        unit="messages",
+        minimum=16,
+        doc="Messages that may wait for one client; more end its connection as too slow.",
+    )

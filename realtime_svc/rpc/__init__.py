@@ -1,0 +1,1 @@
+"""The contract's service on top of hub, history and presence."""
