@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from chassis.config import ConfigError, Listen
 from chassis.lifecycle import Fatal
 from chassis.settings import TlsSettings
+from gateway.realtime.direct import DirectWebSocketProtocol
 from gateway.settings import HttpSettings
 
 _log = structlog.get_logger(__name__)
@@ -156,7 +157,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             http=bounded_protocol(settings),
-            ws="websockets-sansio",
+            ws=DirectWebSocketProtocol,
             ws_max_size=_WEBSOCKET_BYTES_MAX,
             ws_per_message_deflate=False,
             lifespan="off",

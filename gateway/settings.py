@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from chassis.config import Listen, setting
 from chassis.settings import AuthSettings, CommonSettings, RedisSettings, TlsSettings, TracingSettings
+from gateway.realtime.settings import RealtimeSettings
 
 _LISTEN = Listen("127.0.0.1", 8080)
 
@@ -154,6 +155,7 @@ class GatewaySettings:
     http: HttpSettings
     upstreams: UpstreamSettings
     rates: RateSettings
+    realtime: RealtimeSettings
     auth: AuthSettings
     redis: RedisSettings
     tls: TlsSettings

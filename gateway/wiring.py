@@ -27,6 +27,7 @@ from gateway.http_policy import policies
 from gateway.pages import Health, Readiness, build_pages
 from gateway.rate_limit import LocalBuckets, NoLimits, RateLimiter
 from gateway.redis_buckets import RedisBuckets
+from gateway.realtime.wiring import build_realtime
 from gateway.refusals import Refusals
 from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
@@ -69,20 +70,30 @@ def assemble(settings: GatewaySettings) -> Gateway:
     verifier = build_verifier(settings.auth)
     channels = _channels(settings)
     encoder = Encoder()
+    authenticator = Authenticator(verifier)
     cache = AsyncCache(settings.redis, build_breaker(settings.redis, metrics))
     endpoints = _endpoints(load_contracts(), channels, encoder)
     clinics = ClinicLimits(_invoke(endpoints, "GetClinic"), default_per_min=settings.rates.clinic_per_min)
     calls = Calls(
         endpoints,
-        authenticator=Authenticator(verifier),
+        authenticator=authenticator,
         limiter=_limiter(settings, cache, clinics, metrics),
         public_clinics=PublicSearch(_invoke(endpoints, "GetPublicClinic")),
         limits=_limits(settings),
     )
     health = Health(_readiness(channels))
+    realtime = build_realtime(
+        settings.realtime,
+        channel=channels["realtime"],
+        authenticator=authenticator,
+        life_s=verifier.life_s,
+        origins=settings.http.cors_origins,
+        metrics=metrics,
+        gateway_id=new_id(),
+    )
     edge = Edge(
         calls=calls,
-        others=build_pages(health.routes()),
+        others=build_pages([*health.routes(), *realtime.routes]),
         refusals=Refusals(encoder),
         clients=ClientAddresses(settings.http.trusted_proxies),
         cors=Cors(settings.http.cors_origins),
@@ -100,7 +111,9 @@ def assemble(settings: GatewaySettings) -> Gateway:
         cache,
         channels,
         clinics,
+        realtime.link,
         server,
+        realtime.members,
         _Drain(health),
     ]
     return Gateway(Process("gateway", services, drain_ms=common.drain_ms), server)
