@@ -8,34 +8,29 @@ The exclusive lock waits for bookings that were judged on the old directory, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Protocol
-
-import orjson
 
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import PLAIN, WINDOWS, Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
-from booking_svc.outbox.directory_events import directory_event_bytes
 from booking_svc.store import directory_statements as sql
 from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
+from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.read_directory import require_clinic
 from chassis.auth.principal import Role
 from database.locks import directory_keys
 from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
-from scheduling.ids import canonical_id
+from scheduling.ids import NewId, canonical_id
 
 OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provider_id"}
 """What a provider may write, when this field names itself."""
 
 VIOLATIONS_MAX: Final = 50
 """How many displaced visits a refusal names."""
-
-_RESOURCES: Final = frozenset({Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +68,10 @@ class Displacement(Protocol):
 class EditDirectory:
     """The work of a directory change, to be run as a mutation."""
 
-    def __init__(
-        self, displacement: Displacement, *, new_id: Callable[[], str], now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, displacement: Displacement, recorder: DirectoryRecorder, new_id: NewId) -> None:
         self._displacement = displacement
+        self._recorder = recorder
         self._new_id = new_id
-        self._now = now
 
     async def work(self, session: Session, edit: Edit) -> Edited:
         """Make the change. Raises the domain's refusals."""
@@ -97,7 +90,9 @@ class EditDirectory:
         displaced = tuple(await self._displacement.after(session, entity, entry, remembered))
         if displaced and edit.strict:
             raise _would_displace(displaced)
-        self._announce(session, edit, before, entry, _touched(entity, entry, before))
+        self._recorder.record(
+            session, edit.caller, before, entry, location_ids=_touched(entity, entry, before)
+        )
         return Edited(entry=entry, displaced=displaced)
 
     async def _write(
@@ -108,49 +103,6 @@ class EditDirectory:
                 return await store.insert(entity, edit.entry_id or self._new_id(), record)
             active = before.active and not edit.deactivates
             return await store.update(entity, before, record, active=active)
-
-    def _announce(
-        self, session: Session, edit: Edit, before: Entry | None, entry: Entry, location_ids: Sequence[str]
-    ) -> None:
-        change = "created" if before is None else "deactivated" if edit.deactivates else "updated"
-        event_id, caller = self._new_id(), edit.caller
-        resource_id = entry.id if entry.kind in _RESOURCES else entry.record.get("resource_id", "")
-        payload = directory_event_bytes(
-            entry,
-            change,
-            event_id=event_id,
-            occurred_at=self._now(),
-            location_ids=location_ids,
-            resource_id=resource_id,
-            traceparent=caller.traceparent,
-        )
-        session.queue(
-            sql.INSERT_DIRECTORY_EVENT,
-            event_id,
-            session.clinic_id,
-            entry.id,
-            entry.version,
-            payload,
-            caller.traceparent,
-        )
-        old, new = _difference(before, entry)
-        session.queue(
-            sql.INSERT_DIRECTORY_AUDIT,
-            session.clinic_id,
-            self._new_id(),
-            caller.principal.subject,
-            caller.principal.role.value,
-            f"{entry.kind.value}.{_VERBS[change]}",
-            entry.kind.value,
-            entry.id,
-            caller.address,
-            caller.request_id,
-            old,
-            new,
-        )
-
-
-_VERBS: Final = {"created": "create", "updated": "update", "deactivated": "deactivate"}
 
 
 async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:
@@ -176,14 +128,24 @@ async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
     entry = await store.find(entity, edit.entry_id, lock=True)
     if entry is None:
         raise NotFound(f"No such {entity.kind.replace('_', ' ')}.")
-    if edit.etag and edit.etag.removeprefix("W/") != entry.etag:
-        raise Stale("It has changed since it was read.", reason=Reason.STALE_ETAG)
+    require_etag(entry, edit.etag)
     own = entry.record.get("resource_id")
     if entity.kind is Kind.WINDOW and edit.changes.get("resource_id", own) != own:
         raise Invalid.field("resource_id", "cannot be changed: deactivate the window and create another")
     if entity.resource is not None and edit.deactivates and not entry.active:
         raise Refused("It is out of use already.", reason=Reason.INVALID_TRANSITION)
     return entry
+
+
+def require_etag(entry: Entry, etag: str) -> None:
+    """Refuse a change of something that has changed since it was read. An empty tag checks nothing."""
+    wanted = etag.strip().removeprefix("W/")
+    if wanted not in ("", "*", entry.etag):
+        raise Stale(
+            "It has changed since it was read.",
+            reason=Reason.STALE_ETAG,
+            metadata={"currentEtag": entry.etag},
+        )
 
 
 def _require_own(edit: Edit, record: Record) -> None:
@@ -229,19 +191,6 @@ def _touched(entity: Entity, entry: Entry, before: Entry | None) -> list[str]:
         places = {entry.record.get("location_id"), (before or entry).record.get("location_id")}
         return sorted(place for place in places if place) if all(places) else []
     return []
-
-
-def _difference(before: Entry | None, entry: Entry) -> tuple[str | None, str | None]:
-    """The changed fields before and after, as JSON; a new entry has no before."""
-    new: Mapping[str, object] = {**entry.record, "active": entry.active}
-    if before is None:
-        return None, orjson.dumps(new).decode()
-    old: Mapping[str, object] = {**before.record, "active": before.active}
-    changed = [name for name in new if old.get(name) != new[name]]
-    return (
-        orjson.dumps({name: old.get(name) for name in changed}).decode(),
-        orjson.dumps({name: new[name] for name in changed}).decode(),
-    )
 
 
 def _would_displace(displaced: Sequence[Displaced]) -> Refused:

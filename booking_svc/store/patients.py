@@ -1,0 +1,209 @@
+"""Patients: everything that names a person is ciphertext, and search runs on keyed hashes.
+
+Opened values live in `Entry.record` for as long as a call lasts and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from booking_svc.directory.entities import Entry, Kind, Record
+from booking_svc.store.pipeline import Pending, Statement, Value
+from booking_svc.store.session import Session
+from chassis.search_terms import normal_email, normal_phone, prefixes_of, searched_prefixes
+from scheduling.facts import ResourceKind
+
+TABLE: Final = "patient"
+
+_COLUMNS: Final = """
+    id, name_encrypted, dob_encrypted, contact_encrypted, notes_encrypted, placeholder, active, version, created_at,
+    updated_at
+"""
+_INSERT_RESOURCE: Final = Statement(
+    "insert_patient_resource", "INSERT INTO resource (clinic_id, id, kind) VALUES ($1, $2, $3)"
+)
+_INSERT: Final = Statement(
+    "insert_patient",
+    """
+    INSERT INTO patient (clinic_id, id, placeholder, name_encrypted, dob_encrypted, contact_encrypted,
+        notes_encrypted, phone_hash, email_hash, dob_hash)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    RETURNING id, active, version, created_at, updated_at
+    """,
+)
+_UPDATE: Final = Statement(
+    "update_patient",
+    """
+    UPDATE patient SET active = $3, placeholder = $4, name_encrypted = $5, dob_encrypted = $6, contact_encrypted = $7,
+        notes_encrypted = $8, phone_hash = $9, email_hash = $10, dob_hash = $11, version = version + 1,
+        updated_at = clock_timestamp()
+    WHERE clinic_id = $1 AND id = $2
+    RETURNING id, active, version, created_at, updated_at
+    """,
+)
+_READ: Final = Statement(
+    "read_patient_record",
+    f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2",  # noqa: S608 - made of constants
+)
+_LOCK: Final = Statement(
+    "lock_patient_record",
+    f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2 FOR UPDATE",  # noqa: S608 - made of constants
+)
+_DELETE_TOKENS: Final = Statement(
+    "delete_name_tokens", "DELETE FROM patient_name_token WHERE clinic_id = $1 AND patient_id = $2"
+)
+# bytea arrays travel as hex words.
+_INSERT_TOKENS: Final = Statement(
+    "insert_name_tokens",
+    """
+    INSERT INTO patient_name_token (clinic_id, token, patient_id)
+    SELECT $1, decode(hex, 'hex'), $2 FROM unnest($3::text[]) AS hex ON CONFLICT DO NOTHING
+    """,
+)
+# Each searched prefix must be found; NULL hashes ask nothing.
+_SEARCH: Final = Statement(
+    "search_patients",
+    f"""
+    SELECT {_COLUMNS} FROM patient p
+    WHERE p.clinic_id = $1 AND (p.active OR $2::boolean)
+      AND ($3::bytea IS NULL OR p.phone_hash = $3)
+      AND ($4::bytea IS NULL OR p.email_hash = $4)
+      AND ($5::bytea IS NULL OR p.dob_hash = $5)
+      AND (cardinality($6::text[]) = 0 OR p.id IN (
+          SELECT t.patient_id FROM patient_name_token t
+          WHERE t.clinic_id = $1 AND t.token = ANY (SELECT decode(hex, 'hex') FROM unnest($6::text[]) AS hex)
+          GROUP BY t.patient_id HAVING count(*) = cardinality($6::text[])))
+      AND ($7::uuid IS NULL OR p.id > $7)
+    ORDER BY p.id LIMIT $8
+    """,  # noqa: S608 - made of constants
+)
+_SEES: Final = Statement(
+    "provider_sees_patient",
+    "SELECT true FROM appointment WHERE clinic_id = $1 AND patient_id = $2 AND provider_id = $3 LIMIT 1",
+)
+
+
+class PatientStore:
+    """One clinic's patients, through one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._cipher = session.cipher
+        self.clinic_id = session.clinic_id
+
+    async def insert(self, patient_id: str, record: Record) -> Entry:
+        """Write a new patient with its resource row and search hashes."""
+        self._session.queue(_INSERT_RESOURCE, self.clinic_id, patient_id, ResourceKind.PATIENT.value)
+        values = self._values(patient_id, record)
+        pending = self._session.queue(
+            _INSERT, self.clinic_id, patient_id, bool(record.get("placeholder")), *values
+        )
+        self._insert_tokens(patient_id, record)
+        await self._session.run()
+        return self._written(record, pending)
+
+    async def update(self, entry: Entry, record: Record, *, active: bool) -> Entry:
+        """Write a changed patient and raise its version."""
+        values = self._values(entry.id, record)
+        placeholder = bool(record.get("placeholder"))
+        pending = self._session.queue(_UPDATE, self.clinic_id, entry.id, active, placeholder, *values)
+        if record["name"] != entry.record["name"]:
+            self._session.queue(_DELETE_TOKENS, self.clinic_id, entry.id)
+            self._insert_tokens(entry.id, record)
+        await self._session.run()
+        return self._written(record, pending)
+
+    async def find(self, patient_id: str, *, lock: bool = False) -> Entry | None:
+        """The patient, locked if asked; None when the clinic has no such one."""
+        pending = self._session.queue(_LOCK if lock else _READ, self.clinic_id, patient_id)
+        await self._session.run()
+        row = pending.row()
+        return None if row is None else self._entry(row)
+
+    async def search(
+        self, terms: Mapping[str, str], *, with_inactive: bool, after_id: str | None, limit: int
+    ) -> list[Entry]:
+        """Patients that match every term given (`name_prefix`, `phone`, `email`, `dob`), in the order of their ids."""
+        pending = self._session.queue(
+            _SEARCH,
+            self.clinic_id,
+            with_inactive,
+            self._hash("phone", normal_phone(terms.get("phone", ""))),
+            self._hash("email", normal_email(terms.get("email", ""))),
+            self._hash("dob", terms.get("dob", "")),
+            self._tokens(searched_prefixes(terms.get("name_prefix", ""))),
+            after_id,
+            limit,
+        )
+        await self._session.run()
+        return [self._entry(row) for row in pending.rows()]
+
+    async def sees(self, patient_id: str, provider_id: str) -> bool:
+        """Whether the patient has or had a visit with the provider."""
+        pending = self._session.queue(_SEES, self.clinic_id, patient_id, provider_id)
+        await self._session.run()
+        return pending.row() is not None
+
+    def _values(self, patient_id: str, record: Record) -> tuple[Value, ...]:
+        contact: Mapping[str, str] = record.get("contact") or {}
+        return (
+            self._sealed(record["name"], "name", patient_id),
+            self._sealed(record.get("dob"), "dob", patient_id),
+            self._sealed(orjson.dumps(contact).decode() if contact else None, "contact", patient_id),
+            self._sealed(record.get("notes"), "notes", patient_id),
+            self._hash("phone", normal_phone(contact.get("phone", ""))),
+            self._hash("email", normal_email(contact.get("email", ""))),
+            self._hash("dob", record.get("dob", "")),
+        )
+
+    def _insert_tokens(self, patient_id: str, record: Record) -> None:
+        tokens = self._tokens(prefixes_of(record["name"]))
+        if tokens:
+            self._session.queue(_INSERT_TOKENS, self.clinic_id, patient_id, tokens)
+
+    def _tokens(self, prefixes: Sequence[str]) -> list[str]:
+        return [self._cipher.search_hash("name", prefix).hex() for prefix in prefixes]
+
+    def _hash(self, kind: str, normal: str) -> bytes | None:
+        return self._cipher.search_hash(kind, normal) if normal else None
+
+    def _sealed(self, text: str | None, column: str, patient_id: str) -> bytes | None:
+        if not text:
+            return None
+        return self._cipher.seal_text(text, table=TABLE, column=column, row_id=patient_id)
+
+    def _opened(self, sealed: bytes | None, column: str, patient_id: str) -> str:
+        if sealed is None:
+            return ""
+        return self._cipher.open_text(sealed, table=TABLE, column=column, row_id=patient_id)
+
+    def _entry(self, row: Sequence[Any]) -> Entry:
+        patient_id, name, dob, contact, notes, placeholder, *system = row
+        opened = self._opened(contact, "contact", patient_id)
+        record = {
+            "name": self._opened(name, "name", patient_id),
+            "dob": self._opened(dob, "dob", patient_id),
+            "contact": orjson.loads(opened) if opened else {},
+            "notes": self._opened(notes, "notes", patient_id),
+            "placeholder": placeholder,
+        }
+        return self._assembled(record, (patient_id, *system))
+
+    def _written(self, record: Record, pending: Pending) -> Entry:
+        return self._assembled(record, pending.rows()[0])
+
+    def _assembled(self, record: Record, system: Sequence[Any]) -> Entry:
+        patient_id, active, version, created_at, updated_at = system
+        return Entry(
+            kind=Kind.PATIENT,
+            clinic_id=self.clinic_id,
+            id=patient_id,
+            record=record,
+            active=active,
+            version=version,
+            created_at=created_at,
+            updated_at=updated_at,
+        )

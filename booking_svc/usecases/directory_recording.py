@@ -1,0 +1,102 @@
+"""Every change of the directory leaves an event and an audit row in its own transaction; so does reading a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import orjson
+
+from booking_svc.directory.entities import Entry, Kind
+from booking_svc.model import Caller
+from booking_svc.outbox.directory_events import directory_event_bytes
+from booking_svc.store import directory_statements as sql
+from booking_svc.store.session import Session
+from scheduling.ids import NewId
+
+_RESOURCES: Final = frozenset({Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT, Kind.PATIENT})
+_VERBS: Final = {"created": "create", "updated": "update", "deactivated": "deactivate"}
+
+
+class DirectoryRecorder:
+    """Queues what follows from a change."""
+
+    def __init__(self, new_id: NewId, now: Callable[[], datetime]) -> None:
+        self._new_id = new_id
+        self._now = now
+
+    def record(
+        self,
+        session: Session,
+        caller: Caller,
+        before: Entry | None,
+        entry: Entry,
+        *,
+        location_ids: Sequence[str],
+    ) -> None:
+        """Queue the event and the audit row; no `location_ids` means that all of the clinic may be touched."""
+        change = _change(before, entry)
+        event_id = self._new_id()
+        payload = directory_event_bytes(
+            entry,
+            change,
+            event_id=event_id,
+            occurred_at=self._now(),
+            location_ids=location_ids,
+            resource_id=entry.id if entry.kind in _RESOURCES else entry.record.get("resource_id", ""),
+            traceparent=caller.traceparent,
+        )
+        session.queue(
+            sql.INSERT_DIRECTORY_EVENT,
+            event_id,
+            session.clinic_id,
+            entry.id,
+            entry.version,
+            payload,
+            caller.traceparent,
+        )
+        old, new = _difference(before, entry)
+        self.audit(session, caller, f"{entry.kind.value}.{_VERBS[change]}", entry, old, new)
+
+    def audit(
+        self,
+        session: Session,
+        caller: Caller,
+        action: str,
+        entry: Entry,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> None:
+        """Queue an audit row about an entry."""
+        session.queue(
+            sql.INSERT_DIRECTORY_AUDIT,
+            session.clinic_id,
+            self._new_id(),
+            caller.principal.subject,
+            caller.principal.role.value,
+            action,
+            entry.kind.value,
+            entry.id,
+            caller.address,
+            caller.request_id,
+            before,
+            after,
+        )
+
+
+def _change(before: Entry | None, entry: Entry) -> str:
+    if before is None:
+        return "created"
+    return "deactivated" if before.active and not entry.active else "updated"
+
+
+def _difference(before: Entry | None, entry: Entry) -> tuple[str | None, str | None]:
+    """The changed fields before and after, as JSON; of a patient only which fields changed."""
+    new = {**entry.record, "active": entry.active}
+    old = {**before.record, "active": before.active} if before else {}
+    changed = [name for name in new if before is None or old.get(name) != new[name]]
+    if entry.kind is Kind.PATIENT:
+        return None, orjson.dumps({"fields": sorted(changed)}).decode()
+    shown = orjson.dumps({name: new[name] for name in changed}).decode()
+    return (orjson.dumps({name: old.get(name) for name in changed}).decode() if before else None), shown

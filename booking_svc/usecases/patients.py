@@ -1,0 +1,133 @@
+"""Patients: written, read and searched by those who may, each reading audited."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from booking_svc.directory.checks import checked
+from booking_svc.directory.entities import Edited, Entity, Entry, Kind, Record
+from booking_svc.model import Caller
+from booking_svc.store.constraints import constraints_named
+from booking_svc.store.patients import PatientStore
+from booking_svc.store.session import Session
+from booking_svc.usecases.directory_recording import DirectoryRecorder
+from booking_svc.usecases.edit_directory import Edit, require_etag
+from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
+from chassis.auth.principal import Principal, Role
+from chassis.search_terms import searched_prefixes
+from scheduling.errors import Forbidden, Invalid, NotFound
+from scheduling.ids import NewId, canonical_id
+
+PATIENT: Final = Entity(kind=Kind.PATIENT, table="patient", columns={})
+TERMS: Final = ("name_prefix", "phone", "email", "dob")
+PHI_SCOPE: Final = "read:phi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPatients:
+    """What to look for; at least one term must be given."""
+
+    caller: Caller
+    clinic_id: str
+    terms: Mapping[str, str]
+    with_inactive: bool = False
+    page_size: int = 0
+    page_token: str = ""
+
+
+class Patients:
+    """The work of every call about patients; each runs in a transaction that is open already."""
+
+    def __init__(self, recorder: DirectoryRecorder, new_id: NewId) -> None:
+        self._recorder = recorder
+        self._new_id = new_id
+
+    async def edit(self, session: Session, edit: Edit) -> Edited:
+        """Create, change or deactivate a patient."""
+        store = PatientStore(session)
+        session.savepoint()
+        await require_clinic(session)
+        before = None if edit.is_new else await _locked(store, edit)
+        record = checked(PATIENT, {**before.record, **edit.changes} if before else edit.changes)
+        with constraints_named():
+            entry = await self._write(store, edit, before, record)
+        self._recorder.record(session, edit.caller, before, entry, location_ids=())
+        return Edited(entry=entry)
+
+    async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:
+        if before is None:
+            patient_id = canonical_id(edit.entry_id) if edit.entry_id else self._new_id()
+            return await store.insert(patient_id, record)
+        return await store.update(before, record, active=before.active and not edit.deactivates)
+
+    async def read(self, session: Session, caller: Caller, patient_id: str) -> Entry:
+        """The patient; the reading is audited in the same transaction. Raises NotFound."""
+        await require_clinic(session)
+        entry = await PatientStore(session).find(patient_id)
+        if entry is None or not await _may_read(session, caller.principal, patient_id):
+            raise NotFound("No such patient.")
+        self._recorder.audit(session, caller, "patient.read", entry)
+        return entry
+
+    async def search(self, session: Session, search: SearchPatients) -> Page:
+        """One page of patients that match every term, each one's showing audited."""
+        principal = search.caller.principal
+        if principal.role is Role.PROVIDER:
+            raise Forbidden("A provider reads its own patients one by one.")
+        _require_terms(search.terms)
+        await require_clinic(session)
+        size = search.page_size or PAGE_DEFAULT
+        found = await PatientStore(session).search(
+            search.terms,
+            with_inactive=search.with_inactive,
+            after_id=_position(search.page_token),
+            limit=size + 1,
+        )
+        for entry in found[:size]:
+            self._recorder.audit(session, search.caller, "patient.search", entry)
+        next_token = _token(found[size - 1].id) if len(found) > size else ""
+        return Page(entries=tuple(found[:size]), next_token=next_token)
+
+
+async def _locked(store: PatientStore, edit: Edit) -> Entry:
+    entry = await store.find(edit.entry_id, lock=True)
+    if entry is None:
+        raise NotFound("No such patient.")
+    require_etag(entry, edit.etag)
+    return entry
+
+
+async def _may_read(session: Session, principal: Principal, patient_id: str) -> bool:
+    """A patient reads itself, a provider those it has or had visits with, a service with the scope for it."""
+    if principal.role is Role.PATIENT:
+        return principal.patient_id == patient_id
+    if principal.role is Role.PROVIDER:
+        return principal.provider_id is not None and await PatientStore(session).sees(
+            patient_id, principal.provider_id
+        )
+    return principal.role is not Role.SERVICE or principal.has_scope(PHI_SCOPE)
+
+
+def _require_terms(terms: Mapping[str, str]) -> None:
+    if not any(terms.get(name) for name in TERMS):
+        raise Invalid.field("namePrefix", "give a name prefix, phone, email or date of birth")
+    prefix = terms.get("name_prefix", "")
+    if prefix and not any(len(word) > 1 for word in searched_prefixes(prefix)):
+        raise Invalid.field("namePrefix", "must have a word of at least two letters")
+
+
+def _token(patient_id: str) -> str:
+    return base64.urlsafe_b64encode(patient_id.encode()).rstrip(b"=").decode()
+
+
+def _position(token: str) -> str | None:
+    if not token:
+        return None
+    try:
+        return canonical_id(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
+    except (ValueError, binascii.Error):
+        raise Invalid.field("pageToken", "is none of ours") from None
