@@ -1,7 +1,5 @@
 """The keys of a home: one signs tokens (with its JWKS), the master key wraps the clinics' data keys."""
 
-import base64
-import secrets
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,6 +13,9 @@ from chassis.auth.signing import (
     save_signing_key,
     sign_token,
 )
+from chassis.config import ConfigError
+from chassis.master_keys import create_master_key_file, load_master_keys
+from chassis.settings import EncryptionSettings
 from ctl.embedded.server import write_private
 from ctl.failures import CtlError, HomeError, disk_faults_told
 from ctl.home import Home
@@ -128,6 +129,24 @@ class KeyStore:
             patient_id=patient_id,
         )
 
+    @property
+    def gateway_token_file(self) -> Path:
+        """The gateway's own token, with which it reads the realtime service."""
+        return self.home.keys / "gateway.token"
+
+    def write_gateway_token(self, *, now_s: int) -> None:
+        """Write the gateway's token anew; it lasts a year, and each start makes another."""
+        token = self.token(
+            role=Role.PLATFORM,
+            clinic_id="",
+            scopes=("connect:realtime",),
+            ttl_s=_GATEWAY_TOKEN_TTL_S,
+            now_s=now_s,
+            subject="gateway",
+        )
+        with disk_faults_told(self.home.keys):
+            write_private(self.gateway_token_file, f"{token}\n")
+
     def _signing_key(self) -> SigningKey:
         try:
             return load_signing_key(self._private)
@@ -141,8 +160,17 @@ class KeyStore:
                 hint="Restore it, or remove it: a new one is made, and tokens signed with the old one end.",
             ) from error
 
+    def _check_master_key(self) -> None:
+        try:
+            load_master_keys(EncryptionSettings(master_key_file=self.master_key_file, master_key=""))
+        except ConfigError as error:
+            raise HomeError(
+                f"{error} Nothing was changed.", hint=f"Restore {self.master_key_file} from a backup."
+            ) from error
+
     def _ensure_master_key(self) -> None:
         if self.master_key_file.exists():
+            self._check_master_key()
             return
         if (self.home.path / "postgres").exists():
             raise HomeError(
@@ -150,10 +178,9 @@ class KeyStore:
                 "nothing was changed.",
                 hint="Restore the file from a backup, or start anew with `medforall reset`.",
             )
-        key = base64.b64encode(secrets.token_bytes(_MASTER_KEY_BYTES)).decode()
-        write_private(self.master_key_file, f"k1:{key}\n")
+        create_master_key_file(self.master_key_file)
 
 
-_MASTER_KEY_BYTES = 32
+_GATEWAY_TOKEN_TTL_S = 365 * 86_400
 # Tokens of one clinic and role have the same subject each time: idempotency keys are scoped to it.
 _SUBJECTS = uuid.UUID("8d7b0b1e-52a4-4e0e-9d5c-0a7f3f0f6a11")

@@ -33,6 +33,7 @@ class ServiceEnvironment:
     nats_url: str
     jwks: Path
     master_key_file: Path
+    gateway_token_file: Path
     logs: Path
 
     def grpc_target(self, service: str) -> str:
@@ -76,7 +77,9 @@ class ServiceEnvironment:
             "MEDFORALL_NATS_URL": self.nats_url,
             "MEDFORALL_JWKS": str(self.jwks),
         }
-        if service != "gateway":
+        if service == "gateway":
+            variables["MEDFORALL_REALTIME_TOKEN_FILE"] = str(self.gateway_token_file)
+        else:
             variables["MEDFORALL_APP_DATABASE_URL"] = self.app_database_url
             variables["MEDFORALL_WORKER_DATABASE_URL"] = self.worker_database_url
             variables["MEDFORALL_MASTER_KEY_FILE"] = str(self.master_key_file)

@@ -109,6 +109,7 @@ class Suite:
             self._view.say(f"ended {name}, left by an earlier run")
         secrets = secret_store.load_or_create(self._home)
         self._keys.ensure()
+        self._keys.write_gateway_token(now_s=int(time.time()))
         self._given.check()
         chosen = self._choose_ports()
         servers = self._servers(secrets, chosen)
@@ -202,6 +203,7 @@ class Suite:
             nats_url=servers.nats_url,
             jwks=self._keys.jwks.resolve(),
             master_key_file=self._keys.master_key_file.resolve(),
+            gateway_token_file=self._keys.gateway_token_file.resolve(),
             logs=self._home.logs,
         )
 

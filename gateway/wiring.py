@@ -26,8 +26,8 @@ from gateway.edge import Cors, Edge, EdgeLimits
 from gateway.http_policy import policies
 from gateway.pages import Health, Readiness, build_pages
 from gateway.rate_limit import LocalBuckets, NoLimits, RateLimiter
-from gateway.redis_buckets import RedisBuckets
 from gateway.realtime.wiring import build_realtime
+from gateway.redis_buckets import RedisBuckets
 from gateway.refusals import Refusals
 from gateway.server import HttpServer
 from gateway.settings import GatewaySettings
