@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import psycopg
 
@@ -16,6 +16,9 @@ from database.failures import is_connection_lost, translated
 
 
 ResultT = TypeVar("ResultT")
+
+
+WRITE_LOCK_WAIT_MS: Final = 2_000
 
 
 class Ciphers(Protocol):
@@ -66,6 +69,21 @@ class Transactions:
                 raise domain_error(error) from error
         try:
             return await self._ask(clinic_id, ask)
+        except psycopg.Error as error:
+            raise domain_error(error) from error
+
+    async def write(self, clinic_id: str, work: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
+        """What `work` returns, committed with what it wrote beside: for reads that leave an audit row.
+
+        Raises the domain's errors.
+        """
+        try:
+            async with self.session(clinic_id) as session:
+                session.begin(lock_timeout_ms=WRITE_LOCK_WAIT_MS)
+                result = await work(session)
+                session.commit()
+                await session.run()
+                return result
         except psycopg.Error as error:
             raise domain_error(error) from error
 
