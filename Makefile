@@ -1,7 +1,6 @@
-# Everything a developer types. `make help` lists it.
+# Everything a developer types. `make help` lists it. MEDFORALL_HOME names another home than .medforall.
 
 PYTHON ?= python3
-HOME_DIR := $(if $(MEDFORALL_HOME),$(MEDFORALL_HOME),.medforall)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -9,8 +8,6 @@ PACKAGES := scheduling chassis database booking_svc availability_svc realtime_sv
 SOURCES := $(wildcard $(PACKAGES) examples tests tools bench)
 BASELINE := protos-baseline.binpb
 TEST_WORKERS ?= 2
-
-export MEDFORALL_HOME := $(HOME_DIR)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

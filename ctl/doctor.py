@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 
 import psycopg
-from database.invariants import broken_invariants
 from rich.console import Console
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from ctl import offline, ports, readiness
 from ctl.failures import CtlError
 from ctl.home import Home, read_json
 from ctl.run_file import RunFile, read_run_file
+from database.invariants import broken_invariants
 from database.migrate import SchemaError, check_revision
 
 _FREE_BYTES_MIN = 500 * 2**20

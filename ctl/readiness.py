@@ -71,20 +71,25 @@ def check_nats(url: str) -> None:
 
     _check_scheme(url.split(",", maxsplit=1)[0], "MEDFORALL_NATS_URL", ("nats", "tls"))
     try:
-        asyncio.run(_ask_jetstream(url))
+        asyncio.run(asyncio.wait_for(_ask_jetstream(url), _CONNECT_TIMEOUT_S))
     except (nats.errors.Error, OSError, ValueError, TimeoutError) as error:
         raise _unreachable("NATS with JetStream", "MEDFORALL_NATS_URL", url, error) from error
 
 
 async def _ask_jetstream(url: str) -> None:
-    import nats  # noqa: PLC0415 - as above
+    import nats.errors  # noqa: PLC0415 - as above
 
-    async def ignore(_: Exception) -> None:
-        """The failure itself is raised; the callback would only print it as well."""
+    failures: list[Exception] = []
 
-    client = await nats.connect(
-        url.split(","), allow_reconnect=False, connect_timeout=_CONNECT_TIMEOUT_S, error_cb=ignore
-    )
+    async def remember(error: Exception) -> None:
+        failures.append(error)
+
+    try:
+        client = await nats.connect(
+            url.split(","), max_reconnect_attempts=1, reconnect_time_wait=0.1, error_cb=remember
+        )
+    except nats.errors.NoServersError as error:
+        raise failures[-1] if failures else error from None
     try:
         await client.jetstream(timeout=_CONNECT_TIMEOUT_S).account_info()
     finally:

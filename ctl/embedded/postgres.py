@@ -17,6 +17,7 @@ from ctl.processes import ProcessSpec, RunAs, launcher
 
 SUPERUSER = "postgres"
 _INITDB_TIMEOUT_S = 120
+_DISK_FULL = ("No space left on device", "Check free disk space", "Disk quota exceeded")
 
 # For a machine with two cores and several services on it. Durability is never traded: a booking that was
 # acknowledged is on the disk. Statements and parameters stay out of the log, because they hold patient data.
@@ -166,6 +167,11 @@ class EmbeddedPostgres:
             umask=0o077,
         )
         if result.returncode != 0:
+            if any(words in result.stderr for words in _DISK_FULL):
+                raise HomeError(
+                    f"There is no space left on the disk of the home: {target.parent}.",
+                    hint="Free some space, or choose another place with --home DIR.",
+                )
             said = [line for line in result.stderr.splitlines() if line.strip()]
             raise ServerError(
                 f"PostgreSQL could not make its data directory: {said[0] if said else 'no reason given'}.",

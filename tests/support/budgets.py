@@ -1,7 +1,7 @@
 """Time budgets of the parts of `make test`, and what each took."""
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ BUDGETS_S = {
     "e2e": 360,
     "faults": 240,
 }
-_took_s: Counter[str] = Counter()
+_took_s: defaultdict[str, float] = defaultdict(float)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -1,0 +1,17 @@
+"""The running suite: one for all tests of the session that ask for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ctl.run_file import RunFile
+from tests.support.suites import running_suite
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFile]:
+    """The parsed run.json of a suite with the demo clinics, rate limits off; started by `medforall up`."""
+    home: Path = tmp_path_factory.mktemp("suite") / "home"
+    with running_suite(home, environment={"MEDFORALL_RATE_LIMIT": "off"}) as facts:
+        yield facts

@@ -1,0 +1,25 @@
+"""A whole suite for tests, started and stopped by the command itself."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ctl.home import Home
+from ctl.run_file import RunFile, read_run_file
+from tests.support.command import medforall
+
+_START_TIMEOUT_S = 120.0
+
+
+@contextmanager
+def running_suite(home: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[RunFile]:
+    """`medforall up --detach` in `home`, with `environment` for all processes; drained at the end."""
+    done = medforall(
+        "up", "--detach", "--home", str(home), environment=environment, timeout_s=_START_TIMEOUT_S
+    )
+    if done.returncode:
+        raise RuntimeError(f"the suite did not start:\n{done.stdout}\n{done.stderr}")
+    try:
+        yield read_run_file(Home(home))
+    finally:
+        medforall("down", "--home", str(home))
