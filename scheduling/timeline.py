@@ -250,7 +250,8 @@ class Probe:
     __slots__ = ("_bytes", "_start_min")
 
     def __init__(self, timeline: Bits, horizon: Horizon) -> None:
-        self._bytes = timeline.to_bytes(-(-horizon.minutes // 8), "little")
+        bits = max(horizon.minutes, timeline.bit_length())
+        self._bytes = timeline.to_bytes(-(-bits // 8), "little")
         self._start_min = horizon.start_min
 
     def has(self, at_min: int) -> bool:

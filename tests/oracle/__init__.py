@@ -1,0 +1,1 @@
+"""Slow, plain second opinions that share no algorithm with the product."""
