@@ -89,7 +89,7 @@ def _shared_processors(service: str, environment: str) -> list[Processor]:
         redact,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
-        redact,
+        redact_formatted,
     ]
 
 
@@ -125,7 +125,7 @@ _UNTOUCHED = ("exc_info", "stack_info", "_record", "_from_structlog")
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Let through only what may be logged: it runs before and after exception formatting."""
+    """Let through only what may be logged."""
     kept = {key: event.pop(key) for key in (*_OURS, *_UNTOUCHED) if key in event}
     formatted = {key: scrub_traceback(str(event.pop(key))) for key in ("exception", "stack") if key in event}
     earlier = event.pop("dropped_keys", [])
@@ -134,6 +134,11 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if dropped:
         scrubbed["dropped_keys"] = dropped
     return {**kept, **scrubbed, **formatted}
+
+
+def redact_formatted(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Redact again when an exception or a stack has been formatted since; nothing else is new."""
+    return redact(logger, name, event) if "exception" in event or "stack" in event else event
 
 
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:

@@ -45,11 +45,11 @@ _PERSONAL = (
     "(?:first|last|full|given|family|patient|middle)_?name|birth_?date|date_?of_?birth|dob|phone(?:_?number)?|mobile"
     "|e?mail|contact|notes?|address_line|street|ssn|mrn|diagnosis|reason_text"
 )
-_SECRET = "password|passwd|secret|token|authorization|api_key"
+_SECRET = "password|passwd|secret|token|authorization|api_key"  # noqa: S105 - a pattern
 _VALUE = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,;)}\]]+)"""
 
-# Order matters: the widest secrets go first, so that no later pattern cuts one of them in half. Every repetition
-# that may start anywhere is bounded, so that hostile text costs linear time.
+# Order matters: the widest secrets go first, so that no later pattern cuts one of them in half. Every
+# repetition that may start anywhere is bounded, so that hostile text costs linear time.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (

@@ -17,6 +17,8 @@ from chassis.interceptors.errors import GRPC_CODES, status_of, trailing_metadata
 from chassis.interceptors.methods import Method
 from scheduling.errors import DomainError, Expired, Unauthenticated
 
+_NEVER_S = 10.0**7
+
 
 class ThreadsInterceptor(grpc.ServerInterceptor):
     """Wraps every handler of a server in the chain; wrappers are made once a method.
@@ -128,7 +130,10 @@ class ThreadsInterceptor(grpc.ServerInterceptor):
 
 def _call(method: Method, context: Any) -> Call:
     metadata = {key: value for key, value in context.invocation_metadata()}  # noqa: C416 - namedtuples, not pairs
-    return Call(method, metadata, context.peer(), context.time_remaining())
+    remaining_s = context.time_remaining()
+    # This server gives a call without a deadline one in the far future.
+    has_deadline = remaining_s is not None and remaining_s < _NEVER_S
+    return Call(method, metadata, context.peer(), remaining_s if has_deadline else None)
 
 
 def _refuse_late(entered: CallContext) -> None:
