@@ -57,7 +57,7 @@ class DirectoryRecorder:
             caller.traceparent,
         )
         old, new = _difference(before, entry)
-        self.audit(session, caller, f"{entry.kind.value}.{_VERBS[change]}", entry, old, new)
+        self.audit(session, caller, f"{entry.kind.value}.{_VERBS[change]}", entry, before=old, after=new)
 
     def audit(
         self,
@@ -65,6 +65,7 @@ class DirectoryRecorder:
         caller: Caller,
         action: str,
         entry: Entry,
+        *,
         before: str | None = None,
         after: str | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import PLAIN, WINDOWS, Displaced, Edited, Entity, Entry, Kind, Record
@@ -20,9 +20,11 @@ from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
+from booking_svc.usecases.displacement import VisitsConcerned
 from booking_svc.usecases.read_directory import require_clinic
 from chassis.auth.principal import Role
 from database.locks import directory_keys
+from scheduling import consistency
 from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
 from scheduling.ids import NewId, canonical_id
 
@@ -51,24 +53,10 @@ class Edit:
     strict: bool = False
 
 
-class Displacement(Protocol):
-    """Finds and mends the visits that a change concerns, inside the change's transaction."""
-
-    async def before(self, session: Session, entity: Entity, location_ids: Sequence[str]) -> object:
-        """Remember what held before the change."""
-        ...
-
-    async def after(
-        self, session: Session, entity: Entity, entry: Entry, remembered: object
-    ) -> Sequence[Displaced]:
-        """Rewrite the claims of future visits and return those that no longer fit."""
-        ...
-
-
 class EditDirectory:
     """The work of a directory change, to be run as a mutation."""
 
-    def __init__(self, displacement: Displacement, recorder: DirectoryRecorder, new_id: NewId) -> None:
+    def __init__(self, displacement: VisitsConcerned, recorder: DirectoryRecorder, new_id: NewId) -> None:
         self._displacement = displacement
         self._recorder = recorder
         self._new_id = new_id
@@ -87,13 +75,14 @@ class EditDirectory:
         await _check_references(session, entity, record)
         remembered = await self._displacement.before(session, entity, location_ids)
         entry = await self._write(store, entity, edit, before, record)
-        displaced = tuple(await self._displacement.after(session, entity, entry, remembered))
+        displaced, versions = await self._displacement.after(session, edit.caller, entity, entry, remembered)
         if displaced and edit.strict:
             raise _would_displace(displaced)
         self._recorder.record(
             session, edit.caller, before, entry, location_ids=_touched(entity, entry, before)
         )
-        return Edited(entry=entry, displaced=displaced)
+        token = consistency.encode(versions) if versions else ""
+        return Edited(entry=entry, displaced=displaced, consistency_token=token)
 
     async def _write(
         self, store: DirectoryStore, entity: Entity, edit: Edit, before: Entry | None, record: Record

@@ -1,0 +1,137 @@
+"""Which claims a visit should hold after a room, an equipment item or a rule has changed. Pure.
+
+Only the claims that the change speaks of are made anew; a visit keeps the buffers it was booked with, its room, its
+units and its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from booking_svc.model import Appointment, HeldClaim
+from scheduling import localtime
+from scheduling.errors import Reason
+from scheduling.facts import ResourceKind, Rule
+from scheduling.ids import gap_id
+from scheduling.rules.max_daily import DailyLimit
+from scheduling.rules.min_gap import Gap
+from scheduling.rules.registry import MAX_DAILY
+
+Claims = tuple[HeldClaim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a visit should hold, the quotas that need a row for it, and whether it is over a limit already."""
+
+    claims: Claims
+    quota_days: tuple[tuple[str, date], ...] = ()
+    over_limit: Reason | None = None
+
+
+Rewrite = Callable[[Appointment, Claims], Wanted]
+
+
+def after_room_change(room_id: str, turnaround_min: int) -> Rewrite:
+    """The room is taken until it is clean again, or for the visit's own buffer if that is longer."""
+
+    def rewrite(visit: Appointment, claims: Claims) -> Wanted:
+        end_min = visit.end_min + max(visit.buffer_after_min, turnaround_min)
+        return Wanted(_ending(claims, room_id, end_min))
+
+    return rewrite
+
+
+def after_equipment_change(equipment_id: str, turnaround_min: int) -> Rewrite:
+    """The units are taken until they are ready again."""
+
+    def rewrite(visit: Appointment, claims: Claims) -> Wanted:
+        return Wanted(_ending(claims, equipment_id, visit.end_min + turnaround_min))
+
+    return rewrite
+
+
+def after_gap_change(rule: Rule, *, is_active: bool) -> Rewrite:
+    """The provider's gap claim of this rule is as long as the rule says now, or gone."""
+    gap = rule.payload
+
+    def rewrite(visit: Appointment, claims: Claims) -> Wanted:
+        resource_id = gap_id(rule.id, visit.provider_id)
+        kept = tuple(claim for claim in claims if claim.resource_id != resource_id)
+        if not (is_active and isinstance(gap, Gap) and binds(rule, visit)):
+            return Wanted(kept)
+        end_min = visit.end_min + gap.min_gap_minutes
+        claim = HeldClaim(
+            resource_id, ResourceKind.GAP, visit.provider_id, 1, visit.start_min, end_min, visit.expires_at
+        )
+        return Wanted((*kept, claim))
+
+    return rewrite
+
+
+def after_limit_change(rule: Rule, used: Mapping[str, set[int]], *, is_active: bool) -> Rewrite:
+    """The visit holds one unit of its day's quota, or none when the rule does not bind it any more.
+
+    `used` are the units that are taken of each quota; it grows as visits are rewritten, earliest first. A visit that
+    finds the limit reached takes the lowest unit above all used, and is over the limit.
+    """
+    limit = rule.payload
+    taken = {quota: set(units) for quota, units in used.items()}
+
+    def rewrite(visit: Appointment, claims: Claims) -> Wanted:
+        quota_id, day, bounds = _quota_of(rule, visit)
+        own = next((claim for claim in claims if claim.resource_id == quota_id), None)
+        kept = tuple(claim for claim in claims if claim.resource_id != quota_id)
+        if not (is_active and isinstance(limit, DailyLimit) and binds(rule, visit)):
+            return Wanted(kept)
+        units = taken.setdefault(quota_id, set())
+        unit = own.unit if own else next(n for n in range(1, len(units) + 2) if n not in units)
+        units.add(unit)
+        claim = HeldClaim(quota_id, ResourceKind.QUOTA, quota_id, unit, *bounds, visit.expires_at)
+        over = Reason.MAX_DAILY_REACHED if unit > limit.max_per_day else None
+        return Wanted((*kept, claim), ((quota_id, day),), over)
+
+    return rewrite
+
+
+def binds(rule: Rule, visit: Appointment) -> bool:
+    """Whether a rule speaks of a visit's service and provider."""
+    return rule.service_id in (None, visit.service_id) and rule.provider_id in (None, visit.provider_id)
+
+
+def over_capacity(
+    visits: Sequence[tuple[Appointment, Claims]], resource_id: str, capacity: int
+) -> list[Appointment]:
+    """The visits that find a resource full when they are let in by start, then id.
+
+    All concurrent use counts, also of units above a lowered capacity.
+    """
+    admitted: list[HeldClaim] = []
+    late = []
+    for visit, claims in sorted(visits, key=lambda pair: (pair[0].start_min, pair[0].id)):
+        own = [claim for claim in claims if claim.resource_id == resource_id]
+        if not own:
+            continue
+        beside = sum(1 for other in admitted if any(_overlap(other, claim) for claim in own))
+        if beside + len(own) > capacity:
+            late.append(visit)
+        admitted.extend(own)
+    return late
+
+
+def _ending(claims: Claims, resource_id: str, end_min: int) -> Claims:
+    return tuple(
+        replace(claim, end_min=end_min) if claim.resource_id == resource_id else claim for claim in claims
+    )
+
+
+def _overlap(one: HeldClaim, other: HeldClaim) -> bool:
+    return one.start_min < other.end_min and other.start_min < one.end_min
+
+
+def _quota_of(rule: Rule, visit: Appointment) -> tuple[str, date, tuple[int, int]]:
+    day = localtime.day_at(visit.zone, visit.start_min)
+    quota_id = MAX_DAILY.resource_id(rule, visit.location_id, visit.provider_id, day)
+    return quota_id, day, localtime.day_bounds(visit.zone, day)

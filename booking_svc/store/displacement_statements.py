@@ -1,0 +1,42 @@
+"""Statements about the visits that a directory change concerns."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from booking_svc.store.pipeline import Statement
+
+# Location, provider, room, equipment item, service: NULL lets everything pass.
+FUTURE_VISITS: Final = Statement(
+    "future_visits",
+    """
+    SELECT a.id FROM appointment a
+    WHERE a.clinic_id = $1 AND a.start_ts_utc > clock_timestamp()
+      AND a.status IN ('held', 'scheduled', 'confirmed')
+      AND (a.status <> 'held' OR a.expires_at > clock_timestamp())
+      AND ($2::uuid IS NULL OR a.location_id = $2)
+      AND ($3::uuid IS NULL OR a.provider_id = $3)
+      AND ($4::uuid IS NULL OR a.room_id = $4)
+      AND ($5::uuid IS NULL OR EXISTS (
+          SELECT FROM appointment_equipment e
+          WHERE e.clinic_id = a.clinic_id AND e.appointment_id = a.id AND e.equipment_id = $5))
+      AND ($6::uuid IS NULL OR a.service_id = $6)
+    ORDER BY a.start_ts_utc, a.id LIMIT $7
+    """,
+)
+QUOTA_UNITS: Final = Statement(
+    "quota_units",
+    """
+    SELECT c.resource_id, c.unit FROM claim c
+    JOIN resource r ON r.clinic_id = c.clinic_id AND r.id = c.resource_id AND r.kind = 'quota'
+    WHERE c.clinic_id = $1 AND c.starts_at >= to_timestamp($2::integer * 60.0)
+    """,
+)
+LOCKS_OF_VISITS: Final = Statement(
+    "locks_of_visits",
+    """
+    SELECT DISTINCT r.id FROM claim c
+    JOIN resource r ON r.clinic_id = c.clinic_id AND r.id = c.resource_id
+    WHERE c.clinic_id = $1 AND c.appointment_id = ANY ($2::uuid[])
+    """,
+)

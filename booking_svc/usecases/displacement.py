@@ -1,0 +1,227 @@
+"""What a directory change does to the visits that are booked already, inside the change's transaction.
+
+Claims that the change speaks of are rewritten; visits that no longer fit keep their time and are listed, so that staff
+can move them. The directory's exclusive lock is held, so no booking comes between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from booking_svc.directory.entities import Displaced, Entity, Entry, Kind
+from booking_svc.directory.rewriting import (
+    Rewrite,
+    after_equipment_change,
+    after_gap_change,
+    after_limit_change,
+    after_room_change,
+    over_capacity,
+)
+from booking_svc.model import Appointment, Caller
+from booking_svc.store import displacement_statements as sql
+from booking_svc.store.session import Session
+from booking_svc.usecases.claim_rewriting import ClaimRewriting, Concerned
+from database.location_facts import LocationFacts
+from scheduling.busy import BusyFacts
+from scheduling.derived import DerivedCache
+from scheduling.errors import DomainError, Exhausted, Reason
+from scheduling.facts import RoomChoice, RoomMode, Rule
+from scheduling.judge import Proposal, judge
+from scheduling.rules.registry import parse_payload
+
+VISITS_MAX: Final = 20_000
+_NOTHING_BUSY: Final = BusyFacts()
+_CACHE: Final = DerivedCache()
+_JUDGED: Final = frozenset(
+    {
+        Kind.LOCATION,
+        Kind.CLOSURE,
+        Kind.PROVIDER,
+        Kind.ROOM,
+        Kind.EQUIPMENT,
+        Kind.SERVICE,
+        Kind.SERVICE_RULE,
+        Kind.WINDOW,
+    }
+)
+_OF_HOURS_AND_FITNESS: Final = frozenset(
+    {
+        Reason.OUTSIDE_HOURS,
+        Reason.RESOURCE_INACTIVE,
+        Reason.PROVIDER_NOT_ALLOWED,
+        Reason.ROOM_TYPE,
+        Reason.ROOM_ALREADY_BOOKED,
+        Reason.EQUIPMENT_UNAVAILABLE,
+        Reason.BLACKOUT_DATE,
+        Reason.NOT_FOUND,
+    }
+)
+"""What can make a booked visit fall outside; the rest is about the moment of booking, or settled by its claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The facts of each location before the change."""
+
+    facts: Mapping[str, LocationFacts]
+
+
+class VisitsConcerned:
+    """Lists the visits that a change pushes outside, and rewrites claims."""
+
+    def __init__(self, rewriting: ClaimRewriting) -> None:
+        self._rewriting = rewriting
+
+    async def before(self, session: Session, entity: Entity, location_ids: Sequence[str]) -> Remembered:
+        """The facts that visits were booked under."""
+        return Remembered(await _facts(session, location_ids) if entity.kind in _JUDGED else {})
+
+    async def after(
+        self, session: Session, caller: Caller, entity: Entity, entry: Entry, remembered: Remembered
+    ) -> tuple[tuple[Displaced, ...], dict[str, int]]:
+        """The visits that no longer fit, by start, and the calendar versions of what was rewritten."""
+        if entity.kind not in _JUDGED:
+            return (), {}
+        visit_ids = await _future_visits(session, entry)
+        if not visit_ids:
+            return (), {}
+        concerned = await self._rewriting.lock(session, caller, visit_ids)
+        reasons = {
+            visit.id: reason for visit, reason in await self._rewrite(session, caller, entry, concerned)
+        }
+        now_facts = await _facts(session, list(remembered.facts))
+        for visit in concerned.visits():
+            if visit.id not in reasons:
+                reason = _fell_outside(visit, remembered.facts, now_facts)
+                if reason is not None:
+                    reasons[visit.id] = reason
+        return _listed(concerned, reasons), concerned.versions
+
+    async def _rewrite(
+        self, session: Session, caller: Caller, entry: Entry, concerned: Concerned
+    ) -> list[tuple[Appointment, Reason]]:
+        if entry.kind is Kind.ROOM:
+            reason, capacity = Reason.ROOM_ALREADY_BOOKED, entry.record["concurrent_visits"]
+            rewrite = after_room_change(entry.id, entry.record["turnaround_min"])
+        elif entry.kind is Kind.EQUIPMENT:
+            reason, capacity = Reason.EQUIPMENT_UNAVAILABLE, entry.record["quantity"]
+            rewrite = after_equipment_change(entry.id, entry.record["turnaround_min"])
+        elif entry.kind is Kind.SERVICE_RULE:
+            return await self._rewrite_for_rule(session, caller, entry, concerned)
+        else:
+            return []
+        late = [(visit, reason) for visit in over_capacity(concerned.pairs(), entry.id, capacity)]
+        lost = await self._rewriting.rewrite(session, caller, concerned, rewrite)
+        return late + [(visit, reason) for visit in lost]
+
+    async def _rewrite_for_rule(
+        self, session: Session, caller: Caller, entry: Entry, concerned: Concerned
+    ) -> list[tuple[Appointment, Reason]]:
+        rule = _rule_of(entry)
+        rewrite: Rewrite
+        if rule.rule_type == "min_gap":
+            reason, rewrite = Reason.MIN_GAP, after_gap_change(rule, is_active=entry.active)
+        elif rule.rule_type == "max_daily":
+            used = await _used_quota_units(session, concerned)
+            reason, rewrite = Reason.MAX_DAILY_REACHED, after_limit_change(rule, used, is_active=entry.active)
+        else:
+            return []
+        return [
+            (visit, reason) for visit in await self._rewriting.rewrite(session, caller, concerned, rewrite)
+        ]
+
+
+async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, LocationFacts]:
+    asked = {location_id: session.location(location_id) for location_id in location_ids}
+    await session.run()
+    return {location_id: facts for location_id, reply in asked.items() if (facts := reply.get()) is not None}
+
+
+async def _future_visits(session: Session, entry: Entry) -> list[str]:
+    """Ids of the live visits to come that the entry may concern, by start. Raises Exhausted beyond a bound."""
+    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, *_narrowed(entry), VISITS_MAX + 1)
+    await session.run()
+    found = [row[0] for row in pending.rows()]
+    if len(found) > VISITS_MAX:
+        raise Exhausted(
+            f"The change concerns more than {VISITS_MAX} visits; narrow it.", reason=Reason.OVERLOADED
+        )
+    return found
+
+
+def _narrowed(entry: Entry) -> list[str | None]:
+    """Location, provider, room, equipment item and service that a visit must have to be concerned; None is any."""
+    location_id = entry.record.get("location_id") or None if entry.kind is Kind.CLOSURE else None
+    narrows = {
+        Kind.LOCATION: (entry.id, None, None, None, None),
+        Kind.CLOSURE: (location_id, None, None, None, None),
+        Kind.PROVIDER: (None, entry.id, None, None, None),
+        Kind.ROOM: (None, None, entry.id, None, None),
+        Kind.EQUIPMENT: (None, None, None, entry.id, None),
+        Kind.SERVICE: (None, None, None, None, entry.id),
+    }
+    return list(narrows.get(entry.kind, (None, None, None, None, None)))
+
+
+async def _used_quota_units(session: Session, concerned: Concerned) -> dict[str, set[int]]:
+    """Units taken of every quota from the first day concerned on, whoever holds them."""
+    first_min = min(visit.start_min for visit in concerned.visits()) - 2 * 1440
+    pending = session.queue(sql.QUOTA_UNITS, session.clinic_id, first_min)
+    await session.run()
+    used: dict[str, set[int]] = {}
+    for resource_id, unit in pending.rows():
+        used.setdefault(resource_id, set()).add(unit)
+    return used
+
+
+def _fell_outside(
+    visit: Appointment, before: Mapping[str, LocationFacts], after: Mapping[str, LocationFacts]
+) -> Reason | None:
+    """Why a visit does not fit any more; None when it does, or did not before either."""
+    new = _reason_against(visit, after.get(visit.location_id))
+    if new is None or _reason_against(visit, before.get(visit.location_id)) is not None:
+        return None
+    return new
+
+
+def _reason_against(visit: Appointment, facts: LocationFacts | None) -> Reason | None:
+    if facts is None or not facts.active:
+        return Reason.RESOURCE_INACTIVE
+    chosen = frozenset({visit.room_id or "", *(use.equipment_id for use in visit.equipment)})
+    room = RoomChoice(RoomMode.SPECIFIC, visit.room_id) if visit.room_id else RoomChoice(RoomMode.NONE)
+    proposal = Proposal(
+        visit.service_id,
+        visit.provider_id,
+        visit.start_min,
+        visit.end_min,
+        room=room,
+        is_override=False,
+        only_resources=chosen,
+    )
+    try:
+        verdict = judge(facts.static, _NOTHING_BUSY, proposal, visit.start_min - 1, _CACHE)
+    except DomainError as refusal:
+        return refusal.reason if refusal.reason in _OF_HOURS_AND_FITNESS else None
+    return next((item.reason for item in verdict.refusals if item.reason in _OF_HOURS_AND_FITNESS), None)
+
+
+def _rule_of(entry: Entry) -> Rule:
+    record = entry.record
+    return Rule(
+        id=entry.id,
+        rule_type=record["rule_type"],
+        payload=parse_payload(record["rule_type"], record["rule_payload"]),
+        service_id=record.get("service_id") or None,
+        provider_id=record.get("provider_id") or None,
+        priority=record["priority"],
+    )
+
+
+def _listed(concerned: Concerned, reasons: Mapping[str, Reason]) -> tuple[Displaced, ...]:
+    return tuple(
+        Displaced(visit.id, visit.start_min, visit.end_min, reasons[visit.id])
+        for visit in concerned.visits()
+        if visit.id in reasons
+    )
