@@ -1,0 +1,286 @@
+"""Visits that fill a made-up clinic's diary: each one a slot that a search would have offered at its turn.
+
+Every visit lies in its provider's open time, on its service's grid, on a room and units that are free, within every
+rule; its claims are the engine's own (`scheduling.claims`), and no two of them touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from random import Random
+from typing import Final
+
+from ctl.seed.daybook import DayBook
+from ctl.seed.plan import ClinicPlan, PlannedLocation, PlannedProvider, PlannedService
+from ctl.seed.words import seed_id
+from scheduling import localtime, timeline, windows
+from scheduling.claims import Visit, quotas_of, visit_claims
+from scheduling.derived import DerivedCache
+from scheduling.facts import EquipmentUnit, PlannedClaim, StaticFacts, rules_of
+from scheduling.rules.allowed_provider import AllowedProviders
+from scheduling.rules.blackout_dates import Blackout
+from scheduling.rules.patient_limit import PatientLimits
+from scheduling.rules.required_equipment_type import RequiredUnits
+from scheduling.rules.room_type import RequiredRoomType
+from scheduling.timeline import Bits, Horizon
+
+BUSY_SHARE: Final = 0.6
+
+_STEP_MIN: Final = 5
+_SERVICES_TRIED_MAX: Final = 4
+_PATIENTS_TRIED_MAX: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedVisit:
+    """A booked visit with its claims, and on which local day it counts."""
+
+    id: str
+    location: PlannedLocation
+    visit: Visit
+    claims: tuple[PlannedClaim, ...]
+    local_day: date
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What the rules ask of a service, gathered once a location."""
+
+    service: PlannedService
+    provider_ids: frozenset[str] | None
+    room_types: frozenset[str]
+    units: Mapping[str, int]
+    blackouts: tuple[Blackout, ...]
+    is_once_a_patient: bool
+
+
+class _Place:
+    """One location while it is being filled: its facts, and each provider's open time over the whole stretch."""
+
+    def __init__(
+        self, plan: ClinicPlan, location: PlannedLocation, horizon: Horizon, cache: DerivedCache
+    ) -> None:
+        self.location = location
+        self.static = plan.static_facts(location)
+        self.providers = [found for found in plan.providers if location.facts.id in found.location_ids]
+        self.rooms = [room for room in plan.rooms if room.location_id == location.facts.id]
+        self.needs = [_needs(self.static, service) for service in plan.services]
+        self.horizon = horizon
+        self._open = {
+            found.facts.id: windows.provider_open(cache, found.facts.schedule, location.facts, horizon)
+            for found in self.providers
+        }
+        self._closed: dict[str, Bits] = {}
+        for thing in (*self.static.rooms, *self.static.equipment):
+            opened = windows.resource_open(cache, thing.schedule, location.facts, horizon)
+            if opened is not None:
+                self._closed[thing.id] = timeline.without(timeline.always(horizon), opened)
+
+    def open_runs(self, provider: PlannedProvider, day: tuple[int, int]) -> list[tuple[int, int]]:
+        """The stretches of a day in which the provider works here."""
+        low, high = day
+        span = Horizon(low, high)
+        return list(timeline.runs(timeline.moved(self._open[provider.facts.id], self.horizon, span), span))
+
+    def is_closed(self, resource_id: str, start_min: int, end_min: int) -> bool:
+        """Whether a room or an item is under maintenance in part of the time."""
+        closed = self._closed.get(resource_id)
+        return closed is not None and bool(closed & timeline.interval(self.horizon, start_min, end_min))
+
+
+def make_visits(plan: ClinicPlan, *, seed: int, first_day: date, days: int) -> Iterator[PlannedVisit]:
+    """Fill `days` local days from `first_day` to about 60 % of each provider's open time, day by day."""
+    rng = Random(f"{seed}/{plan.number}/visits")  # noqa: S311 - made-up data
+    filler = _Filler(plan, rng, first_day, days)
+    for offset in range(days):
+        yield from filler.fill(first_day + timedelta(days=offset))
+
+
+class _Filler:
+    """Fills one clinic's days in turn."""
+
+    def __init__(self, plan: ClinicPlan, rng: Random, first_day: date, days: int) -> None:
+        self._rng = rng
+        self._zone = plan.zone
+        self._patients = plan.patients
+        self._seen: set[tuple[str, str]] = set()
+        cache = DerivedCache()
+        starts = localtime.day_bounds(plan.zone, first_day)[0]
+        ends = localtime.day_bounds(plan.zone, first_day + timedelta(days=days))[0]
+        horizon = Horizon(starts, ends)
+        self._places = [_Place(plan, location, horizon, cache) for location in plan.locations]
+
+    def fill(self, local_day: date) -> Iterator[PlannedVisit]:
+        """The visits of one local day at all locations."""
+        day = localtime.day_bounds(self._zone, local_day)
+        book = DayBook(*day)
+        for place in self._places:
+            needs = [need for need in place.needs if not any(b.holds(local_day) for b in need.blackouts)]
+            for provider in place.providers:
+                offered = [
+                    need
+                    for need in needs
+                    if need.provider_ids is None or provider.facts.id in need.provider_ids
+                ]
+                for visit in self._fill_provider(
+                    place, provider, offered, place.open_runs(provider, day), book
+                ):
+                    yield self._planned(place, visit, local_day)
+
+    def _fill_provider(
+        self,
+        place: _Place,
+        provider: PlannedProvider,
+        offered: list[_Needs],
+        runs: list[tuple[int, int]],
+        book: DayBook,
+    ) -> Iterator[Visit]:
+        """Walk the provider's open time; book more eagerly the further it is below its share."""
+        booked = passed = 0
+        for run_start, run_end in runs:
+            at_min = run_start
+            while at_min < run_end:
+                wants = self._rng.random() < (0.85 if booked <= BUSY_SHARE * passed else 0.04)
+                visit = self._find(place, provider, offered, at_min, run_end, book) if wants else None
+                if visit is not None:
+                    yield visit
+                ends_min = visit.end_min if visit is not None else min(at_min + _STEP_MIN, run_end)
+                booked += visit.end_min - visit.start_min if visit is not None else 0
+                passed += ends_min - at_min
+                at_min = ends_min
+
+    def _find(
+        self,
+        place: _Place,
+        provider: PlannedProvider,
+        offered: list[_Needs],
+        at_min: int,
+        run_end: int,
+        book: DayBook,
+    ) -> Visit | None:
+        """A visit of the provider that starts at `at_min` exactly, written into the book; None if none fits."""
+        wall_min = localtime.wall_at(self._zone, at_min)
+        fitting = [
+            need
+            for need in offered
+            if wall_min % timeline.DAY_MIN % need.service.facts.slot_step_min == 0
+            and at_min + need.service.facts.duration_min <= run_end
+        ]
+        weights = [need.service.weight for need in fitting]
+        if not fitting:
+            return None
+        for need in self._rng.choices(fitting, weights, k=_SERVICES_TRIED_MAX):
+            visit = self._fit(place, provider, need, at_min, book)
+            if visit is not None and book.take(visit_claims(place.static, visit)):
+                return visit
+        return None
+
+    def _fit(
+        self, place: _Place, provider: PlannedProvider, need: _Needs, at_min: int, book: DayBook
+    ) -> Visit | None:
+        """The visit with room, units, quota and patient, or None when one of them cannot be had."""
+        service = need.service.facts
+        start, end = at_min, at_min + service.duration_min
+        low, high = start - service.buffer_before_min, end + service.buffer_after_min
+        if not book.is_free(provider.facts.id, 1, low, high):
+            return None
+        if service.buffers_within_hours and not self._is_open(place, provider, low, high):
+            return None
+        room = self._room(place, need, low, high, book) if service.requires_room else None
+        equipment = _units(place, need, start, end, book)
+        quotas = quotas_of(place.static, service.id, provider.facts.id, start)
+        patient_id = self._patient(need, start, end, book)
+        if (
+            (room is None and service.requires_room)
+            or equipment is None
+            or patient_id is None
+            or any(book.quota_count(quota.resource_id) >= quota.limit for quota in quotas)
+        ):
+            return None
+        return Visit(
+            service.id,
+            provider.facts.id,
+            start,
+            end,
+            patient_id=patient_id,
+            is_placeholder_patient=patient_id == self._patients[0].id,
+            room_id=room[0] if room else None,
+            room_unit=room[1] if room else 1,
+            equipment=equipment,
+            quota_units={quota.resource_id: book.quota_count(quota.resource_id) + 1 for quota in quotas},
+        )
+
+    def _is_open(self, place: _Place, provider: PlannedProvider, low: int, high: int) -> bool:
+        return place.open_runs(provider, (low, high)) == [(low, high)]
+
+    def _room(
+        self, place: _Place, need: _Needs, low: int, high: int, book: DayBook
+    ) -> tuple[str, int] | None:
+        """A free unit of a suitable room, whichever comes first in a random order."""
+        service = need.service.facts
+        suitable = [room for room in place.rooms if need.room_types <= {room.facts.room_type}]
+        for room in self._rng.sample(suitable, len(suitable)):
+            until = high - service.buffer_after_min + max(service.buffer_after_min, room.facts.turnaround_min)
+            if place.is_closed(room.facts.id, low, high):
+                continue
+            unit = book.free_unit(room.facts.id, room.facts.concurrent_visits, low, until)
+            if unit is not None:
+                return room.facts.id, unit
+        return None
+
+    def _patient(self, need: _Needs, start: int, end: int, book: DayBook) -> str | None:
+        """A patient without another visit then, and without one of this service if its rule says so."""
+        for patient in self._rng.choices(self._patients, k=_PATIENTS_TRIED_MAX):
+            if need.is_once_a_patient and (patient.id, need.service.facts.id) in self._seen:
+                continue
+            if patient.is_placeholder or book.is_free(patient.id, 1, start, end):
+                return patient.id
+        return None
+
+    def _planned(self, place: _Place, visit: Visit, local_day: date) -> PlannedVisit:
+        if visit.patient_id is not None:
+            self._seen.add((visit.patient_id, visit.service_id))
+        return PlannedVisit(
+            id=seed_id("visit", visit.provider_id, visit.start_min),
+            location=place.location,
+            visit=visit,
+            claims=visit_claims(place.static, visit),
+            local_day=local_day,
+        )
+
+
+def _units(
+    place: _Place, need: _Needs, start: int, end: int, book: DayBook
+) -> tuple[EquipmentUnit, ...] | None:
+    """The units that the service takes, the location's own first; None when there are too few."""
+    chosen: list[EquipmentUnit] = []
+    for equipment_type, wanted in need.units.items():
+        found = [
+            EquipmentUnit(item.id, unit)
+            for item in sorted(place.static.equipment, key=lambda item: (item.location_id is None, item.id))
+            if item.equipment_type == equipment_type and not place.is_closed(item.id, start, end)
+            for unit in range(1, item.quantity + 1)
+            if book.is_free(item.id, unit, start, end + item.turnaround_min)
+        ]
+        if len(found) < wanted:
+            return None
+        chosen.extend(found[:wanted])
+    return tuple(chosen)
+
+
+def _needs(static: StaticFacts, service: PlannedService) -> _Needs:
+    """What all rules of the service say together."""
+    payloads = [rule.payload for rule in rules_of(static, service.facts.id)]
+    named = [payload.provider_ids for payload in payloads if isinstance(payload, AllowedProviders)]
+    return _Needs(
+        service=service,
+        provider_ids=frozenset.intersection(*named) if named else None,
+        room_types=frozenset(found.room_type for found in payloads if isinstance(found, RequiredRoomType)),
+        units={
+            found.equipment_type: found.min_units for found in payloads if isinstance(found, RequiredUnits)
+        },
+        blackouts=tuple(found for found in payloads if isinstance(found, Blackout)),
+        is_once_a_patient=any(isinstance(found, PatientLimits) for found in payloads),
+    )
