@@ -1,8 +1,8 @@
 """Named places where crash tests stop, slow or fail a process; inert outside of the environment `test`.
 
-`MEDFORALL_FAILPOINTS=relay.acked=kill,booking.committed=sleep:2000`. An action is `kill` (the process dies
-at once, as by kill -9), `raise` (a RuntimeError), `sleep:<ms>`, or any of them behind a count: `3*kill`
-acts the third time that the place is reached, and `once*…` the first time only.
+`MEDFORALL_FAILPOINTS=relay.acked=kill,booking.committed=2*sleep:2000`. An action is `kill` (the process dies at
+once, as by kill -9), `raise` (a RuntimeError) or `sleep:<ms>`. With a count it acts that time only that the place
+is reached: `1*kill` the first time, `3*kill` the third; without one, every time.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ _SLEEP_MS_MAX = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What happens at a fail point, and from the how-manieth passing on."""
+    """What happens at a fail point; `at` is the one passing at which it does, None means each."""
 
     kind: str
     sleep_ms: int = 0
-    at: int = 1
-    only_once: bool = False
+    at: int | None = None
 
 
 class FailPoints:
@@ -65,8 +64,7 @@ class FailPoints:
             return None
         with self._lock:
             passed = self._passed[name] = self._passed.get(name, 0) + 1
-        is_due = passed == action.at if action.only_once else passed >= action.at
-        return action if is_due else None
+        return action if action.at in (None, passed) else None
 
 
 def _act(name: str, action: Action) -> None:
@@ -90,18 +88,12 @@ def build_failpoints(settings: CommonSettings) -> FailPoints:
 
 def parse_action(text: str) -> Action:
     """Read one action. Raises ConfigError."""
-    count, star, rest = text.partition("*")
-    body = rest if star else text
-    kind, _, argument = body.partition(":")
+    count, star, rest = text.rpartition("*")
+    kind, _, argument = rest.partition(":")
     is_counted = count.isdigit() and int(count) > 0
     is_known = (kind in ("kill", "raise") and not argument) or (kind == "sleep" and argument.isdigit())
-    if not is_known or (star and not is_counted and count != "once"):
+    if not is_known or (star and not is_counted):
         raise ConfigError(
             f"MEDFORALL_FAILPOINTS has the action {text!r}: use kill, raise or sleep:<ms>, or count*action."
         )
-    return Action(
-        kind=kind,
-        sleep_ms=min(int(argument or 0), _SLEEP_MS_MAX),
-        at=int(count) if star and is_counted else 1,
-        only_once=bool(star),
-    )
+    return Action(kind, sleep_ms=min(int(argument or 0), _SLEEP_MS_MAX), at=int(count) if star else None)

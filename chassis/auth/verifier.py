@@ -150,7 +150,8 @@ def _header_of(token: str) -> dict[str, str]:
     if (
         not isinstance(header, dict)
         or not header.keys() <= _HEADER_KEYS
-        or not isinstance(header.get("kid"), str)
+        or not all(isinstance(value, str) for value in header.values())
+        or "kid" not in header
     ):
         raise Unauthenticated("The token's header is not acceptable.")
     if header.get("alg") not in ACCEPTED or header.get("typ", "JWT") not in _TYPES:
