@@ -4,7 +4,7 @@ Run as a script, on the standard library alone:
 
     python -I -S launch.py PARENT SIGNAL RUN_AS PROGRAM ARG…
 
-PARENT   process id that must be our parent; when it dies, the kernel sends us SIGNAL (Linux).
+PARENT   process id that must be our parent; when it dies, the kernel sends us SIGNAL (Linux), or a watcher does.
 SIGNAL   number of that signal.
 RUN_AS   `-` to stay who we are, else `UID:GID:CAPABILITIES` to become that user, where CAPABILITIES is a
          comma-separated list of capability numbers to keep (may be empty).
@@ -16,7 +16,9 @@ The order matters: the death signal is forgotten by the kernel when the user cha
 import ctypes
 import os
 import sys
+import time
 
+_WATCH_S = 0.5
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_CAP_AMBIENT = 47
@@ -44,6 +46,8 @@ def main(arguments: list[str]) -> None:
         _become(int(uid), int(gid), [int(number) for number in capabilities.split(",") if number])
     if sys.platform == "linux":
         _die_with_parent(int(parent), int(signal_number))
+    else:
+        _have_it_watched(int(parent), int(signal_number))
     os.execv(program[0], program)  # noqa: S606 - the program is ours, by absolute path
 
 
@@ -74,6 +78,30 @@ def _die_with_parent(parent: int, signal_number: int) -> None:
     # The parent may have died before the line above: then nobody would ever tell us.
     if os.getppid() != parent:
         sys.exit("launch: the parent is gone")
+
+
+def _have_it_watched(parent: int, signal_number: int) -> None:
+    """Leave a watcher behind that signals the program when the parent is gone, and ends with either."""
+    program = os.getpid()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.setsid()
+            while _runs(parent) and _runs(program):
+                time.sleep(_WATCH_S)
+            if _runs(program):
+                os.kill(program, signal_number)
+        os._exit(0)
+    os.wait()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _prctl(option: int, *values: int) -> None:

@@ -137,7 +137,8 @@ def run_detached(home: Home, console: Console, *, arguments: list[str]) -> RunFi
     """Start `up` as a process of its own and return when the suite is ready, showing its steps meanwhile."""
     home.open()
     with home.locked():
-        pass  # tells at once, and here, when the home is in use
+        # Here and now it is told when the home is in use; and a run.json that a crash left is not taken for ours.
+        home.run_file.unlink(missing_ok=True)
     log_path = home.logs / "up.log"
     follower = LogFollower(log_path)
     with disk_faults_told(log_path), log_path.open("ab") as log:

@@ -9,6 +9,7 @@ from ctl.run_file import RunFile, read_run_file
 from tests.support.command import medforall
 
 _START_TIMEOUT_S = 120.0
+_homes: dict[str, Home] = {}
 
 
 @contextmanager
@@ -19,7 +20,14 @@ def running_suite(home: Path, *, environment: Mapping[str, str] | None = None) -
     )
     if done.returncode:
         raise RuntimeError(f"the suite did not start:\n{done.stdout}\n{done.stderr}")
+    facts = read_run_file(Home(home))
+    _homes[facts.gateway_url] = Home(home)
     try:
-        yield read_run_file(Home(home))
+        yield facts
     finally:
         medforall("down", "--home", str(home))
+
+
+def home_of(facts: RunFile) -> Home:
+    """The home of a suite that `running_suite` started in this process."""
+    return _homes[facts.gateway_url]

@@ -168,3 +168,28 @@ def test_strays_of_an_earlier_run_are_ended(tmp_path: Path) -> None:
         children_file.write_text(json.dumps({"children": records}))
         assert end_strays(children_file) == ["booking"]
         assert stray.wait(5) == -signal.SIGTERM
+
+
+_ELSEWHERE = """
+import subprocess, sys
+from ctl.processes import launcher
+program = launcher([sys.executable, "-c", "import signal; signal.pause()"], run_as=None, orphan_signal=15)
+there = "import sys, runpy; sys.platform = 'other'; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+script = program.index(next(word for word in program if word.endswith("launch.py")))
+child = subprocess.Popen([sys.executable, "-c", there, *program[script:]])
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_children_end_with_their_parent_where_the_kernel_does_not_help(tmp_path: Path) -> None:
+    """On systems other than Linux a watcher ends the child of a killed parent."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _ELSEWHERE], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = ProcessIdentity.of(int(parent.stdout.readline()))
+        assert child is not None
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: not child.is_running, what="the child to end")

@@ -1,0 +1,159 @@
+"""`medforall up` with all its processes: ready, restarted, drained, never orphaned."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ctl.home import Home
+from ctl.processes import ProcessIdentity
+from ctl.run_file import RunFile, parse, read_run_file
+from ctl.services import SERVICES
+from tests.support.command import ROOT, command_environment, medforall
+from tests.support.suites import home_of, running_suite
+from tests.support.waiting import wait_until
+
+SERVERS = ("postgres", "nats", "valkey")
+KEYS = {"gateway_url", "grpc", "database_url", "redis_url", "nats_url", "pids", "tokens", "demo"}
+DEMO_KEYS = {"clinic_id", "location_id", "timezone", "service_id", "provider_ids", "patient_ids"}
+
+
+def family(facts: RunFile) -> list[ProcessIdentity]:
+    """All processes of a suite."""
+    identities = [ProcessIdentity.of(pid) for pid in facts.pids.values()]
+    return [identity for identity in identities if identity]
+
+
+def is_gone(members: list[ProcessIdentity]) -> bool:
+    return not any(member.is_running for member in members)
+
+
+def test_run_json_says_how_to_reach_everything(suite: RunFile) -> None:
+    """The file has the promised keys, is for its owner alone, and every process in it runs."""
+    path = home_of(suite).run_file
+    said = json.loads(path.read_text())
+    assert set(said) >= KEYS
+    assert set(said["grpc"]) == {"booking", "availability", "realtime"}
+    assert set(said["tokens"]) == {"admin", "front_desk", "provider"}
+    assert set(said["demo"]) == DEMO_KEYS
+    assert set(said["pids"]) == {"medforall", *SERVERS, *SERVICES}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert all(psutil.pid_exists(pid) for pid in said["pids"].values())
+
+
+def test_status_and_doctor_find_all_well(suite: RunFile) -> None:
+    """Every part is ready, and there is no fault."""
+    home = str(home_of(suite).path)
+    rows = json.loads(medforall("status", "--json", "--home", home).stdout)
+    assert {row["name"]: row["ready"] for row in rows} == dict.fromkeys((*SERVERS, *SERVICES), True)
+    doctor = medforall("doctor", "--home", home)
+    assert doctor.returncode == 0, doctor.stdout
+
+
+def test_a_second_up_says_that_the_home_is_in_use(suite: RunFile) -> None:
+    """It names the one that runs, and leaves it alone."""
+    for words in ([], ["--detach"]):
+        done = medforall("up", *words, "--home", str(home_of(suite).path))
+        assert done.returncode == 1
+        assert f"already running (pid {suite.pids['medforall']})" in done.stderr
+    assert home_of(suite).run_file.exists()
+
+
+def test_the_commands_that_up_prints_work_when_pasted(suite: RunFile) -> None:
+    """Search, book and list, as `up` printed them, answer as a newcomer hopes."""
+    log = (home_of(suite).logs / "up.log").read_text()
+    lines = re.findall(r"^(?:TOKEN=|curl ).*$", log, flags=re.MULTILINE)
+    assert len(lines) == 4, log
+    marked = [line.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'") for line in lines]
+    done = subprocess.run(
+        ["sh", "-c", "\n".join(marked)], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert re.findall(r"^\d{3}$", done.stdout, flags=re.MULTILINE) == ["200", "201", "200"], done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_killed_service_comes_back(suite: RunFile, name: str) -> None:
+    """After kill -9 it is ready again within seconds, with a new pid in run.json."""
+    home = home_of(suite)
+    before = read_run_file(home).pids[name]
+    os.kill(before, signal.SIGKILL)
+
+    def is_back() -> bool:
+        if read_run_file(home).pids.get(name, before) == before:
+            return False
+        rows = json.loads(medforall("status", "--json", "--home", str(home.path)).stdout)
+        return all(row["ready"] for row in rows)
+
+    wait_until(is_back, timeout_s=40, what=f"{name} to be back")
+    restarts = {row["name"]: row["restarts"] for row in _rows(home)}
+    assert restarts[name] == 1
+
+
+@pytest.mark.slow
+def test_nothing_is_left_when_up_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
+    """After kill -9 of `up` all processes end; the next `up` takes under ten seconds and has the same data."""
+    home = tmp_path / "home"
+    with running_suite(home) as facts:
+        members = family(facts)
+        os.kill(facts.pids["medforall"], signal.SIGKILL)
+        wait_until(lambda: is_gone(members), timeout_s=30, what="all processes to end")
+        assert "No suite is running" in medforall("status", "--home", str(home)).stderr
+        began = time.monotonic()
+        with running_suite(home) as again:
+            assert time.monotonic() - began < 10
+            assert again.demo == facts.demo
+            assert again.gateway_url == facts.gateway_url
+
+
+@pytest.mark.slow
+def test_ctrl_c_drains_everything(tmp_path: Path) -> None:
+    """In the foreground, SIGINT ends all processes in order and `up` with code 0; the log is one, prefixed."""
+    home = tmp_path / "home"
+    log = tmp_path / "up.txt"
+    with log.open("w") as out:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "ctl", "up", "--home", str(home)],
+            cwd=ROOT,
+            env=command_environment(),
+            stdout=out,
+            stderr=out,
+        )
+    with up:
+        wait_until(
+            lambda: (home / "run.json").exists() or up.poll() is not None,
+            timeout_s=90,
+            what="the suite to be ready",
+        )
+        assert up.poll() is None, log.read_text()
+        members = family(parse(json.loads((home / "run.json").read_text())))
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 0
+    assert is_gone(members)
+    assert not (home / "run.json").exists()
+    assert not (home / "run" / "children.json").exists()
+    said = log.read_text()
+    assert re.search(r"^booking +│ ", said, flags=re.MULTILINE), said
+    assert "was killed" not in said
+
+
+@pytest.mark.slow
+def test_two_homes_live_side_by_side(suite: RunFile, tmp_path: Path) -> None:
+    """A second home has ports and data of its own; stopping it does not touch the first."""
+    with running_suite(tmp_path / "second") as other:
+        assert other.gateway_url != suite.gateway_url
+        assert other.database_url != suite.database_url
+    assert all(row["ready"] for row in _rows(home_of(suite)))
+
+
+def _rows(home: Home) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads(medforall("status", "--json", "--home", str(home.path)).stdout)
+    return rows
