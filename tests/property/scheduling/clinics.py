@@ -116,8 +116,8 @@ def schedules(day: date, *, for_provider: bool) -> st.SearchStrategy[Schedule]:
     )
     extra = st.lists(windows(day, kinds), max_size=3)
     if for_provider:
-        return extra.flatmap(lambda found: st.sampled_from([Schedule((usual, *found)), Schedule(tuple(found))]))
-    return extra.flatmap(lambda found: st.sampled_from([Schedule(), Schedule(tuple(found))]))
+        return extra.flatmap(lambda found: st.sampled_from([Schedule((usual, *found))] * 4 + [Schedule(tuple(found))]))
+    return extra.flatmap(lambda found: st.sampled_from([Schedule(), Schedule(), Schedule(tuple(found))]))
 
 
 @st.composite
@@ -130,10 +130,10 @@ def rules(draw: st.DrawFn, day: date) -> Rule:
                 ("required_equipment_type", {"equipment_type": "ecg", "min_units": draw(st.integers(1, 3))}),
                 ("room_type", {"room_type": "exam"}),
                 ("min_gap", {"min_gap_minutes": draw(st.integers(1, 90))}),
-                ("max_daily", {"max_per_day": draw(st.integers(0, 2)), "scope": "service"}),
+                ("max_daily", {"max_per_day": draw(st.integers(0, 3)), "scope": "service"}),
                 ("max_daily", {"max_per_day": draw(st.integers(1, 2)), "scope": "provider"}),
-                ("lead_time", {"min_minutes": draw(st.integers(0, 3000))}),
-                ("lead_time", {"no_same_day": True, "max_days_ahead": draw(st.integers(0, 4))}),
+                ("lead_time", {"min_minutes": draw(st.integers(0, 2000))}),
+                ("lead_time", {"no_same_day": True, "max_days_ahead": draw(st.integers(1, 5))}),
                 ("blackout_dates", {"dates": [day.isoformat()]}),
                 (
                     "blackout_dates",
@@ -221,7 +221,7 @@ def resources(draw: st.DrawFn, day: date) -> tuple[list[Provider], list[Room], l
             draw(st.sampled_from([0, 15, 40])),
             draw(schedules(day, for_provider=False)),
         )
-        for n in range(draw(st.integers(0, 3)))
+        for n in range(draw(st.sampled_from([0, 1, 2, 2, 3])))
     ]
     equipment = [
         Equipment(
@@ -262,11 +262,11 @@ def clinics(draw: st.DrawFn) -> Clinic:
     zone, day = draw(st.sampled_from(CHANGE_DAYS))
     start_min = localtime.instant_at(zone, localtime.wall_midnight(day)) + draw(st.integers(-600, 600))
     end_min = start_min + draw(st.integers(60, 2300))
-    now_min = start_min - draw(st.sampled_from([-300.5, 0, 0.25, 700, 2900.0]))
+    now_min = start_min - draw(st.sampled_from([-300.5, 0, 0.25, 700, 1500, 2900.0]))
     providers, rooms, equipment = draw(resources(day))
     found_rules = [
         Rule(f"{rule.id}-{n}", rule.rule_type, rule.payload, rule.service_id, rule.provider_id, rule.priority)
-        for n, rule in enumerate(draw(st.lists(rules(day), max_size=3)))
+        for n, rule in enumerate(draw(st.lists(rules(day), max_size=draw(st.sampled_from([0, 1, 1, 2, 3])))))
     ]
     hours = draw(
         st.sampled_from(
