@@ -131,8 +131,8 @@ def calendars_of(claims: Sequence[Claim]) -> dict[str, Calendar]:
 
 
 def whole_seconds(expires_min: float | None) -> int:
-    """Return when a hold's claim ends, in whole seconds as events say it; 0 when it does not."""
-    return 0 if expires_min is None else round(expires_min * 60_000) // 1_000
+    """Return when a hold's claim ends, in whole seconds, rounded up as in events; 0 for no hold."""
+    return 0 if expires_min is None else -(-round(expires_min * 60_000_000) // 1_000_000)
 
 
 def _record(claim: Claim, version: int) -> bytes:

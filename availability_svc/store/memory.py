@@ -19,6 +19,7 @@ class _Entry(Generic[ValueT]):
     value: ValueT
     size_bytes: int
     until_s: float
+    group: Hashable
 
 
 class Remembered(Generic[ValueT]):
@@ -32,6 +33,7 @@ class Remembered(Generic[ValueT]):
         self._now_s = now_s
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry[ValueT]] = OrderedDict()
+        self._groups: dict[Hashable, set[Hashable]] = {}
         self._bytes = 0
 
     def get(self, key: Hashable) -> ValueT | None:
@@ -46,11 +48,13 @@ class Remembered(Generic[ValueT]):
         entry = self._entries.get(key)
         return None if entry is None else entry.value
 
-    def put(self, key: Hashable, value: ValueT, size_bytes: int) -> None:
-        """Keep a value for a while."""
+    def put(self, key: Hashable, value: ValueT, size_bytes: int, group: Hashable = None) -> None:
+        """Keep a value for a while; `group` is what `drop_group` may forget it by."""
         with self._lock:
             self._drop(key)
-            self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s)
+            self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s, group)
+            if group is not None:
+                self._groups.setdefault(group, set()).add(key)
             self._bytes += size_bytes
             while self._bytes > self._bytes_max:
                 self._drop(next(iter(self._entries)))
@@ -60,10 +64,23 @@ class Remembered(Generic[ValueT]):
         with self._lock:
             self._drop(key)
 
+    def drop_group(self, group: Hashable) -> None:
+        """Forget every key of a group."""
+        with self._lock:
+            for key in self._groups.pop(group, ()):
+                self._drop(key)
+
+    def drop_where(self, is_meant: Callable[[Hashable], bool]) -> None:
+        """Forget every key that is meant."""
+        with self._lock:
+            for key in [key for key in self._entries if is_meant(key)]:
+                self._drop(key)
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._groups.clear()
             self._bytes = 0
 
     @property
@@ -73,8 +90,14 @@ class Remembered(Generic[ValueT]):
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._bytes -= entry.size_bytes
+        if entry is None:
+            return
+        self._bytes -= entry.size_bytes
+        members = self._groups.get(entry.group)
+        if members is not None:
+            members.discard(key)
+            if not members:
+                del self._groups[entry.group]
 
 
 class KnownVersions:

@@ -3,6 +3,7 @@
 Each read is one round trip: BEGIN, the tenant, the query and COMMIT travel together.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -48,7 +49,9 @@ _PROVIDERS_SQL: Final = """
 SELECT count(*) FROM provider WHERE clinic_id = %(clinic_id)s::uuid AND id = ANY (%(ids)s::uuid[])
 """
 _APPOINTMENT_SQL: Final = """
-SELECT 1 FROM appointment_ref WHERE clinic_id = %(clinic_id)s::uuid AND id = %(id)s::uuid
+SELECT 1 FROM appointment_ref r JOIN appointment a ON a.id = r.id AND a.start_ts_utc = r.start_ts_utc
+WHERE r.clinic_id = %(clinic_id)s::uuid AND r.id = %(id)s::uuid
+  AND (%(patient_id)s::uuid IS NULL OR a.patient_id = %(patient_id)s::uuid)
 """
 _HOLD_SQL: Final = """
 SELECT id FROM appointment
@@ -74,6 +77,14 @@ class Truth:
     def has_replica(self) -> bool:
         """Tell whether some reads may be behind the primary."""
         return self._replica is not self._primary
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once, whether or not the database is there yet."""
+        self.open()
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        await asyncio.to_thread(self.close)
 
     def open(self) -> None:
         """Begin to connect; returns at once, whether or not the database is there yet."""
@@ -124,9 +135,10 @@ class Truth:
         rows = self._rows(clinic_id, _PROVIDERS_SQL, {"clinic_id": clinic_id, "ids": wanted})
         return int(rows[0][0]) == len(wanted)
 
-    def has_appointment(self, clinic_id: str, appointment_id: str) -> bool:
-        """Tell whether the clinic has this appointment."""
-        return bool(self._rows(clinic_id, _APPOINTMENT_SQL, {"clinic_id": clinic_id, "id": appointment_id}))
+    def has_appointment(self, clinic_id: str, appointment_id: str, patient_id: str = "") -> bool:
+        """Tell whether the clinic has this appointment; with a patient, whether it is that one's."""
+        parameters = {"clinic_id": clinic_id, "id": appointment_id, "patient_id": patient_id or None}
+        return bool(self._rows(clinic_id, _APPOINTMENT_SQL, parameters))
 
     def held_appointment(self, clinic_id: str, token_hash: bytes, now: object) -> str | None:
         """Return the id of the live hold with this token's hash, or None."""

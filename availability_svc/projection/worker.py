@@ -1,0 +1,151 @@
+"""The projection worker: events in, projections up to date.
+
+Every process runs one; together they are one durable consumer, so each event is handled by one of them, at
+least once and in any order. Versions make that harmless (see the scripts of the store).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from availability_svc.calendars import CalendarChange
+from availability_svc.projection.events import Effects, effects_of
+from availability_svc.projection.ports import Locations, Projection
+from chassis.bus import Bus
+from chassis.consumers import DurableConsumer, DurableSpec
+from chassis.metrics import Metrics
+from chassis.pull import Message
+from chassis.streams import APPOINTMENTS, DIRECTORY, REPUBLISH, STREAMS, StreamSpec
+from chassis.supervisor import Supervisor
+from scheduling.clock import Clock
+from scheduling.errors import Unavailable
+
+_log = structlog.get_logger(__name__)
+
+APPOINTMENT_CONSUMER = "availability-appointments"
+DIRECTORY_CONSUMER = "availability-directory"
+REPUBLISH_CONSUMER = "availability-republish"
+CONSUMERS = (
+    (APPOINTMENTS, APPOINTMENT_CONSUMER),
+    (DIRECTORY, DIRECTORY_CONSUMER),
+    (REPUBLISH, REPUBLISH_CONSUMER),
+)
+
+_IN_FLIGHT_MAX = 128
+_BATCH_CHANGES_MAX = 512
+
+
+class ProjectionWorker:
+    """Applies events to the shared projections."""
+
+    name = "projector"
+
+    def __init__(
+        self,
+        bus: Bus,
+        projection: Projection,
+        locations: Locations,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._bus = bus
+        self._projection = projection
+        self._locations = locations
+        self._clock = clock
+        self._supervisor = Supervisor()
+        self._batch = _Batch(projection)
+        self._lag = metrics.histogram(
+            "projection_lag_seconds", "Time from an event's publication to its projection."
+        )
+        self._events: Counter = metrics.counter(
+            "projection_events_total", "Events by what became of them.", ("result",)
+        )
+        self._poison = metrics.counter(
+            "projection_poison_total", "Events that could not be projected.", ("stream",)
+        )
+
+    def on_fatal(self, callback: Callable[[BaseException], None]) -> None:
+        """Tell `callback` of a loop that cannot be kept running."""
+        self._supervisor.on_fatal(callback)
+
+    async def start(self) -> None:
+        """Make the streams that are missing, if the bus is there, and begin to read."""
+        try:
+            await self._bus.ensure_streams(STREAMS)
+        except Unavailable:
+            _log.warning("projection.bus_away")
+        for stream, consumer in CONSUMERS:
+            self._supervisor.spawn(consumer, self._reader(stream, consumer).run)
+
+    async def stop(self) -> None:
+        """Finish what is being projected and stop reading."""
+        await self._supervisor.stop()
+
+    def _reader(self, stream: StreamSpec, consumer: str) -> DurableConsumer:
+        spec = DurableSpec(stream=stream.name, name=consumer, in_flight_max=_IN_FLIGHT_MAX)
+        return DurableConsumer(self._bus, spec, self.handle, self._keep_poison)
+
+    async def handle(self, message: Message) -> None:
+        """Project one event. Raises Unavailable when Redis is away: the event comes again."""
+        effects = effects_of(message.data)
+        if effects.calendars:
+            new = await self._batch.apply(effects.calendars)
+            self._events.labels("applied" if new else "known").inc()
+        await self._apply_directory(effects)
+        _observe_lag(self._lag, message, self._clock)
+
+    async def _apply_directory(self, effects: Effects) -> None:
+        if effects.unknown_calendars:
+            calendar_ids = [calendar_id for calendar_id, _ in effects.unknown_calendars]
+            await asyncio.to_thread(self._projection.forget, effects.clinic_id, calendar_ids)
+        if effects.directory is not None:
+            change = effects.directory
+            await asyncio.to_thread(self._projection.directory_changed, change.clinic_id)
+            await asyncio.to_thread(self._locations.renew, change.clinic_id, change.location_ids)
+            self._events.labels("directory").inc()
+
+    async def _keep_poison(self, message: Message, error: Exception) -> None:
+        """Let an event go that cannot be projected; the calendars it names are read anew."""
+        self._poison.labels(message.subject.split(".", 2)[1]).inc()
+        _log.error("projection.poison", sequence=message.sequence, error_type=type(error).__name__)
+
+
+class _Batch:
+    """Collects the changes of events that arrive together and writes them in one round trip."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+        self._waiting: list[tuple[Sequence[CalendarChange], asyncio.Future[int]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def apply(self, changes: Sequence[CalendarChange]) -> int:
+        """Return how many of the changes' whole batch were new. Raises what the projection raises."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((changes, done))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return await done
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting[:_BATCH_CHANGES_MAX], self._waiting[_BATCH_CHANGES_MAX:]
+            changes = sorted(
+                (change for of_event, _ in taken for change in of_event), key=lambda change: change.clinic_id
+            )
+            try:
+                new = await asyncio.to_thread(self._projection.apply, changes)
+            except Exception as error:  # noqa: BLE001 - each waiting event gets it
+                for _, done in taken:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for _, done in taken:
+                    if not done.done():
+                        done.set_result(new)
+
+
+def _observe_lag(histogram: Histogram, message: Message, clock: Clock) -> None:
+    histogram.observe(max(0.0, (clock() - message.published_at).total_seconds()))

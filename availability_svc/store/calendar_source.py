@@ -1,0 +1,276 @@
+"""What is taken: calendars from memory, else Redis, else PostgreSQL, each time kept for the next caller."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from availability_svc.calendars import Bucket, Coverage, bucket_span, calendars_of
+from availability_svc.layers import Layer, LayerCounters
+from availability_svc.places import Place
+from availability_svc.store.flights import Flights
+from availability_svc.store.memory import KnownVersions, Remembered
+from availability_svc.store.redis_projection import BucketId, RedisProjection, Snapshot
+from availability_svc.store.truth import Truth
+from database.facts import Stretch, VersionedClaims
+from scheduling.busy import Calendar
+from scheduling.errors import Unavailable
+
+_log = structlog.get_logger(__name__)
+
+Calendars = Mapping[str, tuple[Calendar, ...]]
+Versions = Mapping[str, int]
+_Key = tuple[str, str, int]
+
+EVERYTHING: Final = str(UUID(int=0))
+"""A consistency token that names this asks for the primary."""
+
+_PAUSES_S: Final = (0.002, 0.003, 0.005, 0.008, 0.012, 0.02)
+"""How long a search waits, step by step, for the projection to catch up before it reads the primary."""
+
+_BUCKET_BYTES: Final = 1_500
+_PER_BYTE: Final = 12
+_ASSEMBLED_BYTES: Final = 6_000
+_FOLDED_BYTES: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which buckets of which calendars a search reads.
+
+    `name` stands for them: two searches of one place with the same name read the same.
+    """
+
+    name: tuple[object, ...]
+    buckets: Callable[[], tuple[BucketId, ...]]
+
+
+class CalendarSource:
+    """Calendars by resource. Safe between threads."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        projection: RedisProjection,
+        counters: LayerCounters,
+        *,
+        bytes_max: int,
+        now_s: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._truth = truth
+        self._projection = projection
+        self._counters = counters
+        self._pause = pause
+        self._kept: Remembered[Bucket] = Remembered(bytes_max=bytes_max * 3 // 4, now_s=now_s)
+        self._assembled: Remembered[tuple[int, Calendars]] = Remembered(bytes_max=bytes_max // 4, now_s=now_s)
+        self._known = KnownVersions(now_s)
+        self._flights: Flights[_Key, tuple[Bucket, Layer]] = Flights()
+        self._lock = threading.Lock()
+        self._epochs: dict[str, int] = {}
+
+    def read(self, place: Place, wanted: Wanted, at_least: Versions) -> tuple[Calendars, Layer]:
+        """Return the wanted calendars by resource, at least as new as `at_least` says, and where they came from.
+
+        Raises Unavailable when nobody can say.
+        """
+        epoch = self._epochs.get(place.clinic_id, 0)
+        key = (place.serial, wanted.name)
+        if not at_least:
+            assembled = self._assembled.get(key)
+            if assembled is not None and assembled[0] == epoch:
+                self._counters.count(Layer.L1, hit=True)
+                return assembled[1], Layer.L1
+        found, layer = self._buckets(place, wanted.buckets(), at_least)
+        self._counters.count(Layer.L1, hit=layer is Layer.L1)
+        if layer is Layer.DATABASE:
+            self._counters.fallbacks.inc()
+        calendars = _assemble(found)
+        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES)
+        return calendars, layer
+
+    def changed(self, clinic_id: str, versions: Iterable[tuple[str, int]]) -> None:
+        """Forget these calendars, and ask for at least these versions from now on."""
+        for calendar_id, version in versions:
+            self._known.heard(clinic_id, calendar_id, version)
+            self._kept.drop_group((clinic_id, calendar_id))
+        with self._lock:
+            self._epochs[clinic_id] = self._epochs.get(clinic_id, 0) + 1
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self._assembled.clear()
+
+    def _buckets(
+        self, place: Place, wanted: Sequence[BucketId], at_least: Versions
+    ) -> tuple[dict[BucketId, Bucket], Layer]:
+        """Return every wanted bucket, and the farthest layer that was asked."""
+        clinic_id = place.clinic_id
+        found: dict[BucketId, Bucket] = {}
+        missing: list[_Key] = []
+        for bucket_id in wanted:
+            kept = self._kept.get((clinic_id, *bucket_id))
+            if kept is not None and self._is_new_enough(clinic_id, bucket_id[0], kept, at_least):
+                found[bucket_id] = kept
+            else:
+                missing.append((clinic_id, *bucket_id))
+        if not missing:
+            return found, Layer.L1
+        loaded = self._flights.fetch(missing, lambda keys: self._load(place, keys, at_least))
+        late = [
+            key
+            for key, (bucket, _) in loaded.items()
+            if at_least and not self._is_new_enough(clinic_id, key[1], bucket, at_least)
+        ]
+        if late:
+            # Another caller, who needed less, was loading it already.
+            loaded |= self._load(place, late, at_least)
+        found.update({key[1:]: bucket for key, (bucket, _) in loaded.items()})
+        return found, max(layer for _, layer in loaded.values())
+
+    def _load(
+        self, place: Place, keys: Sequence[_Key], at_least: Versions
+    ) -> dict[_Key, tuple[Bucket, Layer]]:
+        """Return buckets from Redis, and those that are not there (or are late) from the database."""
+        clinic_id = place.clinic_id
+        ids = [key[1:] for key in keys]
+        found = {
+            bucket_id: (bucket, Layer.L2)
+            for bucket_id, bucket in self._from_redis(place, ids, at_least).items()
+        }
+        missing = [bucket_id for bucket_id in ids if bucket_id not in found]
+        self._counters.count(Layer.L2, hit=not missing)
+        if missing:
+            found |= self._from_database(place, missing, at_least)
+        for bucket_id, (bucket, layer) in found.items():
+            if layer is not Layer.L1:
+                self._keep(clinic_id, bucket_id, bucket)
+        return {(clinic_id, *bucket_id): loaded for bucket_id, loaded in found.items()}
+
+    def _from_redis(
+        self, place: Place, ids: Sequence[BucketId], at_least: Versions
+    ) -> dict[BucketId, Bucket]:
+        """Return those buckets that Redis has, new enough, waiting a moment for the ones that are late."""
+        if EVERYTHING in at_least:
+            return {}
+        found: dict[BucketId, Bucket] = {}
+        asked = list(ids)
+        for pause_s in (*_PAUSES_S, 0.0):
+            try:
+                there = self._projection.buckets(place.clinic_id, asked)
+            except Unavailable:
+                return found
+            late = []
+            for bucket_id, bucket in there.items():
+                if self._is_new_enough(place.clinic_id, bucket_id[0], bucket, at_least):
+                    found[bucket_id] = bucket
+                else:
+                    late.append(bucket_id)
+            if not late or not pause_s:
+                break
+            asked = late
+            self._pause(pause_s)
+        return found
+
+    def _from_database(
+        self, place: Place, ids: Sequence[BucketId], at_least: Versions
+    ) -> dict[BucketId, tuple[Bucket, Layer]]:
+        """Return buckets from the database and keep them in Redis; what is remembered, if nobody answers."""
+        try:
+            snapshots = self._newest(place, ids, at_least)
+        except Unavailable:
+            outdated = {
+                bucket_id: self._kept.get_outdated((place.clinic_id, *bucket_id)) for bucket_id in ids
+            }
+            if any(bucket is None for bucket in outdated.values()):
+                raise
+            return {
+                bucket_id: (bucket, Layer.L1) for bucket_id, bucket in outdated.items() if bucket is not None
+            }
+        return {
+            (snapshot.calendar_id, snapshot.bucket): (_bucket_of(snapshot), Layer.DATABASE)
+            for snapshot in snapshots
+        }
+
+    def _newest(self, place: Place, ids: Sequence[BucketId], at_least: Versions) -> list[Snapshot]:
+        """Read buckets and keep them in Redis; from the primary, where the replica is behind what is known."""
+        clinic_id = place.clinic_id
+        if not self._truth.has_replica or at_least:
+            snapshots = self.snapshots(clinic_id, ids, place.gap_ids)
+            self._fill(clinic_id, snapshots)
+            return snapshots
+        snapshots = self.snapshots(clinic_id, ids, place.gap_ids, from_replica=True)
+        behind = self._fill(clinic_id, snapshots) + [
+            one for one in snapshots if one.version < self._known.of(clinic_id, one.calendar_id)
+        ]
+        again = sorted({(one.calendar_id, one.bucket) for one in behind})
+        newer = self.snapshots(clinic_id, again, place.gap_ids) if again else []
+        self._fill(clinic_id, newer)
+        return [one for one in snapshots if (one.calendar_id, one.bucket) not in again] + newer
+
+    def _fill(self, clinic_id: str, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+        """Keep snapshots in Redis, if it is there; return those that it knew to be too old."""
+        try:
+            return self._projection.fill(clinic_id, snapshots)
+        except Unavailable:
+            _log.debug("calendars.not_kept")
+            return []
+
+    def snapshots(
+        self,
+        clinic_id: str,
+        ids: Sequence[BucketId],
+        gap_ids: Mapping[str, tuple[str, ...]],
+        *,
+        from_replica: bool = False,
+    ) -> list[Snapshot]:
+        """Read buckets from the database: of each calendar the resource itself and the gaps that it holds."""
+        stretches: dict[BucketId, list[Stretch]] = {}
+        for calendar_id, bucket in ids:
+            span = bucket_span(bucket)
+            stretches[calendar_id, bucket] = [
+                Stretch(resource_id, *span, lock_id=calendar_id)
+                for resource_id in (calendar_id, *gap_ids.get(calendar_id, ()))
+            ]
+        wanted = [stretch for group in stretches.values() for stretch in group]
+        read = self._truth.stretches(clinic_id, wanted, from_replica=from_replica)
+        return [_snapshot(*bucket_id, [read[s] for s in group]) for bucket_id, group in stretches.items()]
+
+    def _is_new_enough(self, clinic_id: str, calendar_id: str, bucket: Bucket, at_least: Versions) -> bool:
+        known = max(self._known.of(clinic_id, calendar_id), at_least.get(calendar_id, 0))
+        return bucket.coverage.has(known) and EVERYTHING not in at_least
+
+    def _keep(self, clinic_id: str, bucket_id: BucketId, bucket: Bucket) -> None:
+        """Remember a bucket, unless it has changed since it was read."""
+        key = (clinic_id, *bucket_id)
+        size = _BUCKET_BYTES + _PER_BYTE * bucket.size_bytes
+        self._kept.put(key, bucket, size, group=(clinic_id, bucket_id[0]))
+        if not bucket.coverage.has(self._known.of(clinic_id, bucket_id[0])):
+            self._kept.drop(key)
+
+
+def _snapshot(calendar_id: str, bucket: int, read: Sequence[VersionedClaims]) -> Snapshot:
+    claims = tuple(claim for part in read for claim in part.claims)
+    return Snapshot(calendar_id, bucket, read[0].version, claims)
+
+
+def _bucket_of(snapshot: Snapshot) -> Bucket:
+    return Bucket(
+        Coverage(snapshot.version),
+        calendars_of(snapshot.claims),
+        _FOLDED_BYTES + 52 * len(snapshot.claims),
+    )
+
+
+def _assemble(found: Mapping[BucketId, Bucket]) -> Calendars:
+    """Return all calendars by resource, whichever bucket they come from."""
+    calendars: dict[str, tuple[Calendar, ...]] = {}
+    for bucket in found.values():
+        for resource_id, calendar in bucket.calendars.items():
+            calendars[resource_id] = (*calendars.get(resource_id, ()), calendar)
+    return calendars

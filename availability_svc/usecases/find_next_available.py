@@ -1,0 +1,81 @@
+"""FindNextAvailable: the first slots from now (or a given time) over chosen or all providers and locations."""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from availability_svc.freshness import Stamp
+from availability_svc.layers import Layer
+from availability_svc.places import Place
+from availability_svc.questions import NextQuestion
+from availability_svc.usecases.reading import Reader, Whom, request_of
+from scheduling import localtime
+from scheduling.errors import NotFound
+from scheduling.facts import SlotRequest
+from scheduling.search import SearchQuery, Slot, SlotOrder, next_windows, search
+from scheduling.timeline import Horizon
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSlots:
+    """The first slots, earliest first, each with the place it is at; `place` gives the answer its zone."""
+
+    place: Place
+    slots: list[tuple[Place, Slot]]
+    stamp: Stamp
+    layer: Layer
+    patient_judged: bool
+
+
+def find_next_available(question: NextQuestion, reader: Reader) -> FirstSlots:
+    """Return the first slots that can be booked, looking window by window until there are enough."""
+    stamp = reader.stamp()
+    places, layer = _places(question, reader)
+    for place in places[:1]:
+        reader.require_providers(place, question.provider_ids)
+    whom = reader.whom(question.clinic_id, question.whom)
+    request = request_of(question.service_id, question.provider_ids, question.whom, whom, question.preferred)
+    found: dict[tuple[int, str, str], tuple[Place, Slot]] = {}
+    for windows in zip(*(_windows(place, question, reader) for place in places), strict=False):
+        for place, window in zip(places, windows, strict=True):
+            slots, slots_layer = _first(place, window, request, whom, reader=reader, count=question.count)
+            layer = max(layer, slots_layer)
+            for slot in slots:
+                found.setdefault((slot.start_min, slot.provider_id, place.id), (place, slot))
+        if len(found) >= question.count:
+            break
+    return FirstSlots(
+        place=places[0],
+        slots=heapq.nsmallest(question.count, found.values(), key=_order),
+        stamp=stamp,
+        layer=layer,
+        patient_judged=whom.patient is not None,
+    )
+
+
+def _places(question: NextQuestion, reader: Reader) -> tuple[list[Place], Layer]:
+    ids: Sequence[str] = question.location_ids or reader.location_ids(question.clinic_id)
+    found = [reader.place(question.clinic_id, location_id, question.whom.caller) for location_id in ids]
+    if not found:
+        raise NotFound("The clinic has no location.", metadata={"resource": "location"})
+    return [place for place, _ in found], max(layer for _, layer in found)
+
+
+def _windows(place: Place, question: NextQuestion, reader: Reader) -> list[Horizon]:
+    now_min = math.ceil(reader.now_min())
+    start_min = localtime.parse_local(question.after, place.zone, "after") if question.after else now_min
+    return list(next_windows(max(start_min, now_min), question.within_days))
+
+
+def _first(
+    place: Place, window: Horizon, request: SlotRequest, whom: Whom, *, reader: Reader, count: int
+) -> tuple[list[Slot], Layer]:
+    busy, layer = reader.busy(place, request, window, whom)
+    query = SearchQuery(request, window.start_min, window.end_min, SlotOrder.TIME)
+    return search(place.static, busy, query, reader.now_min(), reader.cache).page(count), layer
+
+
+def _order(item: tuple[Place, Slot]) -> tuple[int, int, str, str]:
+    place, slot = item
+    return slot.start_min, -slot.score, slot.provider_id, place.id
