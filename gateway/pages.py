@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from chassis.grpc.context import current_call
-from gateway.messages import Reply, json_reply
+from gateway.messages import JSON, Reply, json_reply
 from gateway.problems import HttpProblem, MethodNotAllowed, NoRoute
 from gateway.refusals import Refusal
 
@@ -83,3 +84,23 @@ def _problem_of(error: Exception) -> HttpProblem:
 
 def _response(reply: Reply) -> Response:
     return Response(reply.body, status_code=reply.status, headers=reply.headers)
+
+
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+def document_routes() -> list[BaseRoute]:
+    """The documents of the API, and a page that shows them; all of it from this package, none from elsewhere."""
+    package = files("gateway")
+    page = package / "docs_page"
+    policy = {"content-security-policy": _PAGE_POLICY}
+    return [
+        document_route("/openapi.json", (package / "documents" / "openapi.json").read_bytes(), JSON),
+        document_route("/asyncapi.json", (package / "documents" / "asyncapi.json").read_bytes(), JSON),
+        document_route("/docs", (page / "index.html").read_bytes(), "text/html", policy),
+        document_route("/docs/app.js", (page / "app.js").read_bytes(), "text/javascript"),
+        document_route("/docs/style.css", (page / "style.css").read_bytes(), "text/css"),
+    ]

@@ -24,7 +24,7 @@ from gateway.clinics import ClinicLimits, PublicSearch
 from gateway.contracts import Contract, load_contracts, load_files
 from gateway.edge import Cors, Edge, EdgeLimits
 from gateway.http_policy import policies
-from gateway.pages import Health, Readiness, build_pages
+from gateway.pages import Health, Readiness, build_pages, document_routes
 from gateway.rate_limit import LocalBuckets, NoLimits, RateLimiter
 from gateway.realtime.wiring import build_realtime
 from gateway.redis_buckets import RedisBuckets
@@ -74,10 +74,12 @@ def assemble(settings: GatewaySettings) -> Gateway:
     cache = AsyncCache(settings.redis, build_breaker(settings.redis, metrics))
     endpoints = _endpoints(load_contracts(), channels, encoder)
     clinics = ClinicLimits(_invoke(endpoints, "GetClinic"), default_per_min=settings.rates.clinic_per_min)
+    limiter = _limiter(settings, cache, clinics, metrics)
+    refusals = Refusals(encoder)
     calls = Calls(
         endpoints,
         authenticator=authenticator,
-        limiter=_limiter(settings, cache, clinics, metrics),
+        limiter=limiter,
         public_clinics=PublicSearch(_invoke(endpoints, "GetPublicClinic")),
         limits=_limits(settings),
     )
@@ -87,14 +89,17 @@ def assemble(settings: GatewaySettings) -> Gateway:
         channel=channels["realtime"],
         authenticator=authenticator,
         life_s=verifier.life_s,
+        cache=cache,
+        limiter=limiter,
+        refusals=refusals,
         origins=settings.http.cors_origins,
         metrics=metrics,
         gateway_id=new_id(),
     )
     edge = Edge(
         calls=calls,
-        others=build_pages([*health.routes(), *realtime.routes]),
-        refusals=Refusals(encoder),
+        others=build_pages([*health.routes(), *realtime.routes, *document_routes()]),
+        refusals=refusals,
         clients=ClientAddresses(settings.http.trusted_proxies),
         cors=Cors(settings.http.cors_origins),
         limits=EdgeLimits(
