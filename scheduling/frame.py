@@ -102,7 +102,7 @@ class Frame:
             self.horizon, self.window.start_min, self.window.end_min - self.duration_min + 1
         )
 
-    def days(self) -> list[date]:
+    def days(self) -> tuple[date, ...]:
         """Return the local days that the window touches."""
         return localtime.local_days(self.zone, self.window.start_min, self.window.end_min)
 
@@ -199,6 +199,13 @@ class Frame:
         if found is None:
             found = self._taken[resource_id] = timeline.union(*self.units(resource_id).values())
         return found
+
+    def is_used_up(self, quota_id: str, limit: int) -> bool:
+        """Tell whether a quota's live claims have reached the limit."""
+        calendars = self.busy.calendars.get(quota_id, _NO_CALENDARS)
+        if sum(len(calendar.claims) for calendar in calendars) < limit:
+            return False
+        return len(self.live_units(quota_id)) >= limit
 
     def live_units(self, resource_id: str) -> frozenset[int]:
         """Return the units of a quota that live claims hold."""

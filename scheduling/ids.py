@@ -37,6 +37,14 @@ def quota_id(rule_id: str, location_id: str, local_date: date, provider_id: str 
     )
 
 
+@lru_cache(maxsize=16_384)
+def quota_ids(
+    rule_id: str, location_id: str, days: tuple[date, ...], provider_id: str | None = None
+) -> tuple[str, ...]:
+    """Return the quotas of a run of local days: searches ask for the same runs again and again."""
+    return tuple(quota_id(rule_id, location_id, day, provider_id) for day in days)
+
+
 @lru_cache(maxsize=65_536)
 def gap_id(rule_id: str, provider_id: str) -> str:
     """Return the resource that keeps a `min_gap` rule's distance between two visits of one provider."""

@@ -152,10 +152,16 @@ def day_bounds(zone: str, day: date) -> tuple[int, int]:
     return instant_at(zone, midnight), instant_at(zone, midnight + DAY_MIN)
 
 
-def local_days(zone: str, start_min: int, end_min: int) -> list[date]:
+def local_days(zone: str, start_min: int, end_min: int) -> tuple[date, ...]:
     """Return the local days that the instants `[start_min, end_min)` touch."""
     first, last = day_at(zone, start_min), day_at(zone, end_min - 1)
-    return [date.fromordinal(ordinal) for ordinal in range(first.toordinal(), last.toordinal() + 1)]
+    return _days_from(first.toordinal(), last.toordinal())
+
+
+@lru_cache(maxsize=4096)
+def _days_from(first: int, last: int) -> tuple[date, ...]:
+    """Return the days from one ordinal to another, both included."""
+    return tuple(date.fromordinal(ordinal) for ordinal in range(first, last + 1))
 
 
 def parse_local(text: str, zone: str, field: str = "start") -> int:

@@ -94,6 +94,10 @@ class SearchResult:
         keys = self._by_score(after) if self._order is SlotOrder.SCORE else self._by_time(after)
         return [self._slot(key) for key in islice(keys, limit)]
 
+    def slot(self, start_min: int, provider_id: str) -> Slot:
+        """Return the slot of a pair that `starts` yields."""
+        return self._slot(SlotKey(start_min, provider_id, self._score_at(provider_id, start_min)))
+
     def __iter__(self) -> Iterator[Slot]:
         """Yield every slot in the search's order."""
         keys = self._by_score(None) if self._order is SlotOrder.SCORE else self._by_time(None)

@@ -55,11 +55,21 @@ def interval(horizon: Horizon, start_min: int, end_min: int) -> Bits:
 
 
 def intervals(horizon: Horizon, pairs: Iterable[tuple[int, int]]) -> Bits:
-    """Return the union of half-open intervals, clipped to the horizon."""
-    bits = NEVER
+    """Return the union of half-open intervals, clipped to the horizon.
+
+    Days are filled one by one and joined at the end: an integer as long as the horizon for every interval would cost
+    a hundred times as much.
+    """
+    days = [0] * -(-horizon.minutes // DAY_MIN)
     for start_min, end_min in pairs:
-        bits |= interval(horizon, start_min, end_min)
-    return bits
+        low = max(start_min, horizon.start_min) - horizon.start_min
+        high = min(end_min, horizon.end_min) - horizon.start_min
+        while low < high:
+            day, offset = divmod(low, DAY_MIN)
+            until = min(high - day * DAY_MIN, DAY_MIN)
+            days[day] |= (1 << until) - (1 << offset)
+            low = day * DAY_MIN + until
+    return int.from_bytes(b"".join([day.to_bytes(DAY_MIN // 8, "little") for day in days]), "little")
 
 
 def union(*timelines: Bits) -> Bits:

@@ -150,7 +150,7 @@ def _days_around(zone: str, horizon: Horizon, *, days_before: int) -> list[date]
     """Return the local days the horizon touches and as many before them."""
     days = localtime.local_days(zone, horizon.start_min, horizon.end_min)
     first = days[0].toordinal()
-    return [date.fromordinal(first - back) for back in range(days_before, 0, -1)] + days
+    return [*(date.fromordinal(first - back) for back in range(days_before, 0, -1)), *days]
 
 
 def _timeline(zone: str, horizon: Horizon, pieces: list[tuple[int, int]]) -> Bits:

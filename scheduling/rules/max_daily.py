@@ -11,7 +11,7 @@ from scheduling import timeline
 from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, Rule
 from scheduling.frame import Frame
-from scheduling.ids import quota_id
+from scheduling.ids import quota_id, quota_ids
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -47,21 +47,15 @@ class MaxDaily:
         key = ("max_daily", rule.id, provider.id if limit.is_per_provider else None)
         found = frame.once(key)
         if found is None:
+            days = frame.days()
+            ids = quota_ids(rule.id, frame.location.id, days, provider.id if limit.is_per_provider else None)
             full = [
-                local_date
-                for local_date in frame.days()
-                if self.is_full(frame, rule, provider.id, local_date)
+                day
+                for day, resource_id in zip(days, ids, strict=True)
+                if frame.is_used_up(resource_id, limit.max_per_day)
             ]
             found = frame.once(key, timeline.union(*map(frame.day, full))) or timeline.NEVER
         return found
-
-    def is_full(self, frame: Frame, rule: Rule, provider_id: str, local_date: date) -> bool:
-        """Tell whether the day's live claims have reached the limit."""
-        limit = payload_of(rule, DailyLimit).max_per_day
-        resource_id = self.resource_id(rule, frame.location.id, provider_id, local_date)
-        if resource_id not in frame.busy.calendars:
-            return limit == 0
-        return len(frame.live_units(resource_id)) >= limit
 
     def resource_id(self, rule: Rule, location_id: str, provider_id: str, local_date: date) -> str:
         """Return the quota that a visit of the provider on that day counts against."""
