@@ -1,34 +1,44 @@
-"""The demo clinics of a home: made once, when the database is empty."""
+"""The demo clinics of a database: made once, and the facts that first steps need."""
 
 from collections.abc import Callable
-from datetime import date
-from importlib.util import find_spec
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chassis.config import ConfigError
+from chassis.master_keys import load_master_keys
+from chassis.settings import EncryptionSettings
+from ctl.failures import CtlError, ServerError
 from ctl.run_file import DemoFacts
+from ctl.seed.load import SeedOptions, SeedReport, seed_clinics
+from ctl.seed.words import clinic_id
+from scheduling.errors import Unavailable
 
-# The first demo clinic, a location of it, a plain service, and who can be booked there.
+# The first demo clinic (any other active one, if that is gone), a location of it where somebody works, a plain
+# service, and who can be booked there.
 _FACTS = """
     WITH c AS (SELECT id, default_timezone FROM clinic
-               WHERE status = 'active' ORDER BY created_at, id LIMIT 1),
+               WHERE status = 'active' ORDER BY id <> %(first)s, created_at, id LIMIT 1),
+         works AS (SELECT DISTINCT w.provider_id, l.id AS location_id
+                   FROM provider_availability w JOIN c ON w.clinic_id = c.id
+                   JOIN provider p ON p.clinic_id = c.id AND p.id = w.provider_id AND p.active
+                   JOIN location l ON l.clinic_id = c.id AND l.active AND coalesce(w.location_id, l.id) = l.id
+                   WHERE w.active AND w.kind <> 'unavailable'),
          l AS (SELECT location.* FROM location JOIN c ON clinic_id = c.id
-               WHERE active ORDER BY location.name LIMIT 1),
+               WHERE location.id IN (SELECT location_id FROM works) ORDER BY location.name LIMIT 1),
          s AS (SELECT service.* FROM service JOIN c ON clinic_id = c.id
                WHERE active AND NOT requires_equipment ORDER BY default_duration_min, service.name LIMIT 1)
     SELECT c.id::text AS clinic_id,
            l.id::text AS location_id,
            coalesce(l.timezone, c.default_timezone) AS timezone,
            s.id::text AS service_id,
-           ARRAY(SELECT DISTINCT w.provider_id::text FROM provider_availability w
-                 JOIN provider p ON p.clinic_id = w.clinic_id AND p.id = w.provider_id
-                 WHERE w.clinic_id = c.id AND coalesce(w.location_id, l.id) = l.id
-                   AND p.active AND w.kind <> 'unavailable'
-                 ORDER BY 1 LIMIT 20) AS provider_ids,
-           ARRAY(SELECT id::text FROM patient WHERE clinic_id = c.id ORDER BY id LIMIT 20) AS patient_ids
+           ARRAY(SELECT provider_id::text FROM works WHERE location_id = l.id ORDER BY 1 LIMIT 20) AS provider_ids,
+           ARRAY(SELECT id::text FROM patient
+                 WHERE clinic_id = c.id AND active AND NOT placeholder ORDER BY 1 LIMIT 20) AS patient_ids
       FROM c, l, s
 """
 
@@ -38,25 +48,51 @@ def seed_if_empty(owner_url: str, master_key_file: Path, *, say: Callable[[str],
     with psycopg.connect(owner_url, row_factory=scalar_row) as connection:
         if connection.execute("SELECT EXISTS (SELECT FROM clinic)").fetchone():
             return
-    if find_spec("ctl.seed") is None:
-        return
-    say("seeding the demo clinics")
+    say("making the demo clinics")
+    report = _seed(
+        owner_url, master_key_file, SeedOptions(first_day=datetime.now(UTC).date()), lambda *_: None
+    )
+    say(f"made {report.clinics_made} clinics with {report.visits} appointments in {report.seconds:.1f} s")
 
 
-def seed(
-    owner_url: str,
-    master_key_file: Path,
-    *,
-    clinics: int,
-    days: int,
-    seed: int,
-    start: date,
-    console: Console,
-) -> None:
-    """Make clinics with appointments, with a progress bar."""
+def seed(owner_url: str, master_key_file: Path, options: SeedOptions, *, console: Console) -> None:
+    """Make the clinics that are missing, with a progress bar, and say what was made."""
+    columns = (TextColumn("clinics"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("clinics", total=options.clinics)
+        report = _seed(
+            owner_url,
+            master_key_file,
+            options,
+            lambda done, _: progress.update(task, completed=done),
+        )
+    console.print(
+        f"{report.clinics_made} clinics made, {report.clinics_found} were there; "
+        f"{report.visits:,} appointments, {report.rows:,} rows in {report.seconds:.1f} s "
+        f"({report.rows_per_second:,.0f} rows/s).",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def facts(owner_url: str) -> DemoFacts | None:
     """What `run.json` says of the first clinic; None without one that has a location and a service."""
     with psycopg.connect(owner_url, row_factory=class_row(DemoFacts)) as connection:
-        return connection.execute(_FACTS).fetchone()
+        return connection.execute(_FACTS, {"first": clinic_id(1)}).fetchone()
+
+
+def _seed(
+    owner_url: str, master_key_file: Path, options: SeedOptions, progress: Callable[[int, int], None]
+) -> SeedReport:
+    try:
+        keys = load_master_keys(EncryptionSettings(master_key_file=master_key_file, master_key=""))
+        return seed_clinics(owner_url, keys, options, progress=progress)
+    except ConfigError as error:
+        raise CtlError(str(error)) from error
+    except Unavailable as error:
+        raise ServerError(str(error)) from error
+    except psycopg.Error as error:
+        raise ServerError(
+            f"The clinics cannot be made: {str(error).strip().splitlines()[0]}.",
+            hint="What was finished stays; run the same command again to go on.",
+        ) from error

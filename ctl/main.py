@@ -186,7 +186,7 @@ def migrate(home: HomeOption = DEFAULT) -> None:
     "`medforall seed --seed 7 --start 2027-03-01`"
 )
 def seed(
-    clinics: Annotated[int, typer.Option(min=1, max=10_000, help="How many clinics there shall be.")] = 3,
+    clinics: Annotated[int, typer.Option(min=1, max=5_000, help="How many clinics there shall be.")] = 3,
     days: Annotated[
         int, typer.Option(min=1, max=365, help="Days from the start that get appointments.")
     ] = 28,
@@ -200,20 +200,17 @@ def seed(
 
     Uses the database as `migrate` does. Clinics that are there already stay as they are.
     """
-    from ctl import demo, offline  # noqa: PLC0415 - as above
+    from ctl import demo, offline, secret_store  # noqa: PLC0415 - as above
     from ctl.key_store import KeyStore  # noqa: PLC0415 - as above
+    from ctl.seed.load import SeedOptions  # noqa: PLC0415 - as above
+    from ctl.suite import bring_schema_up  # noqa: PLC0415 - as above
 
     place = _home(home)
+    first_day = (start or datetime.now(UTC)).date()
+    options = SeedOptions(clinics=clinics, days=days, seed=seed_number, first_day=first_day)
     with offline.database(place, os.environ) as owner_url:
-        demo.seed(
-            owner_url,
-            KeyStore(place).master_key_file,
-            clinics=clinics,
-            days=days,
-            seed=seed_number,
-            start=(start or datetime.now(UTC)).date(),
-            console=_out,
-        )
+        bring_schema_up(owner_url, secret_store.load_or_create(place), say=_out.print)
+        demo.seed(owner_url, KeyStore(place).master_key_file, options, console=_out)
 
 
 @command(
