@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
 from typing import Final
@@ -33,17 +34,18 @@ _ROOMS: Final = (
     (0, "Room 105", "consultation"), (0, "Room 106", "procedure"), (0, "Room 107", "procedure"),
     (1, "Room 1", "exam"), (1, "Room 2", "exam"), (1, "Room 3", "procedure"),
 )  # fmt: skip
-# name, duration, shortest, longest, before, after, step, weight, further facts
-_SERVICES: Final = (
-    ("Check-up", 15, 15, 30, 0, 0, 15, 10, {}),
-    ("Consultation", 30, 20, 60, 0, 5, 15, 40, {}),
-    ("New patient", 60, 45, 90, 5, 10, 15, 14, {}),
-    ("Phone call", 20, 10, 20, 0, 0, 15, 4, {"requires_room": False}),
-    ("ECG", 20, 20, 20, 0, 5, 15, 6, {}),
-    ("Ultrasound", 40, 30, 60, 5, 10, 20, 10, {}),
-    ("Infusion", 90, 60, 180, 5, 10, 30, 8, {"allow_patient_overlap": True}),
-    ("Small procedure", 45, 30, 60, 10, 15, 15, 12, {"buffers_within_hours": True}),
+# name, how often it is booked beside the others, and its facts
+_SERVICES: Final[tuple[tuple[str, int, Service], ...]] = (
+    ("Check-up", 10, Service("", 15, 15, 30)),
+    ("Consultation", 40, Service("", 30, 20, 60, buffer_after_min=5)),
+    ("New patient", 14, Service("", 60, 45, 90, buffer_before_min=5, buffer_after_min=10)),
+    ("Phone call", 4, Service("", 20, 10, 20, requires_room=False)),
+    ("ECG", 6, Service("", 20, 20, 20, buffer_after_min=5)),
+    ("Ultrasound", 10, Service("", 40, 30, 60, buffer_before_min=5, buffer_after_min=10, slot_step_min=20)),
+    ("Infusion", 8, Service("", 90, 60, 180, 5, 10, slot_step_min=30, allow_patient_overlap=True)),
+    ("Small procedure", 12, Service("", 45, 30, 60, 10, 15, buffers_within_hours=True)),
 )
+_WITH_EQUIPMENT: Final = frozenset({"ECG", "Ultrasound", "Infusion"})
 
 
 def make_clinic(number: int, *, seed: int, first_day: date) -> ClinicPlan:
@@ -56,7 +58,7 @@ def make_clinic(number: int, *, seed: int, first_day: date) -> ClinicPlan:
     location_ids = tuple(location.facts.id for location in locations)
     services = _services(clinic_id)
     rooms = _rooms(clinic_id, location_ids, first_day)
-    providers = _providers(clinic_id, location_ids, rooms, services, first_day, rng)
+    providers = _providers(clinic_id, location_ids, rooms, services, first_day=first_day, rng=rng)
     return ClinicPlan(
         id=clinic_id,
         number=number,
@@ -91,22 +93,13 @@ def _locations(clinic_id: str, zone: str, first_day: date) -> tuple[PlannedLocat
 def _services(clinic_id: str) -> tuple[PlannedService, ...]:
     return tuple(
         PlannedService(
-            facts=Service(
-                seed_id(clinic_id, "service", name),
-                duration,
-                shortest,
-                longest,
-                before,
-                after,
-                step,
-                **further,  # type: ignore[arg-type]  # flags of Service by name
-            ),
+            facts=replace(facts, id=seed_id(clinic_id, "service", name)),
             name=name,
-            description=f"{name}, {duration} minutes",
+            description=f"{name}, {facts.duration_min} minutes",
             weight=weight,
-            requires_equipment=name in ("ECG", "Ultrasound", "Infusion"),
+            requires_equipment=name in _WITH_EQUIPMENT,
         )
-        for name, duration, shortest, longest, before, after, step, weight, further in _SERVICES
+        for name, weight, facts in _SERVICES
     )
 
 
@@ -161,6 +154,7 @@ def _providers(
     location_ids: tuple[str, ...],
     rooms: tuple[PlannedRoom, ...],
     services: tuple[PlannedService, ...],
+    *,
     first_day: date,
     rng: Random,
 ) -> tuple[PlannedProvider, ...]:

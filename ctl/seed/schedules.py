@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from random import Random
 from typing import Final
@@ -28,24 +30,17 @@ def monday_before(day: date) -> date:
 def schedule_of(
     provider_id: str, number: int, location_ids: tuple[str, ...], first_day: date, rng: Random
 ) -> Schedule:
-    """The windows of a clinic's provider `number` (1 and up); with two locations it works at each on its own days."""
+    """The windows of a clinic's provider `number` (1 and up); one with two locations has days at each."""
     monday = monday_before(first_day)
     begins, ends, lunch = rng.choice(_SHIFTS)
-    windows = [
-        _weekly(
-            provider_id,
-            f"shift {place}",
-            WindowKind.AVAILABLE,
-            monday if place == 0 else monday + timedelta(days=3),
-            (begins, ends),
-            days,
-            location_id,
-        )
-        for place, (location_id, days) in enumerate(_days_by_location(location_ids))
-    ]
-    windows.append(
-        _weekly(provider_id, "lunch", WindowKind.UNAVAILABLE, monday, (lunch, lunch + 0.5), _WEEKDAYS, None)
-    )
+    windows = []
+    for place, location_id in enumerate(location_ids):
+        days, offset = _days_at(place, len(location_ids))
+        shift = _window(provider_id, f"shift {place}", monday + timedelta(days=offset), (begins, ends))
+        windows.append(replace(shift, location_id=location_id, recurrence=f"RRULE:FREQ=WEEKLY;BYDAY={days}"))
+    pause = _window(provider_id, "lunch", monday, (lunch, lunch + 0.5))
+    weekdays = f"RRULE:FREQ=WEEKLY;BYDAY={_WEEKDAYS}"
+    windows.append(replace(pause, kind=WindowKind.UNAVAILABLE, recurrence=weekdays))
     windows.extend(_exceptions(provider_id, number, location_ids[0], monday, rng))
     return Schedule(tuple(windows))
 
@@ -61,75 +56,40 @@ def closures_of(first_day: date, place: int) -> tuple[Closure, ...]:
 
 
 def maintenance_of(resource_id: str, first_day: date) -> Schedule:
-    """One evening a month for maintenance."""
+    """An evening every four weeks for maintenance."""
     tuesday = monday_before(first_day) + timedelta(days=1)
+    evening = _window(resource_id, "maintenance", tuesday, (17, 19))
     rule = "RRULE:FREQ=WEEKLY;INTERVAL=4;BYDAY=TU"
-    window = Window(
-        WindowKind.UNAVAILABLE,
-        _at(tuesday, 17),
-        _at(tuesday, 19),
-        None,
-        rule,
-        seed_id(resource_id, "maintenance"),
-    )
-    return Schedule((window,))
+    return Schedule((replace(evening, kind=WindowKind.UNAVAILABLE, recurrence=rule),))
 
 
-def _days_by_location(location_ids: tuple[str, ...]) -> list[tuple[str, str]]:
-    if len(location_ids) == 1:
-        return [(location_ids[0], _WEEKDAYS)]
-    return [(location_ids[0], "MO,TU,WE"), (location_ids[1], "TH,FR")]
+def _days_at(place: int, places: int) -> tuple[str, int]:
+    """The days of the week at a provider's location, and how many days after Monday the first of them is."""
+    if places == 1:
+        return _WEEKDAYS, 0
+    return ("MO,TU,WE", 0) if place == 0 else ("TH,FR", 3)
 
 
-def _exceptions(provider_id: str, number: int, location_id: str, monday: date, rng: Random) -> list[Window]:
-    """Every third provider takes days off, every fourth works some Saturdays, every fifth has a changed day."""
-    windows = []
+def _exceptions(
+    provider_id: str, number: int, location_id: str, monday: date, rng: Random
+) -> Iterator[Window]:
+    """Every third provider takes two days off, every fourth works some Saturdays, every fifth changes a day."""
     if number % 3 == 0:
-        off = monday + timedelta(days=rng.randrange(7, 24))
-        windows.append(_once(provider_id, "time off", WindowKind.UNAVAILABLE, off, (0, 48), None))
+        first = monday + timedelta(days=rng.randrange(7, 24))
+        yield replace(_window(provider_id, "time off", first, (0, 48)), kind=WindowKind.UNAVAILABLE)
     if number % 4 == 0:
-        saturday = monday + timedelta(days=_SATURDAY)
+        saturday = _window(provider_id, "saturday", monday + timedelta(days=_SATURDAY), (8, 12))
         rule = "RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=SA"
-        windows.append(
-            Window(
-                WindowKind.AVAILABLE,
-                _at(saturday, 8),
-                _at(saturday, 12),
-                location_id,
-                rule,
-                seed_id(provider_id, "saturday"),
-            )
-        )
+        yield replace(saturday, location_id=location_id, recurrence=rule)
     if number % 5 == 0:
-        changed = monday + timedelta(days=14)
-        windows.append(_once(provider_id, "changed day", WindowKind.OVERRIDE, changed, (12, 19), location_id))
-    return windows
+        changed = _window(provider_id, "changed day", monday + timedelta(days=14), (12, 19))
+        yield replace(changed, kind=WindowKind.OVERRIDE, location_id=location_id)
 
 
-def _weekly(
-    provider_id: str,
-    name: str,
-    kind: WindowKind,
-    first: date,
-    hours: tuple[float, float],
-    days: str,
-    location_id: str | None,
-) -> Window:
-    rule = f"RRULE:FREQ=WEEKLY;BYDAY={days}"
-    return Window(
-        kind, _at(first, hours[0]), _at(first, hours[1]), location_id, rule, seed_id(provider_id, name)
-    )
-
-
-def _once(
-    provider_id: str,
-    name: str,
-    kind: WindowKind,
-    day: date,
-    hours: tuple[float, float],
-    location_id: str | None,
-) -> Window:
-    return Window(kind, _at(day, hours[0]), _at(day, hours[1]), location_id, "", seed_id(provider_id, name))
+def _window(resource_id: str, name: str, day: date, hours: tuple[float, float]) -> Window:
+    """An available window on one day, at every location."""
+    starts, ends = _at(day, hours[0]), _at(day, hours[1])
+    return Window(WindowKind.AVAILABLE, starts, ends, id=seed_id(resource_id, name))
 
 
 def _at(day: date, hours: float) -> datetime:

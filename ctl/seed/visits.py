@@ -18,7 +18,7 @@ from ctl.seed.words import seed_id
 from scheduling import localtime, timeline, windows
 from scheduling.claims import Visit, quotas_of, visit_claims
 from scheduling.derived import DerivedCache
-from scheduling.facts import EquipmentUnit, PlannedClaim, StaticFacts, rules_of
+from scheduling.facts import Equipment, EquipmentUnit, PlannedClaim, Room, StaticFacts, rules_of
 from scheduling.rules.allowed_provider import AllowedProviders
 from scheduling.rules.blackout_dates import Blackout
 from scheduling.rules.patient_limit import PatientLimits
@@ -28,6 +28,8 @@ from scheduling.timeline import Bits, Horizon
 
 BUSY_SHARE: Final = 0.6
 
+_EAGER: Final = 0.85
+_RELUCTANT: Final = 0.04
 _STEP_MIN: Final = 5
 _SERVICES_TRIED_MAX: Final = 4
 _PATIENTS_TRIED_MAX: Final = 6
@@ -55,6 +57,15 @@ class _Needs:
     blackouts: tuple[Blackout, ...]
     is_once_a_patient: bool
 
+    def allows(self, provider: PlannedProvider) -> bool:
+        """Whether the provider may give the service."""
+        return self.provider_ids is None or provider.facts.id in self.provider_ids
+
+    def fits(self, at_min: int, wall_min: int, run_end: int) -> bool:
+        """Whether a start is on the service's grid and leaves time enough in the run."""
+        service = self.service.facts
+        return wall_min % service.slot_step_min == 0 and at_min + service.duration_min <= run_end
+
 
 class _Place:
     """One location while it is being filled: its facts, and each provider's open time over the whole stretch."""
@@ -73,7 +84,8 @@ class _Place:
             for found in self.providers
         }
         self._closed: dict[str, Bits] = {}
-        for thing in (*self.static.rooms, *self.static.equipment):
+        things: tuple[Room | Equipment, ...] = (*self.static.rooms, *self.static.equipment)
+        for thing in things:
             opened = windows.resource_open(cache, thing.schedule, location.facts, horizon)
             if opened is not None:
                 self._closed[thing.id] = timeline.without(timeline.always(horizon), opened)
@@ -98,6 +110,16 @@ def make_visits(plan: ClinicPlan, *, seed: int, first_day: date, days: int) -> I
         yield from filler.fill(first_day + timedelta(days=offset))
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One provider's day at one place: what may be booked, and the book it goes into."""
+
+    place: _Place
+    provider: PlannedProvider
+    offered: list[_Needs]
+    book: DayBook
+
+
 class _Filler:
     """Fills one clinic's days in turn."""
 
@@ -119,90 +141,61 @@ class _Filler:
         for place in self._places:
             needs = [need for need in place.needs if not any(b.holds(local_day) for b in need.blackouts)]
             for provider in place.providers:
-                offered = [
-                    need
-                    for need in needs
-                    if need.provider_ids is None or provider.facts.id in need.provider_ids
-                ]
-                for visit in self._fill_provider(
-                    place, provider, offered, place.open_runs(provider, day), book
-                ):
+                turn = _Turn(place, provider, [need for need in needs if need.allows(provider)], book)
+                for visit in self._fill(turn, place.open_runs(provider, day)):
                     yield self._planned(place, visit, local_day)
 
-    def _fill_provider(
-        self,
-        place: _Place,
-        provider: PlannedProvider,
-        offered: list[_Needs],
-        runs: list[tuple[int, int]],
-        book: DayBook,
-    ) -> Iterator[Visit]:
-        """Walk the provider's open time; book more eagerly the further it is below its share."""
+    def _fill(self, turn: _Turn, runs: list[tuple[int, int]]) -> Iterator[Visit]:
+        """Walk the provider's open time; book eagerly while it is below its share."""
         booked = passed = 0
         for run_start, run_end in runs:
             at_min = run_start
             while at_min < run_end:
-                wants = self._rng.random() < (0.85 if booked <= BUSY_SHARE * passed else 0.04)
-                visit = self._find(place, provider, offered, at_min, run_end, book) if wants else None
+                is_eager = booked <= BUSY_SHARE * passed
+                wants = self._rng.random() < (_EAGER if is_eager else _RELUCTANT)
+                visit = self._find(turn, at_min, run_end) if wants else None
                 if visit is not None:
                     yield visit
+                    booked += visit.end_min - visit.start_min
                 ends_min = visit.end_min if visit is not None else min(at_min + _STEP_MIN, run_end)
-                booked += visit.end_min - visit.start_min if visit is not None else 0
                 passed += ends_min - at_min
                 at_min = ends_min
 
-    def _find(
-        self,
-        place: _Place,
-        provider: PlannedProvider,
-        offered: list[_Needs],
-        at_min: int,
-        run_end: int,
-        book: DayBook,
-    ) -> Visit | None:
-        """A visit of the provider that starts at `at_min` exactly, written into the book; None if none fits."""
-        wall_min = localtime.wall_at(self._zone, at_min)
-        fitting = [
-            need
-            for need in offered
-            if wall_min % timeline.DAY_MIN % need.service.facts.slot_step_min == 0
-            and at_min + need.service.facts.duration_min <= run_end
-        ]
-        weights = [need.service.weight for need in fitting]
+    def _find(self, turn: _Turn, at_min: int, run_end: int) -> Visit | None:
+        """A visit that starts at `at_min` exactly, written into the book; None if no service fits there."""
+        wall_min = localtime.wall_at(self._zone, at_min) % timeline.DAY_MIN
+        fitting = [need for need in turn.offered if need.fits(at_min, wall_min, run_end)]
         if not fitting:
             return None
+        weights = [need.service.weight for need in fitting]
         for need in self._rng.choices(fitting, weights, k=_SERVICES_TRIED_MAX):
-            visit = self._fit(place, provider, need, at_min, book)
-            if visit is not None and book.take(visit_claims(place.static, visit)):
+            visit = self._fit(turn, need, at_min)
+            if visit is not None and turn.book.take(visit_claims(turn.place.static, visit)):
                 return visit
         return None
 
-    def _fit(
-        self, place: _Place, provider: PlannedProvider, need: _Needs, at_min: int, book: DayBook
-    ) -> Visit | None:
+    def _fit(self, turn: _Turn, need: _Needs, at_min: int) -> Visit | None:
         """The visit with room, units, quota and patient, or None when one of them cannot be had."""
+        place, provider_id, book = turn.place, turn.provider.facts.id, turn.book
         service = need.service.facts
-        start, end = at_min, at_min + service.duration_min
-        low, high = start - service.buffer_before_min, end + service.buffer_after_min
-        if not book.is_free(provider.facts.id, 1, low, high):
+        end = at_min + service.duration_min
+        low, high = at_min - service.buffer_before_min, end + service.buffer_after_min
+        if not book.is_free(provider_id, 1, low, high):
             return None
-        if service.buffers_within_hours and not self._is_open(place, provider, low, high):
+        if service.buffers_within_hours and place.open_runs(turn.provider, (low, high)) != [(low, high)]:
             return None
-        room = self._room(place, need, low, high, book) if service.requires_room else None
-        equipment = _units(place, need, start, end, book)
-        quotas = quotas_of(place.static, service.id, provider.facts.id, start)
-        patient_id = self._patient(need, start, end, book)
-        if (
-            (room is None and service.requires_room)
-            or equipment is None
-            or patient_id is None
-            or any(book.quota_count(quota.resource_id) >= quota.limit for quota in quotas)
-        ):
+        quotas = quotas_of(place.static, service.id, provider_id, at_min)
+        room = self._room(place, need, low, high, book=book)
+        equipment = _units(place, need, at_min, end, book=book)
+        patient_id = self._patient(need, at_min, end, book)
+        if (room is None and service.requires_room) or equipment is None or patient_id is None:
+            return None
+        if any(book.quota_count(quota.resource_id) >= quota.limit for quota in quotas):
             return None
         return Visit(
             service.id,
-            provider.facts.id,
-            start,
+            provider_id,
+            at_min,
             end,
             patient_id=patient_id,
             is_placeholder_patient=patient_id == self._patients[0].id,
@@ -212,14 +205,13 @@ class _Filler:
             quota_units={quota.resource_id: book.quota_count(quota.resource_id) + 1 for quota in quotas},
         )
 
-    def _is_open(self, place: _Place, provider: PlannedProvider, low: int, high: int) -> bool:
-        return place.open_runs(provider, (low, high)) == [(low, high)]
-
     def _room(
-        self, place: _Place, need: _Needs, low: int, high: int, book: DayBook
+        self, place: _Place, need: _Needs, low: int, high: int, *, book: DayBook
     ) -> tuple[str, int] | None:
         """A free unit of a suitable room, whichever comes first in a random order."""
         service = need.service.facts
+        if not service.requires_room:
+            return None
         suitable = [room for room in place.rooms if need.room_types <= {room.facts.room_type}]
         for room in self._rng.sample(suitable, len(suitable)):
             until = high - service.buffer_after_min + max(service.buffer_after_min, room.facts.turnaround_min)
@@ -252,7 +244,7 @@ class _Filler:
 
 
 def _units(
-    place: _Place, need: _Needs, start: int, end: int, book: DayBook
+    place: _Place, need: _Needs, start: int, end: int, *, book: DayBook
 ) -> tuple[EquipmentUnit, ...] | None:
     """The units that the service takes, the location's own first; None when there are too few."""
     chosen: list[EquipmentUnit] = []
