@@ -57,7 +57,7 @@ def _pool(
     blocked: Callable[[Bits], Bits],
 ) -> Pool:
     """Return the starts of every unit, and of one, two, … units together."""
-    everything = timeline.always(frame.horizon) if open_starts is None else open_starts
+    everything = frame.everything if open_starts is None else open_starts
     taken = frame.units(resource_id)
     units = [
         timeline.without(everything, blocked(taken[unit])) if unit in taken else everything
@@ -95,7 +95,7 @@ def room_blocked(
     found = frame.once(key)
     if found is None:
         starts = timeline.union(*(pool.levels[0] for pool in room_pools(frame, room_types, choice, only)))
-        found = frame.once(key, timeline.without(timeline.always(frame.horizon), starts))
+        found = frame.once(key, timeline.without(frame.everything, starts))
     return found or timeline.NEVER
 
 
@@ -114,13 +114,15 @@ def blocked_without_room_of_type(frame: Frame, room_type: str) -> Bits:
     """Return every start when the location has no active room of the type."""
     if not frame.service.requires_room or rooms_of(frame, frozenset({room_type})):
         return timeline.NEVER
-    return timeline.always(frame.horizon)
+    return frame.everything
 
 
-def preferred_rooms(provider: Provider, service_id: str) -> list[str]:
+def preferred_rooms(provider: Provider, service_id: str) -> tuple[str, ...]:
     """Return the rooms the provider prefers for a service, best first."""
+    if not provider.preferences:
+        return ()
     ordered = sorted(preferences_for(provider, service_id), key=lambda found: -found.weight)
-    return list(dict.fromkeys(room_id for preference in ordered for room_id in preference.room_ids))
+    return tuple(dict.fromkeys(room_id for preference in ordered for room_id in preference.room_ids))
 
 
 def preferences_for(provider: Provider, service_id: str) -> list[Preference]:
@@ -129,9 +131,9 @@ def preferences_for(provider: Provider, service_id: str) -> list[Preference]:
     return own or [found for found in provider.preferences if found.service_id is None]
 
 
-def best_first(pools: Sequence[Pool], provider: Provider, service_id: str) -> list[Pool]:
-    """Return the pools in the order in which the provider would take them: preferred ones, then by id."""
-    rank = {room_id: place for place, room_id in enumerate(preferred_rooms(provider, service_id))}
+def best_first(pools: Sequence[Pool], preferred: Sequence[str]) -> list[Pool]:
+    """Return the pools in the order in which they would be taken: preferred ones, then by id."""
+    rank = {room_id: place for place, room_id in enumerate(preferred)}
     return sorted(pools, key=lambda pool: (rank.get(pool.resource_id, len(rank)), pool.resource_id))
 
 
@@ -171,7 +173,7 @@ def equipment_blocked_among(
     if found is None:
         levels = [level for pool in equipment_pools(frame, equipment_type, only) for level in pool.levels]
         free = timeline.at_least(levels, units)
-        found = frame.once(key, timeline.without(timeline.always(frame.horizon), free))
+        found = frame.once(key, timeline.without(frame.everything, free))
     return found or timeline.NEVER
 
 

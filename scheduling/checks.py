@@ -22,7 +22,7 @@ from scheduling.facts import (
     Rule,
     rules_of,
 )
-from scheduling.frame import Frame
+from scheduling.frame import Frame, Pool
 from scheduling.rules.registry import LEAD_TIME, kind_of
 from scheduling.rules.required_equipment_type import RequiredUnits
 from scheduling.rules.room_type import RequiredRoomType
@@ -50,14 +50,17 @@ class Plan:
     `only` restricts which rooms and equipment items may be chosen: those that a booking has locked.
     """
 
-    __slots__ = ("_binding", "_common", "_needs", "choice", "frame", "only")
+    __slots__ = ("_binding", "_common", "_needs", "_own", "_pools", "_shared", "choice", "frame", "only")
 
     def __init__(
         self, frame: Frame, choice: RoomChoice = allocation.ANY_ROOM, only: frozenset[str] | None = None
     ) -> None:
         self.frame, self.choice, self.only = frame, choice, only
         self._binding = rules_of(frame.static, frame.service.id)
+        self._shared = [r for r in self._binding if r.provider_id is None and _is_shared(r)]
+        self._own = [r for r in self._binding if r.provider_id is not None or not _is_shared(r)]
         self._common: list[Check] | None = None
+        self._pools: dict[tuple[frozenset[str], tuple[str, ...]], list[Pool]] = {}
         self._needs: dict[str | None, tuple[frozenset[str], dict[str, int]]] = {}
 
     def providers(self) -> list[Provider]:
@@ -73,9 +76,10 @@ class Plan:
     def common(self, provider: Provider) -> list[Check]:
         """Return the checks that are the same for every provider; any provider will do."""
         if self._common is None:
-            shared = [rule for rule in self._binding if rule.provider_id is None and _is_shared(rule)]
             checks = [*_time_checks(self.frame), *_patient_checks(self.frame)]
-            checks.extend(check for rule in shared for check in _rule_checks(self.frame, rule, provider))
+            checks.extend(
+                check for rule in self._shared for check in _rule_checks(self.frame, rule, provider)
+            )
             self._common = checks
         return self._common
 
@@ -87,8 +91,8 @@ class Plan:
             yield Check("grid", Reason.OFF_GRID, self._off_window_grid(provider), True)
         taken = frame.blocked_starts(frame.taken(provider.id), frame.lead_min, frame.tail_min)
         yield Check("busy", Reason.SLOT_ALREADY_BOOKED, taken, False, _PROVIDER, provider.id)
-        for rule in self._binding:
-            if rule.provider_id == provider.id or (rule.provider_id is None and not _is_shared(rule)):
+        for rule in self._own:
+            if rule.provider_id in (None, provider.id):
                 yield from _rule_checks(frame, rule, provider)
         room_types, demands = self.needs(provider)
         if allocation.needs_room(frame, self.choice):
@@ -125,7 +129,7 @@ class Plan:
 
     def needs(self, provider: Provider) -> tuple[frozenset[str], dict[str, int]]:
         """Return the room types a visit's room must have, and how many units of which equipment it takes."""
-        narrowed = any(rule.provider_id == provider.id for rule in self._binding)
+        narrowed = any(rule.provider_id == provider.id for rule in self._own)
         key = provider.id if narrowed else None
         if key not in self._needs:
             room_types: set[str] = set()
@@ -141,10 +145,22 @@ class Plan:
             self._needs[key] = frozenset(room_types), demands
         return self._needs[key]
 
+    def pools(self, provider: Provider) -> list[Pool]:
+        """Return the rooms a provider's visit may take, best first; none when it takes no room."""
+        if not allocation.needs_room(self.frame, self.choice):
+            return []
+        room_types, _ = self.needs(provider)
+        preferred = allocation.preferred_rooms(provider, self.frame.service.id)
+        found = self._pools.get((room_types, preferred))
+        if found is None:
+            pools = allocation.room_pools(self.frame, room_types, self.choice, self.only)
+            found = self._pools[room_types, preferred] = allocation.best_first(pools, preferred)
+        return found
+
     def _closed(self, provider: Provider) -> Bits:
         """Return the starts from which the provider does not work long enough."""
         frame = self.frame
-        return timeline.without(timeline.always(frame.horizon), frame.provider_open_starts(provider))
+        return timeline.without(frame.everything, frame.provider_open_starts(provider))
 
     def _off_window_grid(self, provider: Provider) -> Bits:
         """Return the starts off the grid that begins with each stretch of the provider's open time."""
@@ -156,7 +172,7 @@ class Plan:
                 for low, high in timeline.runs(opened, frame.horizon)
             )
         )
-        return timeline.without(timeline.always(frame.horizon), on_grid)
+        return timeline.without(frame.everything, on_grid)
 
 
 def _is_shared(rule: Rule) -> bool:
@@ -174,7 +190,7 @@ def _time_checks(frame: Frame) -> Iterator[Check]:
     yield Check("lead_time", Reason.LEAD_TIME, past, is_soft=True)
     yield Check("lead_time", Reason.TOO_FAR_AHEAD, frame.since(last_min + 1))
     if frame.anchor is GridAnchor.LOCAL_MIDNIGHT:
-        off_grid = timeline.without(timeline.always(frame.horizon), frame.grid())
+        off_grid = timeline.without(frame.everything, frame.grid())
         yield Check("grid", Reason.OFF_GRID, off_grid, is_soft=True)
 
 

@@ -271,7 +271,7 @@ def _cause(plan: Plan, provider: Provider, check: Check) -> Bits:
 def _closed_times(frame: Frame, provider: Provider) -> dict[str, Bits]:
     """Return, by the name a person would use, the times that are not open for a provider here."""
     own = windows.working_time(provider.schedule, frame.location, frame.horizon, always_open=False)
-    everything = timeline.always(frame.horizon)
+    everything = frame.everything
     return {
         "hours": timeline.without(everything, own.working),
         "time_off": own.time_off,

@@ -57,6 +57,7 @@ class Frame:
         "busy",
         "cache",
         "duration_min",
+        "everything",
         "horizon",
         "lead_min",
         "location",
@@ -90,6 +91,7 @@ class Frame:
         self.lead_min, self.tail_min = self.service.buffer_before_min, self.service.buffer_after_min
         self.now_min, self.cache, self.anchor = now_min, cache, anchor
         self.window, self.horizon = window, horizon_around(window, self.service, self.duration_min, reach_min)
+        self.everything = timeline.always(self.horizon)
         self.patient = patient_of(busy, request)
         self._units: dict[str, dict[int, Bits]] = {}
         self._taken: dict[str, Bits] = {}

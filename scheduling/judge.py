@@ -19,7 +19,6 @@ from scheduling.facts import (
     SlotRequest,
     StaticFacts,
 )
-from scheduling.ranking import ranked_pools
 from scheduling.reading import frame_for, window_of_visit
 from scheduling.rules.required_equipment_type import RequiredUnits
 
@@ -262,7 +261,7 @@ def _accept(
     frame, start_min = plan.frame, proposal.start_min
     room_id, room_unit = None, None
     if allocation.needs_room(frame, plan.choice):
-        chosen = allocation.choose_room(frame, ranked_pools(plan, provider), start_min)
+        chosen = allocation.choose_room(frame, plan.pools(provider), start_min)
         if chosen is None:
             raise RuntimeError("the room check passed, but no room can be had")
         room_id, room_unit = chosen

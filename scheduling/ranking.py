@@ -16,7 +16,7 @@ from typing import Final
 from scheduling import allocation, localtime, timeline
 from scheduling.checks import Plan
 from scheduling.facts import Preference, Provider, TimeOfDay
-from scheduling.frame import Frame, Pool
+from scheduling.frame import Frame
 from scheduling.timeline import Bits
 
 _NEUTRAL: Final = 20
@@ -61,7 +61,7 @@ def _cut(classes: dict[int, Bits], parts: list[tuple[int, Bits]]) -> dict[int, B
 def _time_of_day_classes(frame: Frame) -> Classes:
     """Yield the starts in the asked-for part of the local day, then the others."""
     wanted = frame.request.preferred_time_of_day
-    everything = timeline.always(frame.horizon)
+    everything = frame.everything
     if wanted is None:
         yield _NEUTRAL, everything
         return
@@ -71,7 +71,7 @@ def _time_of_day_classes(frame: Frame) -> Classes:
 
 def _preference_classes(plan: Plan, provider: Provider) -> Classes:
     """Yield the starts by what the provider's preferences say of them, the best first."""
-    everything = timeline.always(plan.frame.horizon)
+    everything = plan.frame.everything
     rows = allocation.preferences_for(provider, plan.frame.service.id)
     found = [item for row in rows for item in _classes_of(plan, provider, row)]
     yield from sorted(found, key=lambda item: -item[0])
@@ -86,7 +86,7 @@ def _classes_of(plan: Plan, provider: Provider, preference: Preference) -> Itera
         yield _NEUTRAL + round(gain / (100 * len(matches))), timeline.at_least(matches, count)
     if matches:
         worst = _NEUTRAL - round(_NEUTRAL * preference.weight / 100)
-        yield worst, timeline.always(plan.frame.horizon)
+        yield worst, plan.frame.everything
 
 
 def _matches(plan: Plan, provider: Provider, preference: Preference) -> list[Bits]:
@@ -98,10 +98,10 @@ def _matches(plan: Plan, provider: Provider, preference: Preference) -> list[Bit
     if preference.room_ids and allocation.needs_room(frame, plan.choice):
         liked = frozenset(preference.room_ids)
         blocked = allocation.room_blocked(frame, room_types, plan.choice, liked)
-        parts.append(timeline.without(timeline.always(frame.horizon), blocked))
+        parts.append(timeline.without(frame.everything, blocked))
     if preference.equipment_type:
         has_it = preference.equipment_type in demands
-        parts.append(timeline.always(frame.horizon) if has_it else timeline.NEVER)
+        parts.append(frame.everything if has_it else timeline.NEVER)
     return parts
 
 
@@ -125,7 +125,7 @@ def _compactness_classes(frame: Frame, provider: Provider) -> Classes:
     )
     yield 2 * _COMPACT, timeline.without(touches, crumbs)
     yield 0, timeline.without(crumbs, touches)
-    yield _COMPACT, timeline.always(frame.horizon)
+    yield _COMPACT, frame.everything
 
 
 def _times_of_day(frame: Frame, pairs: tuple[tuple[int, int], ...]) -> Bits:
@@ -147,12 +147,3 @@ def _wall_intervals(frame: Frame, pairs: tuple[tuple[int, int], ...]) -> Iterato
             midnight = day * timeline.DAY_MIN - offset
             for low, high in pairs:
                 yield max(midnight + low, start_min), min(midnight + high, end_min)
-
-
-def ranked_pools(plan: Plan, provider: Provider) -> list[Pool]:
-    """Return the rooms a provider's visit may take, best first; none when it takes no room."""
-    if not allocation.needs_room(plan.frame, plan.choice):
-        return []
-    room_types, _ = plan.needs(provider)
-    pools = allocation.room_pools(plan.frame, room_types, plan.choice, plan.only)
-    return allocation.best_first(pools, provider, plan.frame.service.id)

@@ -22,7 +22,7 @@ from scheduling.facts import (
     StaticFacts,
 )
 from scheduling.frame import Pool
-from scheduling.ranking import ranked_pools, score_classes
+from scheduling.ranking import score_classes
 from scheduling.reading import frame_for
 from scheduling.timeline import Bits, Horizon, Probe
 
@@ -159,9 +159,8 @@ class SearchResult:
         found = self._pools.get(provider_id)
         if found is None:
             provider = next(provider for provider, _ in self._by_provider if provider.id == provider_id)
-            found = self._pools[provider_id] = [
-                (pool.resource_id, self._probe(pool)) for pool in ranked_pools(self._plan, provider)
-            ]
+            pools = self._plan.pools(provider)
+            found = self._pools[provider_id] = [(pool.resource_id, self._probe(pool)) for pool in pools]
         return found
 
     def _probe(self, pool: Pool) -> Probe:

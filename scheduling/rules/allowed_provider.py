@@ -36,7 +36,7 @@ class AllowedProvider:
 
     def blocked(self, frame: Frame, rule: Rule, provider: Provider) -> Bits:
         """Refuse everything to a provider who is not named."""
-        return timeline.NEVER if self.allows(rule, provider.id) else timeline.always(frame.horizon)
+        return timeline.NEVER if self.allows(rule, provider.id) else frame.everything
 
     def allows(self, rule: Rule, provider_id: str) -> bool:
         """Tell whether the rule names the provider."""

@@ -52,7 +52,7 @@ class PatientLimit:
         if limits.max_active is not None:
             ahead = [v for v in visits if v.status in ACTIVE and v.start_min >= frame.now_min]
             if len(ahead) >= limits.max_active:
-                return timeline.always(frame.horizon)
+                return frame.everything
         if limits.min_days_between is None:
             return timeline.NEVER
         return timeline.union(*(_days_around(frame, visit, limits.min_days_between) for visit in visits))
