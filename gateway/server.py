@@ -20,6 +20,7 @@ from chassis.lifecycle import Fatal
 from chassis.settings import TlsSettings
 from gateway.realtime.direct import DirectWebSocketProtocol
 from gateway.settings import HttpSettings
+from gateway.sse import TRANSPORT
 
 _log = structlog.get_logger(__name__)
 
@@ -82,6 +83,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head is there; a refused one goes no further."""
         self._disarm()
         if not self._is_refused:
+            # A stream whose client stops reading is cut off by its own endpoint.
+            self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

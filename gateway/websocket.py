@@ -22,14 +22,14 @@ from gateway.realtime.news import notice
 from gateway.realtime.origins import OriginPolicy, refuse_token_in_address
 from gateway.realtime.outlets import GRACE_S, DirectOutlet, QueueLimits, QueueOutlet
 from gateway.realtime.protocol import REASONS, ClientMessage, CloseCode, parse_message
-from scheduling.channels import CHANNELS_MAX, check_join, parse_channel
-from scheduling.errors import DomainError, Exhausted, Invalid, Unauthenticated, Unavailable
-from scheduling.positions import Position, parse_position
+from gateway.realtime.subscribing import SessionGone, check_count, join, sequence_of, sort_out
+from scheduling.channels import parse_channel
+from scheduling.errors import DomainError, Invalid, Unauthenticated
+from scheduling.positions import parse_position
 
 _log = structlog.get_logger(__name__)
 
 AUTHENTICATE_WITHIN_S: Final = 5.0
-_ANSWER_WITHIN_S: Final = 10.0
 _FAULTS_MAX: Final = 20
 _BURST: Final = 60
 _MESSAGES_PER_S: Final = 10
@@ -147,7 +147,7 @@ class Connection:
             raise Ended(CloseCode.UNAUTHENTICATED)
         try:
             principal = await self._parts.authenticator.verify(message.text("token"))
-            self.member = self._parts.members.admit(principal, self._outlet, self._end, "websocket")
+            self.member = await self._parts.members.admit(principal, self._outlet, self._end, "websocket")
         except DomainError as error:
             self._say_error(message, error)
             raise Ended(CloseCode.UNAUTHENTICATED) from None
@@ -190,14 +190,14 @@ class Connection:
             elif message.type == "authenticate":
                 await self._renew(message, member)
             else:
-                self._outlet.say(notice("pong", {}, sequence=self._sequence(member), reply_to=message.id))
+                self._ack(message, member, "pong", {})
         except DomainError as error:
             self._count_fault()
             self._say_error(message, error)
 
     async def _renew(self, message: ClientMessage, member: Member) -> None:
         principal = await self._parts.authenticator.verify(message.text("token"))
-        lost = self._parts.members.renew(member, principal)
+        lost = await self._parts.members.renew(member, principal)
         self._say_authenticated(message, member, lost)
 
     async def _subscribe(self, message: ClientMessage, member: Member) -> None:
@@ -207,57 +207,26 @@ class Connection:
         resume_from = parse_position(resume_text) if resume_text else None
         if resume_from is not None and session.channels:
             raise Invalid.field("resumeFrom", "goes with the first subscription of a connection")
-        wanted, refused = self._sort_out(names, member)
-        if len(session.channels.union(wanted)) > CHANNELS_MAX:
-            raise Exhausted(f"A connection has at most {CHANNELS_MAX} channels.")
+        wanted, refused = sort_out(names, session.viewer)
+        check_count(session, wanted)
         if not wanted:
             raise refused[0][1]
-        await self._join(member, wanted, resume_from)
+        try:
+            await join(self._parts.link, session, wanted, resume_from)
+        except SessionGone:
+            raise Ended from None
         shown = [{"channel": name, "reason": str(error.reason)} for name, error in refused]
-        payload = {"channels": wanted, "refused": shown}
-        self._outlet.say(notice("subscribed", payload, sequence=self._sequence(member), reply_to=message.id))
-
-    def _sort_out(
-        self, names: Sequence[str], member: Member
-    ) -> tuple[list[str], list[tuple[str, DomainError]]]:
-        """The channels that may be joined, and the others with the reason why not."""
-        wanted: dict[str, None] = {}
-        refused: list[tuple[str, DomainError]] = []
-        for name in names[: 2 * CHANNELS_MAX]:
-            try:
-                channel = parse_channel(name)
-                check_join(member.session.viewer, channel)
-                wanted[str(channel)] = None
-            except DomainError as error:
-                refused.append((name[:96], error))
-        return list(wanted), refused
-
-    async def _join(self, member: Member, channels: Sequence[str], resume_from: Position | None) -> None:
-        """Wait until the channels are live; what was missed is sent meanwhile."""
-        answered = self._parts.link.feeds.subscribe(member.session, channels, resume_from)
-        await asyncio.wait({answered}, timeout=_ANSWER_WITHIN_S)
-        if answered.cancelled() or self._is_ending:
-            raise Ended
-        if not answered.done():
-            self._parts.link.feeds.forget(member.session)
-            raise Unavailable("Realtime is not reachable at the moment; subscribe again.", retry_after_s=1.0)
+        self._ack(message, member, "subscribed", {"channels": wanted, "refused": shown})
 
     def _unsubscribe(self, message: ClientMessage, member: Member) -> None:
         channels = [str(parse_channel(name)) for name in message.texts("channels")]
         left = [name for name in dict.fromkeys(channels) if name in member.session.channels]
         self._parts.link.feeds.unsubscribe(member.session, left)
-        self._outlet.say(
-            notice("unsubscribed", {"channels": left}, sequence=self._sequence(member), reply_to=message.id)
-        )
+        self._ack(message, member, "unsubscribed", {"channels": left})
 
-    def _sequence(self, member: Member) -> str:
-        """Where the client stands: everything up to here was sent, and may be resumed from."""
-        session, position = member.session, self._parts.link.feeds.position
-        if session.position is None:
-            return ""
-        if position is None or session.is_held or not session.channels:
-            return str(session.position)
-        return str(session.position.joined(position))
+    def _ack(self, message: ClientMessage, member: Member, type_: str, payload: dict[str, Any]) -> None:
+        sequence = sequence_of(self._parts.link, member.session)
+        self._outlet.say(notice(type_, payload, sequence=sequence, reply_to=message.id))
 
     def _say_authenticated(self, message: ClientMessage, member: Member, lost: Sequence[str]) -> None:
         principal = member.principal

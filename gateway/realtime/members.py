@@ -15,7 +15,7 @@ from gateway.realtime.link import Link
 from gateway.realtime.protocol import CloseCode
 from gateway.realtime.session import Outlet, Session
 from scheduling.channels import Viewer, check_join, parse_channel
-from scheduling.errors import DomainError, Forbidden, Unavailable
+from scheduling.errors import DomainError, Forbidden, Unauthenticated, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -84,9 +84,13 @@ class Members:
     def __len__(self) -> int:
         return len(self._members)
 
-    def admit(self, principal: Principal, outlet: Outlet, end: End, transport: str) -> Member:
-        """Take a connection in. Raises Forbidden for a token that may not listen, Unavailable when full."""
-        check_may_listen(principal)
+    async def admit(self, principal: Principal, outlet: Outlet, end: End, transport: str) -> Member:
+        """Take a connection in.
+
+        Raises Forbidden for a token that may not listen, Unauthenticated for a revoked one, Unavailable when
+        full.
+        """
+        await self._check(principal)
         if len(self._members) >= self._members_max:
             raise Unavailable("This instance holds as many connections as it can.", retry_after_s=1.0)
         member = Member(principal, Session(viewer_of(principal), principal.subject, outlet), end, transport)
@@ -96,18 +100,29 @@ class Members:
         self._link.arrive(principal.clinic_id, principal.subject)
         return member
 
-    def renew(self, member: Member, principal: Principal) -> list[str]:
+    async def renew(self, member: Member, principal: Principal) -> list[str]:
         """Go on under a newer token of the same user; the channels that it may not hear, which are left."""
         old = member.principal
         if (principal.subject, principal.clinic_id) != (old.subject, old.clinic_id):
             raise Forbidden("A connection is renewed with a token of the same user and clinic.")
-        check_may_listen(principal)
+        await self._check(principal)
         member.principal = principal
         member.session.viewer = viewer_of(principal)
         member.expire_in(self._life_s(principal))
         lost = [name for name in sorted(member.session.channels) if not _may_join(member, name)]
         self._link.feeds.unsubscribe(member.session, lost)
         return lost
+
+    async def _check(self, principal: Principal) -> None:
+        check_may_listen(principal)
+        try:
+            revoked = await self._revocations.revoked([principal])
+        except Unavailable:
+            # The sweep finds it as soon as it can be known.
+            _log.warning("members.revocations_unknown")
+            return
+        if revoked:
+            raise Unauthenticated("The token was revoked.")
 
     def dismiss(self, member: Member) -> None:
         """Forget a connection; it hears nothing from here on. Again does nothing."""

@@ -136,6 +136,13 @@ class QueueOutlet:
         """Take nothing more."""
         self._on_overflow = None
 
+    def last(self, chunk: bytes) -> None:
+        """Queue a last chunk behind what waits, and take nothing more."""
+        self._on_overflow = None
+        self._chunks.append(chunk)
+        self._bytes += len(chunk)
+        self._changed.set()
+
     async def next(self, timeout_s: float) -> bytes | None:
         """The oldest chunk, waiting for one; None after `timeout_s` without."""
         while not self._chunks:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc.aio
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from chassis.auth.principal import Principal
+from chassis.auth.revocations import Revocations
+from chassis.cache import AsyncCache
 from chassis.lifecycle import Service
 from chassis.metrics import Metrics
 from gateway.authentication import Authenticator
+from gateway.calls import Limiter
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link, token_reader
 from gateway.realtime.members import Members
 from gateway.realtime.origins import OriginPolicy
 from gateway.realtime.outlets import QueueLimits
 from gateway.realtime.settings import RealtimeSettings
+from gateway.realtime.tickets import Tickets
+from gateway.refusals import Refusals
+from gateway.sse import RealtimeSse, SseParts, SseTickets
 from gateway.websocket import RealtimeWebSocket, WebSocketParts
 
 WEBSOCKET_PATH = "/v1/realtime/ws"
+SSE_PATH = "/v1/realtime/sse"
+TICKETS_PATH = "/v1/realtime/sse/tickets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +41,15 @@ class Realtime:
     members: Service
 
 
-class NoRevocations:
-    """Nothing is ever revoked."""
-
-    async def revoked(self, principals: Iterable[Principal]) -> set[Principal]:  # noqa: ARG002
-        """Nobody."""
-        return set()
-
-
 def build_realtime(
     settings: RealtimeSettings,
     *,
     channel: grpc.aio.Channel,
     authenticator: Authenticator,
     life_s: Callable[[Principal], float],
+    cache: AsyncCache,
+    limiter: Limiter,
+    refusals: Refusals,
     origins: Sequence[str],
     metrics: Metrics,
     gateway_id: str,
@@ -54,7 +57,8 @@ def build_realtime(
     """The realtime part; nothing is connected yet."""
     instruments = Instruments(metrics)
     link = Link(channel, token_reader(settings.token_file), instruments, gateway_id=gateway_id)
-    members = Members(link, life_s, NoRevocations(), instruments, members_max=settings.connections_max)
+    members = Members(link, life_s, Revocations(cache), instruments, members_max=settings.connections_max)
+    limits = QueueLimits(bytes_max=settings.queue_bytes_max, messages_max=settings.queue_messages_max)
     websocket = RealtimeWebSocket(
         WebSocketParts(
             link=link,
@@ -62,7 +66,22 @@ def build_realtime(
             authenticator=authenticator,
             origins=OriginPolicy(origins),
             instruments=instruments,
-            limits=QueueLimits(bytes_max=settings.queue_bytes_max, messages_max=settings.queue_messages_max),
+            limits=limits,
         )
     )
-    return Realtime([WebSocketRoute(WEBSOCKET_PATH, websocket)], link, members)
+    sse = SseParts(
+        link=link,
+        members=members,
+        authenticator=authenticator,
+        tickets=Tickets(cache),
+        limiter=limiter,
+        refusals=refusals,
+        instruments=instruments,
+        limits=limits,
+    )
+    routes = [
+        WebSocketRoute(WEBSOCKET_PATH, websocket),
+        Route(SSE_PATH, RealtimeSse(sse)),
+        Route(TICKETS_PATH, SseTickets(sse)),
+    ]
+    return Realtime(routes, link, members)
