@@ -33,6 +33,7 @@ class Kind(StrEnum):
     WINDOW = "window"
     PREFERENCE = "preference"
     PATIENT = "patient"
+    BREAK_GLASS = "break_glass"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,14 @@ from medforall.directory.v1 import directory_pb2, directory_pb2_grpc, directory_
 from medforall.type.v1 import reason_pb2
 
 from booking_svc.directory.entities import Displaced, Edited, Kind
+from booking_svc.rpc.directory_oversight import NewClinics, OversightHandlers
 from booking_svc.rpc.directory_wire import changes_of, filters_of, message_of, record_of
 from booking_svc.rpc.requests import caller_of, fingerprint
 from booking_svc.store.session import Session
+from booking_svc.usecases.clinics import Clinics
 from booking_svc.usecases.edit_directory import Edit, EditDirectory
 from booking_svc.usecases.mutation import Mutation, Mutations
+from booking_svc.usecases.oversight import Oversight
 from booking_svc.usecases.patients import TERMS, Patients, SearchPatients
 from booking_svc.usecases.read_directory import ListEntries, Page, ReadDirectory
 from booking_svc.usecases.transactions import Transactions
@@ -92,8 +95,8 @@ class EditCodec:
         return reply  # type: ignore[no-any-return]
 
 
-class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
-    """Turns requests into edits and reads; RPCs that are not built yet answer UNIMPLEMENTED."""
+class DirectoryServicer(OversightHandlers, directory_pb2_grpc.DirectoryServiceServicer):
+    """Turns requests into edits and reads."""
 
     def __init__(
         self,
@@ -103,12 +106,18 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         editing: EditDirectory,
         reading: ReadDirectory,
         patients: Patients,
+        clinics: Clinics,
+        oversight: Oversight,
+        new_clinics: NewClinics,
     ) -> None:
         self._transactions = transactions
         self._mutations = mutations
         self._editing = editing
         self._reading = reading
         self._patients = patients
+        self._clinics = clinics
+        self._oversight = oversight
+        self._new_clinics = new_clinics
 
     async def change(self, family: Family, request: Any, edit: Edit, method: str) -> Message:
         """Run an edit as a mutation of the caller's."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from booking_svc.directory.entities import Entry, Kind, Record
+from booking_svc.store.oversight import HAS_GRANT
 from booking_svc.store.pipeline import Pending, Statement, Value
 from booking_svc.store.session import Session
 from chassis.search_terms import normal_email, normal_phone, prefixes_of, searched_prefixes
@@ -144,6 +145,12 @@ class PatientStore:
     async def sees(self, patient_id: str, provider_id: str) -> bool:
         """Whether the patient has or had a visit with the provider."""
         pending = self._session.queue(_SEES, self.clinic_id, patient_id, provider_id)
+        await self._session.run()
+        return pending.row() is not None
+
+    async def has_grant(self, actor: str, patient_id: str) -> bool:
+        """Whether the caller was granted emergency access that still lasts."""
+        pending = self._session.queue(HAS_GRANT, self.clinic_id, actor, patient_id)
         await self._session.run()
         return pending.row() is not None
 

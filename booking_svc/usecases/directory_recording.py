@@ -70,19 +70,29 @@ class DirectoryRecorder:
         after: str | None = None,
     ) -> None:
         """Queue an audit row about an entry."""
+        self._insert(session, caller, (action, entry.kind.value, entry.id), (before, after))
+
+    def audit_listing(self, session: Session, caller: Caller, listed: str) -> None:
+        """Queue an audit row that says that a list was looked at."""
+        self._insert(session, caller, (f"{listed}.list", listed, None), (None, None))
+
+    def _insert(
+        self,
+        session: Session,
+        caller: Caller,
+        what: tuple[str, str, str | None],
+        difference: tuple[str | None, str | None],
+    ) -> None:
         session.queue(
             sql.INSERT_DIRECTORY_AUDIT,
             session.clinic_id,
             self._new_id(),
             caller.principal.subject,
             caller.principal.role.value,
-            action,
-            entry.kind.value,
-            entry.id,
+            *what,
             caller.address,
             caller.request_id,
-            before,
-            after,
+            *difference,
         )
 
 

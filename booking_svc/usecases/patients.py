@@ -102,7 +102,7 @@ async def _locked(store: PatientStore, edit: Edit) -> Entry:
 
 
 async def _may_read(session: Session, principal: Principal, patient_id: str) -> bool:
-    """A patient reads itself, a provider those it has or had visits with, a service with the scope for it."""
+    """A patient reads itself; a provider those it has visits with, or in an emergency; a service with the scope."""
     if principal.role is Role.PATIENT:
         return principal.patient_id == patient_id
     if principal.role is Role.PROVIDER:

@@ -1,0 +1,145 @@
+"""Statements and rows of clinics, audit and emergency access."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from booking_svc.directory.entities import Entry, Kind
+from booking_svc.store.pipeline import Statement
+
+_CLINIC_COLUMNS: Final = (
+    "id, name, default_timezone, status, public_search, requests_per_minute, version, created_at, updated_at"
+)
+READ_CLINIC: Final = Statement("read_clinic", f"SELECT {_CLINIC_COLUMNS} FROM clinic WHERE id = $1")  # noqa: S608
+LOCK_CLINIC: Final = Statement(
+    "lock_clinic",
+    f"SELECT {_CLINIC_COLUMNS} FROM clinic WHERE id = $1 FOR NO KEY UPDATE",  # noqa: S608 - made of constants
+)
+LIST_CLINICS_OF_ALL: Final = f"""
+SELECT {_CLINIC_COLUMNS} FROM clinic
+WHERE (%(status)s::text IS NULL OR status = %(status)s) AND (%(after_id)s::uuid IS NULL OR id > %(after_id)s::uuid)
+ORDER BY id LIMIT %(limit)s
+"""  # noqa: S608 - made of constants
+INSERT_CLINIC: Final = Statement(
+    "insert_clinic",
+    f"""
+    INSERT INTO clinic (id, name, default_timezone, public_search, requests_per_minute) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING RETURNING {_CLINIC_COLUMNS}
+    """,  # noqa: S608 - made of constants
+)
+UPDATE_CLINIC: Final = Statement(
+    "update_clinic",
+    f"""
+    UPDATE clinic SET name = $2, default_timezone = $3, status = $4, public_search = $5, requests_per_minute = $6,
+        version = version + 1, updated_at = clock_timestamp()
+    WHERE id = $1 RETURNING {_CLINIC_COLUMNS}
+    """,  # noqa: S608 - made of constants
+)
+PUBLIC_LOCATIONS: Final = Statement(
+    "public_locations",
+    """
+    SELECT l.id, l.name, l.address, coalesce(l.timezone, c.default_timezone) FROM location l
+    JOIN clinic c ON c.id = l.clinic_id WHERE l.clinic_id = $1 AND l.active ORDER BY l.name, l.id LIMIT 200
+    """,
+)
+PUBLIC_SERVICES: Final = Statement(
+    "public_services",
+    """
+    SELECT id, name, description, default_duration_min FROM service
+    WHERE clinic_id = $1 AND active ORDER BY name, id LIMIT 500
+    """,
+)
+# NULL filters ask nothing; `action` ends with % for a beginning.
+LIST_AUDIT: Final = Statement(
+    "list_audit",
+    """
+    SELECT e.id, e.clinic_id, e.actor, e.actor_role, e.action, e.entity_type, e.entity_id, e.at,
+        host(e.from_address), e.request_id, e.before::text, e.after::text, s.seq IS NOT NULL
+    FROM audit_event e LEFT JOIN audit_seal s ON s.clinic_id = e.clinic_id AND s.audit_event_id = e.id
+    WHERE e.clinic_id = $1 AND ($2::text IS NULL OR e.actor = $2) AND ($3::text IS NULL OR e.action LIKE $3)
+      AND ($4::uuid IS NULL OR e.entity_id = $4)
+      AND ($5::timestamptz IS NULL OR e.at >= $5) AND ($6::timestamptz IS NULL OR e.at < $6)
+      AND ($7::timestamptz IS NULL OR (e.at, e.id) < ($7::timestamptz, $8::uuid))
+    ORDER BY e.at DESC, e.id DESC LIMIT $9
+    """,
+)
+INSERT_GRANT: Final = Statement(
+    "insert_grant",
+    """
+    INSERT INTO break_glass (clinic_id, id, actor, patient_id, reason, granted_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, now(), now() + interval '1 hour')
+    RETURNING id, clinic_id, actor, patient_id, reason, granted_at, expires_at
+    """,
+)
+LIST_GRANTS: Final = Statement(
+    "list_grants",
+    """
+    SELECT id, clinic_id, actor, patient_id, reason, granted_at, expires_at FROM break_glass
+    WHERE clinic_id = $1 AND (NOT $2::boolean OR expires_at > clock_timestamp())
+      AND ($3::timestamptz IS NULL OR (granted_at, id) < ($3::timestamptz, $4::uuid))
+    ORDER BY granted_at DESC, id DESC LIMIT $5
+    """,
+)
+HAS_GRANT: Final = Statement(
+    "has_grant",
+    """
+    SELECT true FROM break_glass WHERE clinic_id = $1 AND actor = $2 AND expires_at > clock_timestamp()
+      AND (patient_id IS NULL OR patient_id = $3) LIMIT 1
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One audit row; `before` and `after` are JSON without patient data."""
+
+    id: str
+    clinic_id: str
+    actor: str
+    actor_role: str
+    action: str
+    entity_type: str
+    entity_id: str | None
+    at: datetime
+    source_ip: str | None
+    request_id: str
+    before: str | None
+    after: str | None
+    is_sealed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Emergency access, for one patient or for all of the clinic."""
+
+    id: str
+    clinic_id: str
+    actor: str
+    patient_id: str | None
+    reason: str
+    granted_at: datetime
+    expires_at: datetime
+
+
+def clinic_of(row: Sequence[Any]) -> Entry:
+    """The clinic of a row; its status is part of the record."""
+    clinic_id, name, zone, status, public_search, requests_per_minute, version, created_at, updated_at = row
+    return Entry(
+        kind=Kind.CLINIC,
+        clinic_id=clinic_id,
+        id=clinic_id,
+        record={
+            "name": name,
+            "default_timezone": zone,
+            "status": status,
+            "public_search": public_search,
+            "requests_per_minute": requests_per_minute,
+        },
+        active=status == "active",
+        version=version,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
