@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
@@ -21,19 +22,32 @@ from ctl.suite import GivenServers, Suite
 from ctl.welcome import print_welcome
 
 _LOOK_S = 0.1
+_HASTE_AFTER_S = 1.0
 _DETACHED_START_TIMEOUT_S = 300.0
 _FILES_WANTED = 65_536
 
 
 class StopRequests:
-    """Counts SIGINT, SIGTERM and SIGHUP: the first asks for a drain, a second one for haste."""
+    """Notes SIGINT, SIGTERM and SIGHUP as a wish to drain, and a later Ctrl-C as a wish for haste.
 
-    def __init__(self) -> None:
-        self.count = 0
+    Only a SIGINT, and only some time after the first signal, means haste: `make` and process groups pass the same
+    signal on more than once.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._first_s: float | None = None
+        self._haste_interrupts = False
+        self.hasty = False
+
+    @property
+    def requested(self) -> bool:
+        """Whether the suite shall stop."""
+        return self._first_s is not None
 
     def __enter__(self) -> Self:
         self._before = {
-            number: signal.signal(number, self._requested)
+            number: signal.signal(number, self.note)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         return self
@@ -42,8 +56,26 @@ class StopRequests:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _requested(self, _number: int, _frame: FrameType | None) -> None:
-        self.count += 1
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal; raises KeyboardInterrupt for haste inside `interruptible`."""
+        now = self._monotonic()
+        if self._first_s is None:
+            self._first_s = now
+        elif number == signal.SIGINT and now - self._first_s > _HASTE_AFTER_S:
+            self.hasty = True
+            if self._haste_interrupts:
+                raise KeyboardInterrupt
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let haste break out of the block with KeyboardInterrupt, also when it was shown before."""
+        self._haste_interrupts = True
+        try:
+            if self.hasty:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._haste_interrupts = False
 
 
 class _LogPump:
@@ -99,7 +131,7 @@ def _run(suite: Suite, stop: StopRequests, pump: _LogPump | None, console: Conso
     def go_on() -> bool:
         if pump:
             pump.pump()
-        return stop.count == 0
+        return not stop.requested
 
     facts = suite.start(go_on=go_on)
     if facts:
@@ -110,18 +142,10 @@ def _run(suite: Suite, stop: StopRequests, pump: _LogPump | None, console: Conso
 
 
 def _stop(suite: Suite, stop: StopRequests) -> None:
-    """Drain; a signal during the drain raises out of the wait and kills."""
-
-    def in_haste(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if stop.count > 1:
-        suite.kill()
-        return
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, in_haste)
+    """Drain; kill when the user will not wait."""
     try:
-        suite.stop()
+        with stop.interruptible():
+            suite.stop()
     except KeyboardInterrupt:
         suite.kill()
 
