@@ -115,7 +115,7 @@ class OversightHandlers:
     ) -> directory_pb2.UpdateClinicResponse:
         """Change the caller's clinic."""
         caller, changes = caller_of(request), changes_of(request.clinic, request.update_mask)
-        return await self._change(
+        return await self._change(  # type: ignore[no-any-return]
             request,
             "UpdateClinic",
             lambda session: self._clinics.update(session, caller, changes, request.etag),
