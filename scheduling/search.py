@@ -21,7 +21,6 @@ from scheduling.facts import (
     SlotRequest,
     StaticFacts,
 )
-from scheduling.frame import Pool
 from scheduling.ranking import score_classes
 from scheduling.reading import frame_for
 from scheduling.timeline import Bits, Horizon, Probe
@@ -69,15 +68,15 @@ class SearchQuery:
 class SearchResult:
     """All slots of one search, worked out page by page."""
 
-    __slots__ = ("_by_provider", "_order", "_plan", "_pools", "_probes", "_scores")
+    __slots__ = ("_by_provider", "_order", "_plan", "_providers", "_rooms", "_scores")
 
     def __init__(self, plan: Plan, order: SlotOrder) -> None:
         self._plan, self._order = plan, order
         found = ((provider, plan.starts(provider)) for provider in plan.providers())
         self._by_provider: list[tuple[Provider, Bits]] = [item for item in found if item[1]]
         self._scores: dict[str, dict[int, Bits]] = {}
-        self._pools: dict[str, list[tuple[str, Probe]]] = {}
-        self._probes: dict[str, Probe] = {}
+        self._providers = {provider.id: provider for provider, _ in self._by_provider}
+        self._rooms: dict[str, Probe] = {}
 
     @property
     def total(self) -> int:
@@ -141,33 +140,25 @@ class SearchResult:
 
     def _score_at(self, provider_id: str, start_min: int) -> int:
         """Return the score of one slot."""
-        provider, starts = next(item for item in self._by_provider if item[0].id == provider_id)
-        classes = self._scores_of(provider, starts)
+        classes = self._scores.get(provider_id)
+        if classes is None:
+            provider, starts = next(item for item in self._by_provider if item[0].id == provider_id)
+            classes = self._scores_of(provider, starts)
         horizon = self._plan.frame.horizon
         return next(score for score, bits in classes.items() if timeline.has(bits, horizon, start_min))
 
     def _slot(self, key: SlotKey) -> Slot:
         """Return the slot of a key, with the rooms that are free for it."""
-        rooms = tuple(
-            room_id for room_id, probe in self._rooms_of(key.provider_id) if probe.has(key.start_min)
-        )
+        rooms = self._rooms_of(key.provider_id).names(key.start_min)
         end_min = key.start_min + self._plan.frame.duration_min
         return Slot(key.start_min, end_min, key.provider_id, rooms, key.score)
 
-    def _rooms_of(self, provider_id: str) -> list[tuple[str, Probe]]:
-        """Return the rooms a provider's visits may take, best first, each ready to be asked for a minute."""
-        found = self._pools.get(provider_id)
+    def _rooms_of(self, provider_id: str) -> Probe:
+        """Return the rooms a provider's visits may take, best first, ready to be asked for a minute."""
+        found = self._rooms.get(provider_id)
         if found is None:
-            provider = next(provider for provider, _ in self._by_provider if provider.id == provider_id)
-            pools = self._plan.pools(provider)
-            found = self._pools[provider_id] = [(pool.resource_id, self._probe(pool)) for pool in pools]
+            found = self._rooms[provider_id] = self._plan.room_probe(self._providers[provider_id])
         return found
-
-    def _probe(self, pool: Pool) -> Probe:
-        """Return a probe of a room's starts; providers share it."""
-        if pool.resource_id not in self._probes:
-            self._probes[pool.resource_id] = Probe(pool.levels[0], self._plan.frame.horizon)
-        return self._probes[pool.resource_id]
 
 
 def search(

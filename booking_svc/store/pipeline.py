@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import pq
-from psycopg.adapt import Transformer
+from psycopg.abc import Transformer
+from psycopg.adapt import Transformer as NewTransformer
 from psycopg.errors import error_from_result
 
 from database.session import configure, connection_arguments
@@ -87,7 +88,7 @@ class Connection:
         configure(connection)
         self._connection = connection
         self._pg = connection.pgconn
-        self._transformer = Transformer(connection)
+        self._transformer: Transformer = NewTransformer(connection)
         self._prepared: set[bytes] = set()
         self._queued: list[Pending] = []
         self._pg.nonblocking = 1

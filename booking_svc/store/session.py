@@ -6,7 +6,7 @@ gives its value. Nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Generic, TypeVar
@@ -221,6 +221,29 @@ class Session:
             self.queue(statements.READ_OWN_CLAIMS, self.clinic_id, appointment_id), lambda done: done.rows()
         )
 
+    def zone(self, location_id: str | None) -> Reply[tuple[str, str, datetime] | None]:
+        """The zone of a location (else the clinic's), the clinic's status and the clock; None when there is none."""
+        pending = self.queue(statements.READ_ZONE, self.clinic_id, location_id)
+        return Reply(pending, self._zone)
+
+    def appointments(
+        self,
+        first: datetime,
+        end: datetime,
+        statuses: Sequence[str],
+        *,
+        after: tuple[datetime, str],
+        limit: int,
+        offset: int,
+        filters: Mapping[str, str],
+    ) -> Reply[list[Appointment]]:
+        """A page of the appointments that start in `[first, end)`, by start, then id."""
+        pending = self.queue(
+            statements.list_appointments(tuple(filters)), self.clinic_id, first.isoformat(), end.isoformat(),
+            list(statuses), after[0].isoformat(), after[1], limit, offset, *filters.values(),
+        )  # fmt: skip
+        return Reply(pending, lambda done: [rows.appointment_of(row, self.cipher) for row in done.rows()])
+
     def insert_appointment(self, visit: Appointment) -> None:
         """Write a new appointment with its reference and equipment."""
         self.queue(
@@ -301,6 +324,10 @@ class Session:
 
     def _moved(self, instant: datetime) -> datetime:
         return instant + self._clock_offset
+
+    def _zone(self, pending: Pending) -> tuple[str, str, datetime] | None:
+        row = pending.row()
+        return None if row is None else (row[0], row[1], self._moved(row[2]))
 
     def _stored(self, pending: Pending) -> Stored | None:
         row = pending.row()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 from booking_svc.store.pipeline import Statement
 from database.busy_facts import PATIENT_SQL, VERSIONED_CLAIMS_SQL
@@ -32,6 +33,18 @@ ROLLBACK_TO_SAVEPOINT = Statement("rollback_to_savepoint", "ROLLBACK TO SAVEPOIN
 ENTER_CLINIC = Statement(
     "enter_clinic",
     "SELECT set_config('app.clinic_id', $1, true), set_config('lock_timeout', $2, true)",
+)
+
+# The keys that a clinic's values are sealed by, newest first.
+READ_DATA_KEYS = Statement(
+    "read_data_keys", "SELECT version, wrapped_key FROM clinic_key WHERE clinic_id = $1 ORDER BY version DESC"
+)
+INSERT_DATA_KEY = Statement(
+    "insert_data_key",
+    """
+    INSERT INTO clinic_key (clinic_id, version, wrapped_key, master_key_id) VALUES ($1, 1, $2, $3)
+    ON CONFLICT DO NOTHING
+    """,
 )
 
 # ── idempotency ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,28 +159,39 @@ READ_APPOINTMENT = Statement(
     WHERE ref.clinic_id = $1 AND ref.id = $2
     """,  # noqa: S608 - made of the constants above
 )
-# Filters that are NULL let everything pass. Both bounds of the start are plain values, so partitions are pruned.
-LIST_APPOINTMENTS = Statement(
-    "list_appointments",
-    f"""
-    SELECT {_APPOINTMENT_COLUMNS}
-    FROM appointment a
-    {_APPOINTMENT_PLACE}
-    WHERE a.clinic_id = $1 AND a.start_ts_utc >= $2 AND a.start_ts_utc < $3
-      AND ($4::uuid IS NULL OR a.provider_id = $4)
-      AND ($5::uuid IS NULL OR a.patient_id = $5)
-      AND ($6::uuid IS NULL OR a.location_id = $6)
-      AND a.status = ANY ($7::text[])
-      AND (a.start_ts_utc, a.id) > ($8::timestamptz, $9::uuid)
-      AND ($10::text IS NULL OR a.status <> 'held' OR a.expires_at > clock_timestamp())
-    ORDER BY a.start_ts_utc, a.id
-    LIMIT $11 OFFSET $12
-    """,  # noqa: S608 - made of the constants above
-)
+_LIST_FILTERS = ("provider_id", "patient_id", "location_id")
+
+
+@cache
+def list_appointments(filters: tuple[str, ...]) -> Statement:
+    """A page of the appointments between two starts, after ($5, $6), in statuses $4, by these filters from $9 on.
+
+    A statement for each set of filters, so that each has the plan that fits it; both bounds of the start are plain
+    values, so partitions are pruned.
+    """
+    unknown = set(filters).difference(_LIST_FILTERS)
+    if unknown:
+        raise ValueError(f"no such filter: {unknown}")
+    matches = "".join(f" AND a.{name} = ${place}" for place, name in enumerate(filters, 9))
+    return Statement(
+        "_".join(("list_appointments", *filters)),
+        f"""
+        SELECT {_APPOINTMENT_COLUMNS}
+        FROM appointment a
+        {_APPOINTMENT_PLACE}
+        WHERE a.clinic_id = $1 AND a.start_ts_utc >= $2 AND a.start_ts_utc < $3 AND a.status = ANY ($4::text[])
+          AND (a.start_ts_utc, a.id) > ($5::timestamptz, $6::uuid)
+          AND (a.status <> 'held' OR a.expires_at > clock_timestamp()) {matches}
+        ORDER BY a.start_ts_utc, a.id
+        LIMIT $7 OFFSET $8
+        """,  # noqa: S608 - made of constants: filters are checked above
+    )
+
+
 READ_ZONE = Statement(
     "read_zone",
     """
-    SELECT coalesce(l.timezone, c.default_timezone), clock_timestamp()
+    SELECT coalesce(l.timezone, c.default_timezone), c.status, clock_timestamp()
     FROM clinic c LEFT JOIN location l ON l.clinic_id = c.id AND l.id = $2
     WHERE c.id = $1 AND ($2::uuid IS NULL OR l.id IS NOT NULL)
     """,
@@ -267,16 +291,5 @@ INSERT_AUDIT = Statement(
     INSERT INTO audit_event (clinic_id, id, actor, actor_role, action, entity_type, entity_id, outcome, reason,
         from_address, request_id, before, after)
     VALUES ($1, $2, $3, $4, $5, 'appointment', $6, 'done', NULL, $7, $8, $9, $10)
-    """,
-)
-
-# ── sweeps ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-FIND_EXPIRED_HOLDS = Statement(
-    "find_expired_holds",
-    """
-    SELECT clinic_id, id FROM appointment
-    WHERE status = 'held' AND expires_at <= clock_timestamp() + make_interval(secs => $1)
-    ORDER BY expires_at LIMIT $2
     """,
 )

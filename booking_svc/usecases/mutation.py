@@ -117,7 +117,7 @@ class Observer(Protocol):
         ...
 
 
-Expire = Callable[[str, str], Awaitable[None]]
+Expire = Callable[[str, str], Awaitable[bool]]
 FailPoint = Callable[[str], Awaitable[None]]
 
 

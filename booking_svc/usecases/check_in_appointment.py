@@ -1,0 +1,165 @@
+"""The patient has arrived; after a no-show only on the same local day, and only if the claims can be had again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from booking_svc.model import Change, EventType, HeldClaim, Outcome, Taken, Conflicts
+from booking_svc.store.session import Session
+from booking_svc.usecases import access, existing
+from booking_svc.usecases.commands import ChangeStatus
+from booking_svc.usecases.existing import Found
+from booking_svc.usecases.places import Places
+from booking_svc.usecases.recording import Recorder
+from booking_svc.usecases.status_change import StatusChange, Step
+from booking_svc.usecases.taking import held_claims
+from database.busy_facts import Stretch
+from database.location_facts import LocationFacts
+from scheduling import localtime
+from scheduling.appointment import AppointmentStatus, require_transition
+from scheduling.claims import Visit, locks_of, visit_claims
+from scheduling.clock import minutes_of
+from scheduling.errors import Conflict, NotFound, Reason, Refused, Stale
+from scheduling.facts import EquipmentUnit, PlannedClaim, ResourceKind
+from scheduling.judge import SENTENCES
+
+_REASONS: Final = {
+    ResourceKind.PROVIDER: Reason.SLOT_ALREADY_BOOKED,
+    ResourceKind.GAP: Reason.SLOT_ALREADY_BOOKED,
+    ResourceKind.ROOM: Reason.ROOM_ALREADY_BOOKED,
+    ResourceKind.EQUIPMENT: Reason.EQUIPMENT_UNAVAILABLE,
+    ResourceKind.PATIENT: Reason.PATIENT_ALREADY_BOOKED,
+}
+
+
+class CheckInAppointment(StatusChange):
+    """Checks in."""
+
+    def __init__(self, places: Places, recorder: Recorder) -> None:
+        super().__init__(Step(to=AppointmentStatus.CHECKED_IN, event_type=EventType.CHECKED_IN), recorder)
+        self._places = places
+
+    async def __call__(self, session: Session, command: ChangeStatus) -> Outcome:
+        """Check in. Raises NotFound, Stale, Refused and, after a no-show, Conflict."""
+        found = await existing.find(session, command.caller, command.appointment_id)
+        if found.visit.status is not AppointmentStatus.NO_SHOW:
+            return await super().__call__(session, command)
+        visit = found.visit
+        facts = await self._places.enter(session, visit.location_id, visit.service_id, visit.provider_id)
+        return await self._claim_again(session, command, found, facts)
+
+    async def _claim_again(
+        self, session: Session, command: ChangeStatus, found: Found, facts: LocationFacts
+    ) -> Outcome:
+        """One attempt of the common shape: choose, lock, look again, give up, claim."""
+        _check(found, command)
+        planned = await self._plan(session, found, facts)
+        lock_ids = {lock_id for lock_id, _ in locks_of(planned)} | found.lock_ids
+        versions = session.lock_resources(sorted(lock_ids))
+        session.lock_appointment(command.appointment_id)
+        locked = await existing.find(session, command.caller, command.appointment_id)
+        _check(locked, command)
+        if locked.visit.version != found.visit.version or versions.get().keys() != lock_ids:
+            raise Stale("The appointment is being changed by others; try again.")
+        after = replace(
+            locked.visit,
+            status=AppointmentStatus.CHECKED_IN,
+            version=locked.visit.version + 1,
+            reason=command.reason or locked.visit.reason,
+            notes=locked.visit.notes if command.notes is None else command.notes,
+            updated_at=locked.now,
+        )
+        claims = held_claims(planned, None)
+        session.delete_claims(after.id)
+        had = session.insert_claims(after.id, None, claims)
+        session.update_appointment(locked.visit, after)
+        change = Change(
+            event_type=EventType.CHECKED_IN,
+            after=after,
+            before=locked.visit,
+            claims=claims,
+            claims_before=locked.claims,
+            versions=versions.get(),
+        )
+        outcome = self._recorder.record(session, command.caller, change, locked.now)
+        await session.run()
+        _require_all(claims, had.get())
+        return outcome
+
+    async def _plan(self, session: Session, found: Found, facts: LocationFacts) -> tuple[PlannedClaim, ...]:
+        """The claims it had: the same units of equipment, and of its room any unit that is free."""
+        visit, static = found.visit, facts.static
+        planned = visit_claims(
+            static,
+            Visit(
+                service_id=visit.service_id,
+                provider_id=visit.provider_id,
+                start_min=visit.start_min,
+                end_min=visit.end_min,
+                patient_id=visit.patient_id,
+                is_placeholder_patient=await self._is_placeholder(session, visit.patient_id),
+                room_id=visit.room_id,
+                equipment=tuple(
+                    EquipmentUnit(use.equipment_id, unit) for use in visit.equipment for unit in use.units
+                ),
+                quota_units={
+                    claim.resource_id: claim.unit
+                    for claim in found.claims
+                    if claim.kind is ResourceKind.QUOTA
+                },
+            ),
+        )
+        units = next((room.concurrent_visits for room in static.rooms if room.id == visit.room_id), 1)
+        return await self._with_free_room_unit(session, planned, units, found)
+
+    async def _with_free_room_unit(
+        self, session: Session, planned: tuple[PlannedClaim, ...], units: int, found: Found
+    ) -> tuple[PlannedClaim, ...]:
+        room = next((claim for claim in planned if claim.kind is ResourceKind.ROOM), None)
+        if room is None:
+            return planned
+        reply = session.claims([Stretch(room.resource_id, room.start_min, room.end_min)])
+        await session.run()
+        taken = {claim.unit for stretch in reply.get().values() for claim in stretch.claims}
+        free = next((unit for unit in range(1, units + 1) if unit not in taken), None)
+        if free is None:
+            raise _taken(ResourceKind.ROOM, room.resource_id)
+        return tuple(replace(claim, unit=free) if claim is room else claim for claim in planned)
+
+    async def _is_placeholder(self, session: Session, patient_id: str | None) -> bool:
+        if patient_id is None:
+            return False
+        reply = session.patient(patient_id, _FAR_MIN)
+        await session.run()
+        patient = reply.get()
+        if patient is None:
+            raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+        return patient.is_placeholder
+
+
+_FAR_MIN: Final = 230 * 365 * 1440
+
+
+def _check(found: Found, command: ChangeStatus) -> None:
+    visit = found.visit
+    access.require_open(found.clinic_status, may_be_suspended=False)
+    access.require_etag(visit, command.etag)
+    require_transition(visit.status, AppointmentStatus.CHECKED_IN)
+    if localtime.day_at(visit.zone, minutes_of(found.now)) != localtime.day_at(visit.zone, visit.start_min):
+        raise Refused("A no-show can be checked in on the day of the visit only.")
+
+
+def _require_all(claims: tuple[HeldClaim, ...], had: set[tuple[str, int]]) -> None:
+    for claim in claims:
+        if (claim.resource_id, claim.unit) not in had:
+            raise _taken(claim.kind, claim.resource_id)
+
+
+def _taken(kind: ResourceKind, resource_id: str) -> Conflict:
+    reason = _REASONS[kind]
+    return Conflict(
+        SENTENCES[reason],
+        reason=reason,
+        alternatives=Conflicts(taken=(Taken(kind, resource_id, reason),)),
+    )

@@ -1,0 +1,216 @@
+"""Taking time: one attempt after another, each exactly as the law of the product has it.
+
+    choose from unlocked facts ── lock every resource row in id order, raise its version ── lock the appointment, if
+    there is one ── read the facts again, judge again ── give up its own claims ── write all claims in one statement
+
+Anything missing: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt locks or claims what it did
+not lock at its start; that is what keeps bookings from waiting for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Final
+
+from booking_svc.model import Caller, Conflicts, HeldClaim, Outcome, Taken
+from booking_svc.store.session import Session
+from booking_svc.usecases import existing
+from booking_svc.usecases.existing import Found
+from booking_svc.usecases.judged_facts import Judged, ask_all, ask_chosen, expired_in_the_way
+from booking_svc.usecases.mutation import MetExpiredHolds
+from database.location_facts import LocationFacts
+from scheduling import localtime
+from scheduling.claims import locks_of
+from scheduling.derived import DerivedCache
+from scheduling.errors import Conflict, DomainError, NotFound, Reason, Refused, Stale
+from scheduling.facts import PlannedClaim, ResourceKind
+from scheduling.judge import SENTENCES, Proposal, Verdict, judge
+
+ATTEMPTS_MAX: Final = 3
+
+_CHOSEN_KINDS: Final = (ResourceKind.ROOM, ResourceKind.EQUIPMENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be taken, for a new appointment or, with `found`, for one that is there.
+
+    `check` is asked again about an existing one once it is locked. `binding` are soft reasons that an override does
+    not break.
+    """
+
+    caller: Caller
+    appointment_id: str
+    facts: LocationFacts
+    proposal: Proposal
+    found: Found | None = None
+    check: Callable[[Found], None] | None = None
+    binding: frozenset[Reason] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What may be taken, judged under the locks: `versions` are the new calendar versions of all locked rows."""
+
+    facts: LocationFacts
+    verdict: Verdict
+    versions: Mapping[str, int]
+    now: datetime
+    found: Found | None
+
+
+Write = Callable[[Granted], tuple[Outcome, datetime | None]]
+"""Queues the rows of a granted wish; returns the outcome and when its claims end by themselves."""
+
+
+class _ChooseAgain(Exception):
+    """What was chosen is gone."""
+
+    def __init__(self, refusal: DomainError | None = None) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+class Taker:
+    """Takes what is wanted, or refuses it. `cache` keeps what is dear to derive from windows."""
+
+    def __init__(self, cache: DerivedCache) -> None:
+        self._cache = cache
+
+    async def take(self, session: Session, wanted: Wanted, write: Write) -> Outcome:
+        """Claim and write in at most three attempts; the savepoint must be set.
+
+        Raises Conflict and Refused as judged, NotFound, MetExpiredHolds, and Stale when others were always faster.
+        """
+        refusal: DomainError | None = None
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                return await self._attempt(session, wanted, write)
+            except _ChooseAgain as again:
+                refusal = again.refusal or refusal
+                session.rollback_to_savepoint()
+        raise refusal or Stale(
+            "Other bookings kept taking what was chosen; try again.",
+            reason=Reason.CONCURRENT_BOOKING,
+            retry_after_s=0.2,
+        )
+
+    async def _attempt(self, session: Session, wanted: Wanted, write: Write) -> Outcome:
+        chosen, judged = await self._choose(session, wanted)
+        granted = await self._lock_and_judge(session, wanted, chosen, judged)
+        planned = granted.verdict.claims
+        if granted.found is not None:
+            session.delete_claims(wanted.appointment_id)
+        outcome, expires_at = write(granted)
+        had = session.insert_claims(wanted.appointment_id, expires_at, held_claims(planned, expires_at))
+        await session.run()
+        if len(had.get()) < len(planned):
+            raise _ChooseAgain
+        return outcome
+
+    async def _choose(self, session: Session, wanted: Wanted) -> tuple[Verdict, Judged]:
+        """Judge before any lock is held, and so find the rooms and units to lock."""
+        question = ask_all(session, wanted.facts.static, wanted.proposal)
+        await session.run()
+        judged = question.answer()
+        if wanted.proposal.patient_id is not None and judged.busy.patient is None:
+            raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+        return self._judge(wanted, wanted.proposal, judged), judged
+
+    async def _lock_and_judge(
+        self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged
+    ) -> Granted:
+        static = wanted.facts.static
+        lock_ids = {lock_id for lock_id, _ in locks_of(chosen.claims)}
+        if wanted.found is not None:
+            lock_ids |= wanted.found.lock_ids
+        quotas = _quota_days(chosen.claims, static.location.zone)
+        if quotas:
+            session.ensure_quotas(quotas)
+        locked = session.lock_resources(sorted(lock_ids))
+        again = None
+        if wanted.found is not None:
+            session.lock_appointment(wanted.appointment_id)
+            again = existing.ask(session, wanted.appointment_id)
+        question = ask_chosen(session, static, wanted.proposal, chosen.claims, before.busy.patient)
+        await session.run()
+        found = self._check_existing(wanted, again(wanted.caller) if again else None, lock_ids)
+        versions = locked.get()
+        if versions.keys() != lock_ids:
+            raise NotFound("Something that the visit needs does not exist.")
+        judged = question.answer()
+        verdict = self._judge_locked(wanted, chosen, judged)
+        if any(lock_id not in lock_ids for lock_id, _ in locks_of(verdict.claims)):
+            raise _ChooseAgain
+        return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
+
+    def _check_existing(self, wanted: Wanted, found: Found | None, lock_ids: set[str]) -> Found | None:
+        """Look at the appointment again, now that nobody can change it."""
+        if found is None:
+            return None
+        if wanted.check is not None:
+            wanted.check(found)
+        assert wanted.found is not None  # noqa: S101 - it was asked for because of that
+        if found.visit.version != wanted.found.visit.version or not found.lock_ids <= lock_ids:
+            raise Stale(
+                "The appointment was changed by another call meanwhile; try again.",
+                reason=Reason.CONCURRENT_BOOKING,
+                retry_after_s=0.2,
+            )
+        return found
+
+    def _judge_locked(self, wanted: Wanted, chosen: Verdict, judged: Judged) -> Verdict:
+        """Judge with only the locked rooms and items to choose from; another room may still do in a new attempt."""
+        kept = frozenset(claim.resource_id for claim in chosen.claims if claim.kind in _CHOSEN_KINDS)
+        try:
+            return self._judge(wanted, replace(wanted.proposal, only_resources=kept), judged)
+        except DomainError as refusal:
+            raise _ChooseAgain(refusal) from None
+
+    def _judge(self, wanted: Wanted, proposal: Proposal, judged: Judged) -> Verdict:
+        verdict = judge(wanted.facts.static, judged.busy, proposal, judged.now_min, self._cache)
+        if not verdict.is_accepted:
+            raise refused(verdict)
+        for refusal in verdict.overridden:
+            if refusal.reason in wanted.binding:
+                raise Refused(SENTENCES[refusal.reason], reason=refusal.reason)
+        ended = expired_in_the_way(judged.busy, verdict.claims, judged.now_min, wanted.appointment_id)
+        if ended:
+            raise MetExpiredHolds(ended)
+        return verdict
+
+
+def refused(verdict: Verdict) -> DomainError:
+    """The refusal of a verdict; a conflict also says what is taken."""
+    refusal = verdict.error()
+    if isinstance(refusal, Conflict):
+        taken = tuple(Taken(item.kind, item.id, item.reason) for item in verdict.taken)
+        refusal.alternatives = Conflicts(taken=taken)
+    return refusal
+
+
+def held_claims(planned: Iterable[PlannedClaim], expires_at: datetime | None) -> tuple[HeldClaim, ...]:
+    """The claims as they will be held."""
+    return tuple(
+        HeldClaim(
+            claim.resource_id,
+            claim.kind,
+            claim.lock_id,
+            claim.unit,
+            claim.start_min,
+            claim.end_min,
+            expires_at,
+        )
+        for claim in planned
+    )
+
+
+def _quota_days(planned: Iterable[PlannedClaim], zone: str) -> list[tuple[str, date]]:
+    """The quotas among the claims with their local days."""
+    return [
+        (claim.resource_id, localtime.day_at(zone, claim.start_min))
+        for claim in planned
+        if claim.kind is ResourceKind.QUOTA
+    ]
