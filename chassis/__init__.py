@@ -10,8 +10,10 @@ metrics, tracing    Prometheus on a port of its own; W3C trace context everywher
 auth/               principals, JWT verification against a JWKS, keys and tokens for development and tests
 grpc/               aio and synchronous servers, channels, TLS, health, the context of a call
 interceptors/       what happens around every call: one pure core a concern, adapters for aio and threads
-encryption          AES-256-GCM envelopes, keyed hashes for search, key providers
-bus, consumers      NATS JetStream: streams, publishing, durable and ordered consumers
+encryption          AES-256-GCM envelopes and keyed hashes; master_keys holds the key providers
+search_terms        the normal forms that searchable values are hashed in
+bus, streams        NATS JetStream: connecting, the streams, publishing
+consumers, pull     durable and ordered readers of streams
 cache, breaker      Redis with bounded waits and a circuit breaker
 flags, failpoints   feature flags; crash points that only the environment `test` accepts
 ==================  ================================================================================

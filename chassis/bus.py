@@ -7,13 +7,13 @@ Unavailable at once; nothing is queued in memory, because the outbox is the queu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import nats.errors
 import structlog
 from nats.aio.client import Client
-from nats.js import JetStreamContext, api
+from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 
 from chassis.settings import NatsSettings
@@ -82,6 +82,7 @@ class Bus:
         self._stream_context: JetStreamContext | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_ready = asyncio.Event()
+        self._when_lost: set[Callable[[], None]] = set()
 
     @property
     def is_connected(self) -> bool:
@@ -119,6 +120,11 @@ class Bus:
             await asyncio.wait_for(self._is_ready.wait(), timeout_ms / 1_000)
         except TimeoutError:
             raise Unavailable("The message bus is away.") from None
+
+    def when_lost(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` each time the connection is lost; what is returned ends that."""
+        self._when_lost.add(listener)
+        return lambda: self._when_lost.discard(listener)
 
     async def stop(self) -> None:
         """Send what is buffered and disconnect."""
@@ -204,7 +210,7 @@ class Bus:
                     max_reconnect_attempts=-1,
                     pending_size=_PENDING_BYTES_MAX,
                     error_cb=_on_error,
-                    disconnected_cb=_on_disconnected,
+                    disconnected_cb=self._lost,
                     reconnected_cb=_on_reconnected,
                 )
                 context = self._client.jetstream(timeout=self._settings.ack_timeout_ms / 1_000)
@@ -217,6 +223,11 @@ class Bus:
                 self._stream_context = context
                 self._is_ready.set()
                 return
+
+    async def _lost(self) -> None:
+        _log.warning("bus.disconnected")
+        for listener in tuple(self._when_lost):
+            listener()
 
     async def _start_over(self) -> None:
         failed, self._client = self._client, Client()
@@ -235,12 +246,5 @@ async def _on_error(error: Exception) -> None:
     _log.warning("bus.error", error_type=type(error).__name__)
 
 
-async def _on_disconnected() -> None:
-    _log.warning("bus.disconnected")
-
-
 async def _on_reconnected() -> None:
     _log.info("bus.reconnected")
-
-
-__all__ = ["Bus", "OutgoingMessage", "Published", "Rejected", "api", "unavailable"]

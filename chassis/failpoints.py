@@ -1,8 +1,8 @@
 """Named places where crash tests stop, slow or fail a process; inert outside of the environment `test`.
 
-`MEDFORALL_FAILPOINTS=relay.acked=kill,booking.committed=2*sleep:2000`. An action is `kill` (the process dies at
-once, as by kill -9), `raise` (a RuntimeError) or `sleep:<ms>`. With a count it acts that time only that the place
-is reached: `1*kill` the first time, `3*kill` the third; without one, every time.
+`MEDFORALL_FAILPOINTS=relay.acked=kill,booking.committed=2*sleep:2000`. An action is `kill` (the process
+dies at once, as by kill -9), `raise` (a RuntimeError) or `sleep:<ms>`. With a count it acts that time only
+that the place is reached: `1*kill` the first time, `3*kill` the third; without one, every time.
 """
 
 from __future__ import annotations

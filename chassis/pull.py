@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
@@ -23,6 +24,7 @@ from scheduling.errors import Unavailable
 
 _EXPIRES_S = 30
 _HEARTBEAT_S = 5
+_SILENCE_MAX_S = 2 * _HEARTBEAT_S + 1
 _STATUS = "Status"
 _HEARTBEAT = "100"
 _ENDED = frozenset({"404", "408"})
@@ -67,36 +69,48 @@ class Pull:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._batch = batch
         self._missing = 0
-        self._subscription: Subscription | None = None
         self._inbox = ""
+        self._subscription: Subscription | None = None
+        # Never holds more than was asked for, and a few statuses; None says that the connection is lost.
+        self._received: asyncio.Queue[Msg | None] = asyncio.Queue()
+        self._forget: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
         client = self._bus.client
+        self._forget = self._bus.when_lost(lambda: self._received.put_nowait(None))
         self._inbox = client.new_inbox()
-        self._subscription = await client.subscribe(self._inbox, pending_msgs_limit=4 * self._batch + 16)
+        self._subscription = await client.subscribe(self._inbox, cb=self._receive)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._forget is not None:
+            self._forget()
         subscription, self._subscription = self._subscription, None
         if subscription is not None and self._bus.is_connected:
             await asyncio.gather(subscription.unsubscribe(), return_exceptions=True)
 
     async def next(self) -> Msg:
-        """The next message, waiting for it as long as the server shows that it is there.
-
-        Raises Unavailable.
-        """
-        assert self._subscription is not None  # noqa: S101 - used inside `async with`
+        """The next message, waiting as long as the server shows that it is there. Raises Unavailable."""
         while True:
             if self._missing <= 0:
                 await self._ask()
-            try:
-                raw = await self._subscription.next_msg(timeout=2 * _HEARTBEAT_S + 1)
-            except (nats.errors.Error, TimeoutError) as error:
-                raise unavailable(error) from error
+            raw = await self._next_received()
             if self._is_message(raw):
                 self._missing -= 1
                 return raw
+
+    async def _receive(self, raw: Msg) -> None:
+        self._received.put_nowait(raw)
+
+    async def _next_received(self) -> Msg:
+        try:
+            async with asyncio.timeout(_SILENCE_MAX_S):
+                raw = await self._received.get()
+        except TimeoutError as error:
+            raise unavailable(error) from error
+        if raw is None:
+            raise Unavailable("The message bus is away.", metadata={"dependency": "bus"})
+        return raw
 
     async def _ask(self) -> None:
         request = {

@@ -162,7 +162,7 @@ class AioServer(_Server):
         server = grpc.aio.server(
             interceptors=[interceptor],
             options=server_options(self._parts.settings),
-            maximum_concurrent_rpcs=rpc_slots(self._parts.settings),
+            maximum_concurrent_rpcs=aio_slots(self._parts.settings),
         )
         self._register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -208,7 +208,7 @@ class ThreadsServer(_Server):
             pool,
             interceptors=[ThreadsInterceptor(self._chain, self._parts.verifier.refresh)],
             options=server_options(self._parts.settings),
-            maximum_concurrent_rpcs=rpc_slots(self._parts.settings),
+            maximum_concurrent_rpcs=threads_slots(self._parts.settings),
         )
         self._register(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -246,9 +246,21 @@ def threads_server(services: Sequence[GrpcService], parts: ServerParts) -> Threa
     return ThreadsServer(services, parts)
 
 
-def rpc_slots(settings: GrpcServerSettings) -> int:
-    """Calls that gRPC itself lets in: a little more than the overload guard, which says why it refuses."""
+def aio_slots(settings: GrpcServerSettings) -> int:
+    """Calls that gRPC lets into an aio server.
+
+    A little more than the overload guard, which says why it refuses.
+    """
     return settings.in_flight_max + settings.streams_in_flight_max + _RPC_SLOTS_SPARE
+
+
+def threads_slots(settings: GrpcServerSettings) -> int:
+    """Calls that gRPC lets into a synchronous server, running and waiting for a thread together.
+
+    The steps run on the handler's thread, so the guard sees only running calls; the queue is bounded here,
+    and one call too many is RESOURCE_EXHAUSTED at once, without details.
+    """
+    return settings.in_flight_max + settings.threads
 
 
 def server_options(settings: GrpcServerSettings) -> list[tuple[str, Any]]:

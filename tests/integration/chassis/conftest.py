@@ -17,6 +17,7 @@ import pytest
 from chassis.auth.jwks import KeyStore
 from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks, sign_token
 from chassis.auth.verifier import TokenVerifier
+from chassis.config import load
 from chassis.grpc.server import AioServer, GrpcService, ServerParts, ThreadsServer, aio_server, threads_server
 from chassis.metrics import Metrics
 from chassis.settings import GrpcServerSettings, TlsSettings
@@ -101,22 +102,17 @@ class Served:
     reads: list[float] = field(default_factory=list)
 
 
-def make_parts(jwks: Callable[[], bytes], **changes: Any) -> ServerParts:
-    settings = replace(_settings(), **changes)
+def make_parts(jwks: Callable[[], bytes], *, tls: TlsSettings | None = None, **changes: Any) -> ServerParts:
+    settings = replace(load(GrpcServerSettings, {}), **changes)
     verifier = TokenVerifier(KeyStore(jwks), issuer="medforall", audience="medforall", leeway_s=0)
     return ServerParts(
-        settings=settings, tls=_tls(), verifier=verifier, metrics=Metrics(), tracing=OFF, drain_ms=3_000
+        settings=settings,
+        tls=tls or TlsSettings(),
+        verifier=verifier,
+        metrics=Metrics(),
+        tracing=OFF,
+        drain_ms=3_000,
     )
-
-
-def _settings() -> GrpcServerSettings:
-    from chassis.config import load  # noqa: PLC0415 - local to the defaults
-
-    return load(GrpcServerSettings, {})
-
-
-def _tls() -> TlsSettings:
-    return TlsSettings()
 
 
 @pytest.fixture(params=["aio", "threads"])

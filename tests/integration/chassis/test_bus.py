@@ -12,7 +12,7 @@ from chassis.consumers import DurableConsumer, DurableSpec, OrderedConsumer
 from chassis.pull import Message
 from chassis.settings import NatsSettings
 from chassis.streams import APPOINTMENTS, STREAMS, StreamSpec
-from chassis.supervisor import Backoff
+from chassis.supervisor import Backoff, Supervisor
 from chassis.tracing import current_traceparent
 from scheduling.errors import Unavailable
 from tests.integration.chassis.proxy import Proxy
@@ -45,15 +45,25 @@ async def stream(bus: Bus) -> StreamSpec:
     return spec
 
 
-def message(stream: StreamSpec, number: int, **changes: str) -> OutgoingMessage:
-    made = {"subject": f"{stream.name}.a", "message_id": f"{stream.name}-{number}"}
-    return OutgoingMessage(**{**made, **changes}, data=str(number).encode())
+def message(
+    stream: StreamSpec, number: int, *, leaf: str = "a", traceparent: str | None = None
+) -> OutgoingMessage:
+    return OutgoingMessage(
+        subject=f"{stream.name}.{leaf}",
+        data=str(number).encode(),
+        message_id=f"{stream.name}-{number}",
+        traceparent=traceparent,
+    )
 
 
 async def wait_for(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - a condition with a deadline
             await asyncio.sleep(0.005)
+
+
+def _has(seen: list[bytes], count: int) -> Callable[[], bool]:
+    return lambda: len(seen) >= count
 
 
 async def stop(task: asyncio.Task[None]) -> None:
@@ -66,7 +76,10 @@ async def never_poison(message: Message, error: Exception) -> None:
 
 
 async def test_the_products_streams_are_made_as_designed(bus: Bus) -> None:
-    """On disk, 14 days, duplicates caught for 10 minutes, nothing deleted by hand; making them again changes nothing."""
+    """On disk, 14 days, duplicates caught for 10 minutes, nothing deleted by hand.
+
+    Making them again changes nothing.
+    """
     for _ in range(2):
         await bus.ensure_streams(STREAMS)
     config = (await bus.jetstream.stream_info(APPOINTMENTS.name)).config
@@ -90,7 +103,10 @@ async def test_many_messages_keep_their_order(bus: Bus, stream: StreamSpec) -> N
 
 
 async def test_what_can_never_be_stored_is_rejected(bus: Bus, stream: StreamSpec) -> None:
-    """A message over the limit is Rejected, one that nobody stores is Unavailable: each beside its neighbours."""
+    """A message over the limit is Rejected, one that nobody stores is Unavailable.
+
+    Each beside its neighbours.
+    """
     large = OutgoingMessage(subject=f"{stream.name}.a", data=b"x" * 1_100_000, message_id="large")
     lost = OutgoingMessage(subject=f"nobody.{uuid4().hex}", data=b"", message_id="lost")
     stored, rejected, unstored = await bus.publish_all([message(stream, 1), large, lost])
@@ -138,13 +154,16 @@ async def test_a_durable_consumer_goes_on_where_it_was(bus: Bus, stream: StreamS
         await bus.publish_all([message(stream, number) for number in batch])
         consumer = DurableConsumer(bus, DurableSpec(stream=stream.name, name="d"), handle, never_poison)
         running = asyncio.create_task(consumer.run())
-        await wait_for(lambda wanted=batch[-1]: len(seen) >= wanted)
+        await wait_for(_has(seen, batch[-1]))
         await stop(running)
     assert sorted(seen) == [b"1", b"2", b"3", b"4"]
 
 
 async def test_poison_is_set_aside_and_an_outage_is_not_poison(bus: Bus, stream: StreamSpec) -> None:
-    """A message that always fails is handed to `on_poison` once; one whose dependency is away is tried for ever."""
+    """A message that always fails is handed to `on_poison` once.
+
+    One whose dependency is away is tried for ever.
+    """
     tries = {b"1": 0, b"2": 0, b"3": 0}
     poison: list[tuple[bytes, str]] = []
 
@@ -195,17 +214,20 @@ async def test_no_more_is_in_flight_than_allowed(bus: Bus, stream: StreamSpec) -
 
 
 async def test_an_ordered_consumer_follows_from_a_position(bus: Bus, stream: StreamSpec) -> None:
-    """From a sequence it yields all that follows in order, then what is new; from nowhere, only what is new."""
+    """From a sequence it yields all that follows in order, then what is new.
+
+    From nowhere, only what is new.
+    """
     await bus.publish_all([message(stream, number) for number in range(1, 8)])
     reader = OrderedConsumer(bus, stream.name)
     following = reader.messages(4)
     assert [(await anext(following)).sequence for _ in range(4)] == [4, 5, 6, 7]
     fresh_reader = OrderedConsumer(bus, stream.name, [f"{stream.name}.b"])
     fresh = fresh_reader.messages()
-    first_fresh = asyncio.create_task(anext(fresh))  # type: ignore[arg-type]
+    first_fresh: asyncio.Future[Message] = asyncio.ensure_future(anext(fresh))
     await asyncio.wait_for(fresh_reader.is_following.wait(), 5)
     await bus.publish(message(stream, 8))
-    await bus.publish(message(stream, 9, subject=f"{stream.name}.b"))
+    await bus.publish(message(stream, 9, leaf="b"))
     assert (await anext(following)).sequence == 8
     assert (await asyncio.wait_for(first_fresh, 5)).sequence == 9
     await following.aclose()  # type: ignore[attr-defined]
@@ -248,9 +270,7 @@ async def test_readers_survive_a_cut_line(nats_url: str, bus: Bus, stream: Strea
 
         async def follow() -> None:
             async for received in OrderedConsumer(behind, stream.name).messages((ordered or [0])[-1] + 1):
-                ordered.append(received.sequence)
-
-        from chassis.supervisor import Supervisor  # noqa: PLC0415 - used here alone
+                ordered.append(received.sequence)  # noqa: PERF401 - it is looked at meanwhile
 
         supervisor = Supervisor(backoff=Backoff(first_ms=20, max_ms=100))
         spec = DurableSpec(stream=stream.name, name="d")
