@@ -26,7 +26,7 @@ from scheduling.frame import Frame, Pool
 from scheduling.rules.registry import LEAD_TIME, kind_of
 from scheduling.rules.required_equipment_type import RequiredUnits
 from scheduling.rules.room_type import RequiredRoomType
-from scheduling.timeline import Bits
+from scheduling.timeline import Bits, Probe
 
 _PROVIDER: Final = ResourceKind.PROVIDER
 
@@ -50,7 +50,18 @@ class Plan:
     `only` restricts which rooms and equipment items may be chosen: those that a booking has locked.
     """
 
-    __slots__ = ("_binding", "_common", "_needs", "_own", "_pools", "_shared", "choice", "frame", "only")
+    __slots__ = (
+        "_binding",
+        "_common",
+        "_needs",
+        "_own",
+        "_pools",
+        "_probes",
+        "_shared",
+        "choice",
+        "frame",
+        "only",
+    )
 
     def __init__(
         self, frame: Frame, choice: RoomChoice = allocation.ANY_ROOM, only: frozenset[str] | None = None
@@ -60,6 +71,7 @@ class Plan:
         self._shared = [r for r in self._binding if r.provider_id is None and _is_shared(r)]
         self._own = [r for r in self._binding if r.provider_id is not None or not _is_shared(r)]
         self._common: list[Check] | None = None
+        self._probes: dict[tuple[str, ...], Probe] = {}
         self._pools: dict[tuple[frozenset[str], tuple[str, ...]], list[Pool]] = {}
         self._needs: dict[str | None, tuple[frozenset[str], dict[str, int]]] = {}
 
@@ -155,6 +167,16 @@ class Plan:
         if found is None:
             pools = allocation.room_pools(self.frame, room_types, self.choice, self.only)
             found = self._pools[room_types, preferred] = allocation.best_first(pools, preferred)
+        return found
+
+    def room_probe(self, provider: Provider) -> Probe:
+        """Return the same rooms, ready to be asked which of them are free at a minute."""
+        pools = self.pools(provider)
+        key = tuple(pool.resource_id for pool in pools)
+        found = self._probes.get(key)
+        if found is None:
+            named = ((pool.resource_id, pool.levels[0]) for pool in pools)
+            found = self._probes[key] = Probe(named, self.frame.horizon)
         return found
 
     def _closed(self, provider: Provider) -> Bits:

@@ -160,20 +160,20 @@ def _explain_day(plan: Plan, provider: Provider, low_min: int, high_min: int) ->
     """Return the runs of one provider's day: neighbouring grid starts that the same checks refuse."""
     frame = plan.frame
     checks = [check for check in _split(plan, provider) if check.name != "grid"]
-    probes = [timeline.Probe(check.blocked, frame.horizon) for check in checks]
+    blocked = timeline.Probe(((str(index), c.blocked) for index, c in enumerate(checks)), frame.horizon)
     on_grid = timeline.both(frame.grid(), timeline.interval(frame.horizon, low_min, high_min))
     runs: list[DayRun] = []
-    previous: tuple[int, ...] | None = None
+    previous: tuple[str, ...] | None = None
     begin_min, first_start = low_min, low_min
     free_slots = 0
 
     def close(end_min: int) -> None:
         if previous is not None:
-            failed = tuple(_outcome(plan, provider, checks[index], first_start) for index in previous)
+            failed = tuple(_outcome(plan, provider, checks[int(index)], first_start) for index in previous)
             runs.append(DayRun(begin_min, end_min, not previous, failed))
 
     for start_min in timeline.minutes(on_grid, frame.horizon):
-        failing = tuple(index for index, probe in enumerate(probes) if probe.has(start_min))
+        failing = blocked.names(start_min)
         free_slots += not failing
         if failing != previous:
             close(start_min)

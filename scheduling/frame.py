@@ -51,6 +51,7 @@ class Frame:
 
     __slots__ = (
         "_blocked",
+        "_days",
         "_taken",
         "_units",
         "anchor",
@@ -93,6 +94,7 @@ class Frame:
         self.window, self.horizon = window, horizon_around(window, self.service, self.duration_min, reach_min)
         self.everything = timeline.always(self.horizon)
         self.patient = patient_of(busy, request)
+        self._days: tuple[date, ...] = ()
         self._units: dict[str, dict[int, Bits]] = {}
         self._taken: dict[str, Bits] = {}
         self._blocked: dict[tuple[object, ...], Bits] = {}
@@ -106,7 +108,9 @@ class Frame:
 
     def days(self) -> tuple[date, ...]:
         """Return the local days that the window touches."""
-        return localtime.local_days(self.zone, self.window.start_min, self.window.end_min)
+        if not self._days:
+            self._days = localtime.local_days(self.zone, self.window.start_min, self.window.end_min)
+        return self._days
 
     def day(self, local_date: date) -> Bits:
         """Return one local day."""
@@ -204,8 +208,10 @@ class Frame:
 
     def is_used_up(self, quota_id: str, limit: int) -> bool:
         """Tell whether a quota's live claims have reached the limit."""
-        calendars = self.busy.calendars.get(quota_id, _NO_CALENDARS)
-        if sum(len(calendar.claims) for calendar in calendars) < limit:
+        calendars = self.busy.calendars.get(quota_id)
+        if calendars is None:
+            return limit == 0
+        if len(calendars) == 1 and len(calendars[0].claims) < limit:
             return False
         return len(self.live_units(quota_id)) >= limit
 

@@ -255,16 +255,17 @@ def nearest(timeline: Bits, horizon: Horizon, at_min: int) -> int | None:
 
 
 class Probe:
-    """Answers single minutes of one timeline quickly, for a page of slots."""
+    """Answers single minutes of some named timelines quickly, for a page of slots or the starts of a day."""
 
-    __slots__ = ("_bytes", "_start_min")
+    __slots__ = ("_named", "_start_min")
 
-    def __init__(self, timeline: Bits, horizon: Horizon) -> None:
-        bits = max(horizon.minutes, timeline.bit_length())
-        self._bytes = timeline.to_bytes(-(-bits // 8), "little")
+    def __init__(self, named: Iterable[tuple[str, Bits]], horizon: Horizon) -> None:
+        size = -(-horizon.minutes // 8)
+        inside = always(horizon)
+        self._named = [(name, (bits & inside).to_bytes(size, "little")) for name, bits in named]
         self._start_min = horizon.start_min
 
-    def has(self, at_min: int) -> bool:
-        """Tell whether the minute, which lies in the horizon, is set."""
-        position = at_min - self._start_min
-        return bool(self._bytes[position >> 3] >> (position & 7) & 1)
+    def names(self, at_min: int) -> tuple[str, ...]:
+        """Return the names of the timelines that have the minute, which lies in the horizon, in the given order."""
+        index, bit = divmod(at_min - self._start_min, 8)
+        return tuple([name for name, packed in self._named if packed[index] >> bit & 1])
