@@ -1,0 +1,74 @@
+"""Booking processes for a whole module, a clinic for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.booking import (
+    BookingProcess,
+    Client,
+    Keys,
+    Practice,
+    booking_processes,
+    environment_of,
+    new_practice,
+)
+from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.servers import Servers
+
+
+@dataclass(slots=True)
+class Suite:
+    """A database and booking processes on it."""
+
+    database: MigratedDatabase
+    keys: Keys
+    processes: list[BookingProcess]
+    nats_url: str
+
+    @property
+    def targets(self) -> list[str]:
+        return [process.target for process in self.processes]
+
+    def practice(self, **options: Any) -> Practice:
+        return new_practice(self.database, **options)
+
+
+@pytest.fixture(scope="module")
+def process_count() -> int:
+    """How many booking processes a module wants."""
+    return 1
+
+
+@pytest.fixture(scope="module")
+def suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory, process_count: int) -> Iterator[Suite]:
+    """Running booking processes."""
+    folder: Path = tmp_path_factory.mktemp("booking")
+    keys = Keys(folder / "keys")
+    with migrated_database(servers.postgres_url) as database:
+        environment = environment_of(database, keys, servers.nats_url)
+        with booking_processes(environment, folder, process_count) as processes:
+            yield Suite(database, keys, processes, servers.nats_url)
+
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+async def make_client(suite: Suite) -> AsyncIterator[MakeClient]:
+    """Makes callers; closes their channels afterwards."""
+    made: list[Client] = []
+
+    def make(practice: Practice, role: str = "admin", subject: str = "tester", **claims: Any) -> Client:
+        token = suite.keys.token(practice.clinic, role, subject, **claims)
+        made.append(Client(suite.targets, practice, token))
+        return made[-1]
+
+    yield make
+    for client in made:
+        await client.close()
