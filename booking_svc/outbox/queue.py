@@ -9,8 +9,8 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-_COLUMNS: Final = """e.id, e.event_id, e.clinic_id, e.aggregate_type, e.aggregate_id, e.event_type, e.payload,
-    e.traceparent, e.attempts, e.created_at"""
+_COLUMNS: Final = """e.id, e.event_id::text, e.clinic_id::text, e.aggregate_type, e.aggregate_id::text, e.event_type,
+    e.payload, e.traceparent, e.attempts, e.created_at"""
 
 # In the order of ids, which within an aggregate is the order of its versions: its row is locked before its event
 # takes an id. An event that waits or is parked keeps back all later ones of its aggregate.
