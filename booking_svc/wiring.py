@@ -62,7 +62,7 @@ from chassis.supervisor import Supervisor
 from chassis.tracing import build_tracing
 from database.clinic_keys import ClinicCiphers
 from database.leases import PostgresLeases
-from database.session import connection_arguments
+from database.session import configure, connection_arguments
 from database.transaction import Database
 from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
 from scheduling.appointment import AppointmentStatus
@@ -254,6 +254,7 @@ class Background:
         connection: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
             self._settings.worker_database.url, **arguments
         )
+        configure(connection)
         return connection
 
 
