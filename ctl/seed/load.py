@@ -27,7 +27,6 @@ CLINICS_MAX: Final = 5_000
 DAYS_MAX: Final = 365
 
 _BATCH_CLINICS: Final = 5
-_IDS_SHOWN_MAX: Final = 20
 
 Progress = Callable[[int, int], None]
 """Called with how many of how many clinics are in the database."""
@@ -64,18 +63,6 @@ class SeedReport:
         return self.rows / self.seconds if self.seconds else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoSummary:
-    """Ids of the first demo clinic, for first steps: a plain service and who can be booked for it where."""
-
-    clinic_id: str
-    location_id: str
-    timezone: str
-    service_id: str
-    provider_ids: list[str]
-    patient_ids: list[str]
-
-
 def seed_clinics(
     owner_url: str, master_keys: KeyProvider, options: SeedOptions, *, progress: Progress | None = None
 ) -> SeedReport:
@@ -105,20 +92,6 @@ def seed_clinics(
         visits=visits,
         rows=rows,
         seconds=time.monotonic() - started_s,
-    )
-
-
-def demo_summary(options: SeedOptions) -> DemoSummary:
-    """What first steps need to know of the first clinic; the database is not asked."""
-    plan = make_clinic(1, seed=options.seed, first_day=options.first_day)
-    location = plan.locations[0].facts
-    return DemoSummary(
-        clinic_id=plan.id,
-        location_id=location.id,
-        timezone=plan.zone,
-        service_id=plan.services[0].facts.id,
-        provider_ids=[found.facts.id for found in plan.providers if location.id in found.location_ids],
-        patient_ids=[found.id for found in plan.patients if not found.is_placeholder][:_IDS_SHOWN_MAX],
     )
 
 

@@ -8,7 +8,6 @@ from itertools import groupby
 import pytest
 
 from ctl.seed.clinics import make_clinic
-from ctl.seed.load import SeedOptions, demo_summary
 from ctl.seed.plan import ClinicPlan
 from ctl.seed.visits import PlannedVisit, make_visits
 from ctl.seed.words import clinic_id
@@ -146,13 +145,9 @@ def test_the_demo_shows_what_the_product_can() -> None:
                 assert shown == [window.local_start]
 
 
-def test_the_summary_names_a_plain_service_of_the_first_clinic() -> None:
-    """First steps get a service that no rule binds, providers of the location, and patients."""
-    summary = demo_summary(SeedOptions(first_day=FIRST_DAY))
+def test_the_shortest_service_is_plain() -> None:
+    """First steps take the shortest service without equipment: no rule binds it, so any hour will do."""
     plan = make_clinic(1, seed=1, first_day=FIRST_DAY)
-    assert summary.clinic_id == clinic_id(1)
-    assert summary.timezone == "America/New_York"
-    assert all(rule.service_id not in (None, summary.service_id) for rule in plan.rules)
-    here = {found.facts.id for found in plan.providers if summary.location_id in found.location_ids}
-    assert set(summary.provider_ids) == here
-    assert len(summary.patient_ids) == 20
+    simple = [service for service in plan.services if not service.requires_equipment]
+    shortest = min(simple, key=lambda service: service.facts.duration_min)
+    assert all(rule.service_id not in (None, shortest.facts.id) for rule in plan.rules)

@@ -1,0 +1,89 @@
+"""The queries that must be fast are answered from their index, as the application's role, behind the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import Connection
+
+from chassis.encryption import MasterKey
+from chassis.master_keys import MasterKeys
+from ctl.seed.load import SeedOptions, seed_clinics
+from ctl.seed.words import clinic_id
+from tests.support.databases import MigratedDatabase, migrated_database
+
+FIRST_DAY = date(2027, 3, 1)
+MORNING = datetime(2027, 3, 2, tzinfo=UTC)
+EVENING = MORNING + timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def seeded(postgres_url: str) -> Iterator[MigratedDatabase]:
+    """Three clinics with four weeks of visits; these tests only read."""
+    options = SeedOptions(clinics=3, days=28, first_day=FIRST_DAY)
+    with migrated_database(postgres_url) as database:
+        seed_clinics(database.owner_url, MasterKeys([MasterKey("test", b"k" * 32)]), options)
+        yield database
+
+
+@pytest.fixture
+def app(seeded: MigratedDatabase) -> Iterator[Connection[Any]]:
+    """The application's role in one of the clinics."""
+    with psycopg.connect(seeded.app_url) as connection:
+        connection.execute("SELECT set_config('app.clinic_id', %s, true)", (clinic_id(1),))
+        yield connection
+
+
+def _visit(app: Connection[Any]) -> tuple[Any, ...]:
+    """Id, start, provider and location of some visit of the clinic."""
+    query = (
+        "SELECT id, start_ts_utc, provider_id, location_id FROM appointment WHERE start_ts_utc >= %s LIMIT 1"
+    )
+    row: tuple[Any, ...] | None = app.execute(query, (MORNING,)).fetchone()
+    assert row is not None
+    return row
+
+
+def _plan(app: Connection[Any], query: str, *parameters: object) -> str:
+    return "\n".join(row[0] for row in app.execute(f"EXPLAIN {query}".encode(), parameters).fetchall())
+
+
+def test_a_days_claims_are_read_by_plain_bounds(app: Connection[Any]) -> None:
+    """Resource and start are index conditions, not filters behind the fence."""
+    query = "SELECT * FROM claim WHERE resource_id = %s AND starts_at >= %s AND starts_at < %s"
+    plan = _plan(app, query, _visit(app)[2], MORNING, EVENING)
+    condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+    assert "claim_by_resource_start" in plan
+    assert "resource_id" in condition
+    assert "starts_at" in condition
+
+
+def test_a_patient_is_found_by_name_token_from_the_index(app: Connection[Any]) -> None:
+    """Equality of hashes is leakproof, so the token is an index condition."""
+    plan = _plan(app, "SELECT patient_id FROM patient_name_token WHERE token = %s", b"token")
+    condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+    assert "token" in condition
+
+
+def test_a_providers_day_touches_one_month(app: Connection[Any]) -> None:
+    """A day's calendar reads one partition, by provider and by location."""
+    _, _, provider, location = _visit(app)
+    for column, value in (("provider_id", provider), ("location_id", location)):
+        query = f"SELECT * FROM appointment WHERE {column} = %s AND start_ts_utc >= %s AND start_ts_utc < %s"  # noqa: S608
+        plan = _plan(app, query, value, MORNING, EVENING)
+        assert "appointment_2027_03" in plan
+        assert plan.count("Scan") == 1
+        condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+        assert column in condition
+
+
+def test_an_appointment_of_known_start_touches_one_month(app: Connection[Any]) -> None:
+    """By id and start, the way every by-id path goes, exactly one partition is asked."""
+    query = "SELECT * FROM appointment WHERE id = %s AND start_ts_utc = %s"
+    plan = _plan(app, query, *_visit(app)[:2])
+    assert plan.count("Scan") == 1
+    assert "appointment_2027_03_pkey" in plan
