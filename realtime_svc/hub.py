@@ -53,7 +53,7 @@ class Hub:
         self.recent = Recent(self._recent_max, position)
         if is_anew:
             self._versions.clear()
-            _log.warning("hub.reset", position=str(position))
+            _log.warning("hub.reset", sequence=str(position))
             for reader in tuple(self._joined):
                 reader.reset(position)
 

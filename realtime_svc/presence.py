@@ -98,7 +98,7 @@ class Presence:
         async with self._cache.guard(), self._cache.client.pipeline(transaction=True) as pipe:
             for instance, clinic_id in written:
                 users = self._known.get(instance, {}).get(clinic_id, Counter())
-                _write_place(pipe, instance, clinic_id, users, until_ms, self._ttl_s)
+                _write_place(pipe, (instance, clinic_id), users, until_ms=until_ms, ttl_s=self._ttl_s)
             await pipe.execute()
         for instance, clinic_id in written:
             self._dirty.discard((instance, clinic_id))
@@ -139,7 +139,8 @@ class Presence:
             _log.info("presence.left_to_expire")
 
 
-def _write_place(pipe: Any, instance: str, clinic_id: str, users: Users, until_ms: int, ttl_s: int) -> None:
+def _write_place(pipe: Any, place: tuple[str, str], users: Users, *, until_ms: int, ttl_s: int) -> None:
+    instance, clinic_id = place
     clinic_key, instance_key = _clinic_key(clinic_id), _instance_key(clinic_id, instance)
     pipe.delete(instance_key)
     if not users:

@@ -62,6 +62,14 @@ class StreamSettings:
         maximum=10_000,
         doc="How long a stream may be silent before its position is sent as a sign of life.",
     )
+    revocation_check_ms: int = setting(
+        "MEDFORALL_REVOCATION_CHECK_MS",
+        default=20_000,
+        unit="ms",
+        minimum=100,
+        maximum=55_000,
+        doc="How often open streams are checked for tokens that were revoked.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ class Tail:
             await asyncio.wait_for(self._caught_up.wait(), self._start_s)
         except TimeoutError:
             raise Fatal(f"The event streams could not be read within {self._start_s:g} s.") from None
-        _log.info("tail.caught_up", position=str(self._hub.position))
+        _log.info("tail.caught_up", sequence=str(self._hub.position))
 
     async def stop(self) -> None:
         """Do nothing: the supervisor ends the loops."""

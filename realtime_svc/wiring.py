@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import uuid_utils
 from medforall.realtime.v1 import realtime_pb2, realtime_pb2_grpc
 
+from chassis.auth.revocations import Revocations
 from chassis.auth.verifier import build_verifier
 from chassis.bus import Bus
 from chassis.cache import AsyncCache, build_breaker
@@ -23,7 +24,8 @@ from realtime_svc.hub import Hub
 from realtime_svc.instruments import Instruments
 from realtime_svc.log import JetStreamLog
 from realtime_svc.presence import Presence
-from realtime_svc.rpc.realtime import Limits, OpenStreams, RealtimeServicer
+from realtime_svc.rpc.open_streams import OpenStreams
+from realtime_svc.rpc.realtime import Limits, RealtimeServicer
 from realtime_svc.settings import RealtimeSettings
 from realtime_svc.tail import Tail
 
@@ -47,7 +49,7 @@ def assemble(settings: RealtimeSettings) -> Process:
     hub = Hub(instruments, recent_max=settings.streams.recent_messages_max)
     log = JetStreamLog(bus)
     presence = Presence(cache, process_clock(common))
-    streams = OpenStreams()
+    streams = OpenStreams(Revocations(cache), check_s=settings.streams.revocation_check_ms / 1_000)
     servicer = RealtimeServicer(
         hub,
         History(hub, log, instruments, messages_max=settings.streams.resume_messages_max),
@@ -63,7 +65,7 @@ def assemble(settings: RealtimeSettings) -> Process:
         cache,
         supervisor,
         Tail(log, hub, supervisor, warm_up_records=settings.streams.warm_up_records),
-        _Loop(supervisor, presence),
+        _Loops(supervisor, presence, streams),
         _server(settings, servicer, metrics),
         streams,
     ]
@@ -72,18 +74,20 @@ def assemble(settings: RealtimeSettings) -> Process:
     return process
 
 
-class _Loop:
-    """Presence as a part of the process: its loop is supervised."""
+class _Loops:
+    """Presence and the check for revoked tokens, supervised."""
 
-    name = "presence"
+    name = "loops"
 
-    def __init__(self, supervisor: Supervisor, presence: Presence) -> None:
+    def __init__(self, supervisor: Supervisor, presence: Presence, streams: OpenStreams) -> None:
         self._supervisor = supervisor
         self._presence = presence
+        self._streams = streams
 
     async def start(self) -> None:
-        """Begin to write."""
+        """Begin both."""
         self._supervisor.spawn("presence", self._presence.run)
+        self._supervisor.spawn("revocations", self._streams.run)
 
     async def stop(self) -> None:
         """Say that nobody is connected here any more."""

@@ -6,6 +6,7 @@ bytes go to all of them, and a client that does not read must be noticed at once
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from starlette.types import Scope
@@ -57,8 +58,18 @@ class DirectConnection:
             protocol.transport.resume_reading()
 
 
+# uvicorn and websockets tell of every connection, with its whole address.
+_quiet = logging.getLogger("gateway.realtime.protocol")
+_quiet.setLevel(logging.WARNING)
+
+
 class DirectWebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, with a `DirectConnection` in the scope's extensions."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = _quiet
+        self.conn.logger = _quiet
 
     def handle_connect(self, event: Any) -> None:
         """Begin the application's task, which finds the connection in its scope."""

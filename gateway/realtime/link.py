@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +46,7 @@ class Link:
         self._instruments = instruments
         self._gateway_id = gateway_id
         self._jitter = jitter
-        self._backoff = Backoff(first_ms=50, max_ms=2_000)
+        self._backoff = Backoff(first_ms=50, max_ms=1_000)
         self._requests: asyncio.Queue[wire.ConnectRequest] = asyncio.Queue()
         self._present: Counter[tuple[str, str]] = Counter()
         self._changed: set[tuple[str, str]] = set()
@@ -112,9 +112,9 @@ class Link:
             try:
                 await self._serve()
             except grpc.aio.AioRpcError as error:
-                _log.warning("link.broken", code=error.code().name, details=error.details())
+                _log.warning("link.broken", code=error.code().name, reason=error.details())
             except (TimeoutError, OSError, ValueError, RuntimeError) as error:
-                _log.warning("link.broken", code=type(error).__name__, details=str(error))
+                _log.warning("link.broken", code=type(error).__name__, reason=str(error))
             self._instruments.link_up.set(0)
             failures = 1 if loop.time() - began > _HEALTHY_S else failures + 1
             await asyncio.sleep(self._backoff.wait_s(failures, self._jitter()))
@@ -122,12 +122,12 @@ class Link:
     async def _serve(self) -> None:
         """Connect, join everything, and apply what comes until the stream breaks."""
         self._requests = asyncio.Queue()
-        call: Any = self._stub.Connect(
-            self._outgoing(self._requests), metadata=(("authorization", f"Bearer {self._token()}"),)
-        )
+        call: Any = self._stub.Connect(metadata=(("authorization", f"Bearer {self._token()}"),))
+        sending: asyncio.Task[None] | None = None
         try:
             await call.wait_for_connection()
             self._go_up()
+            sending = asyncio.create_task(_send_all(call, self._requests))
             while True:
                 async with asyncio.timeout(_SILENCE_MAX_S):
                     item = await call.read()
@@ -137,6 +137,9 @@ class Link:
                 self.feeds.on_item(item)
         finally:
             self._go_down()
+            if sending is not None:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
             call.cancel()
 
     def _go_up(self) -> None:
@@ -146,18 +149,18 @@ class Link:
         self._changed.update(self._present)
         self._report()
         self.feeds.on_up()
-        _log.info("link.up", clinics=self.feeds.clinic_count)
+        _log.info("link.up", count=self.feeds.clinic_count)
 
     def _go_down(self) -> None:
         if self.is_up:
             self.is_up = False
             self.feeds.on_down()
 
-    async def _outgoing(
-        self, requests: asyncio.Queue[wire.ConnectRequest]
-    ) -> AsyncIterator[wire.ConnectRequest]:
-        while True:
-            yield await requests.get()
+
+async def _send_all(call: Any, requests: asyncio.Queue[wire.ConnectRequest]) -> None:
+    """Write requests as they come; when the stream breaks, its reader says so."""
+    while True:
+        await call.write(await requests.get())
 
 
 async def _raise_status(call: Any) -> None:

@@ -20,7 +20,6 @@ from scheduling.errors import DomainError, Forbidden, Unauthenticated, Unavailab
 _log = structlog.get_logger(__name__)
 
 SCOPE: Final = "read:appointments"
-_SWEEP_S: Final = 20.0
 _SWEEP_BATCH: Final = 500
 
 End = Callable[[CloseCode], None]
@@ -72,12 +71,14 @@ class Members:
         instruments: Instruments,
         *,
         members_max: int,
+        sweep_s: float,
     ) -> None:
         self._link = link
         self._life_s = life_s
         self._revocations = revocations
         self._instruments = instruments
         self._members_max = members_max
+        self._sweep_s = sweep_s
         self._members: dict[Member, None] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -149,7 +150,7 @@ class Members:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(_SWEEP_S)
+            await asyncio.sleep(self._sweep_s)
             try:
                 await self.end_revoked()
             except Unavailable:

@@ -37,3 +37,11 @@ class RealtimeSettings:
         minimum=16,
         doc="Messages that may wait for one client; more end its connection as too slow.",
     )
+    revocation_check_ms: int = setting(
+        "MEDFORALL_REVOCATION_CHECK_MS",
+        default=20_000,
+        unit="ms",
+        minimum=100,
+        maximum=55_000,
+        doc="How often open connections are checked for tokens that were revoked.",
+    )

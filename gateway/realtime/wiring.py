@@ -57,7 +57,14 @@ def build_realtime(
     """The realtime part; nothing is connected yet."""
     instruments = Instruments(metrics)
     link = Link(channel, token_reader(settings.token_file), instruments, gateway_id=gateway_id)
-    members = Members(link, life_s, Revocations(cache), instruments, members_max=settings.connections_max)
+    members = Members(
+        link,
+        life_s,
+        Revocations(cache),
+        instruments,
+        members_max=settings.connections_max,
+        sweep_s=settings.revocation_check_ms / 1_000,
+    )
     limits = QueueLimits(bytes_max=settings.queue_bytes_max, messages_max=settings.queue_messages_max)
     websocket = RealtimeWebSocket(
         WebSocketParts(

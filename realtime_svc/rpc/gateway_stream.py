@@ -37,7 +37,7 @@ class GatewayStream:
             async for request in requests:
                 await self._apply(request)
             self._reader.outbox.end()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Whatever went wrong is this stream's end; its status says so.
             self._reader.outbox.end(error)
 

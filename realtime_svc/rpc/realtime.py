@@ -18,6 +18,7 @@ from realtime_svc.instruments import Instruments
 from realtime_svc.presence import Presence, shown_users
 from realtime_svc.readers import GatewayReader, Outbox, SubscriberReader, resync_of
 from realtime_svc.rpc.gateway_stream import GatewayStream
+from realtime_svc.rpc.open_streams import OpenStreams
 from scheduling.channels import Viewer, check_join, parse_channel
 from scheduling.positions import Position, parse_position
 
@@ -29,35 +30,6 @@ class Limits:
     gateway_bytes_max: int
     subscriber_bytes_max: int
     heartbeat_s: float
-
-
-class OpenStreams:
-    """The streams that are open, so that a process that stops can end them first."""
-
-    name = "streams"
-
-    def __init__(self) -> None:
-        self._open: set[Outbox[Any]] = set()
-        self._is_stopping = False
-
-    def add(self, outbox: Outbox[Any]) -> None:
-        """Know of a stream until `remove`."""
-        self._open.add(outbox)
-        if self._is_stopping:
-            outbox.end()
-
-    def remove(self, outbox: Outbox[Any]) -> None:
-        """Forget a stream."""
-        self._open.discard(outbox)
-
-    async def start(self) -> None:
-        """Do nothing."""
-
-    async def stop(self) -> None:
-        """End every stream with UNAVAILABLE: its reader connects elsewhere and resumes."""
-        self._is_stopping = True
-        for outbox in tuple(self._open):
-            outbox.end()
 
 
 class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
@@ -83,7 +55,9 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
         self._instance = instance
 
     async def Subscribe(  # noqa: N802 - the contract's name
-        self, request: wire.SubscribeRequest, context: Any
+        self,
+        request: wire.SubscribeRequest,
+        context: Any,  # noqa: ARG002
     ) -> AsyncIterator[wire.SubscribeResponse]:
         """Stream the messages of some channels; what was missed first."""
         caller = current_call().caller
@@ -93,7 +67,8 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
             check_join(viewer, channel)
         start = parse_position(request.resume_from) if request.resume_from else None
         reader = SubscriberReader(viewer, self._limits.subscriber_bytes_max)
-        self._open("subscriber", reader, reader.outbox)
+        await self._streams.check(caller)
+        self._open("subscriber", reader.outbox, caller)
         self._presence.add(self._instance, request.clinic_id, caller.subject, 1)
         filling = asyncio.create_task(
             self._fill(reader, request.clinic_id, [str(channel) for channel in channels], start)
@@ -122,7 +97,7 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
                     reader.outbox.put(wire.SubscribeResponse(resync=resync_of(joined_at, missed.resync)))
             reader.go_live(joined_at)
             reader.outbox.put(wire.SubscribeResponse(position=str(reader.position)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Whatever went wrong is this stream's end; its status says so.
             reader.outbox.end(error)
 
@@ -130,12 +105,14 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
         return wire.SubscribeResponse(position=str(reader.position.joined(self._hub.position)))
 
     async def Connect(  # noqa: N802 - the contract's name
-        self, request_iterator: AsyncIterator[wire.ConnectRequest], context: Any
+        self,
+        request_iterator: AsyncIterator[wire.ConnectRequest],
+        context: Any,  # noqa: ARG002
     ) -> AsyncIterator[wire.ConnectResponse]:
         """Serve one gateway until either side ends the stream."""
         reader = GatewayReader(self._limits.gateway_bytes_max)
         stream = GatewayStream(reader, self._hub, self._history, self._presence)
-        self._open("gateway", reader, reader.outbox)
+        self._open("gateway", reader.outbox)
         listening = asyncio.create_task(stream.listen(request_iterator))
         try:
             async for item in reader.outbox.items(
@@ -149,7 +126,9 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
             self._close("gateway", reader, reader.outbox)
 
     async def GetPresence(  # noqa: N802 - the contract's name
-        self, request: wire.GetPresenceRequest, context: Any
+        self,
+        request: wire.GetPresenceRequest,
+        context: Any,  # noqa: ARG002
     ) -> wire.GetPresenceResponse:
         """Count who is connected; admins see who."""
         users = await self._presence.of_clinic(request.clinic_id)
@@ -161,8 +140,8 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
             )
         return response
 
-    def _open(self, kind: str, reader: GatewayReader | SubscriberReader, outbox: Outbox[Any]) -> None:
-        self._streams.add(outbox)
+    def _open(self, kind: str, outbox: Outbox[Any], caller: Principal | None = None) -> None:
+        self._streams.add(outbox, caller)
         self._instruments.readers.labels(kind).inc()
 
     def _close(self, kind: str, reader: GatewayReader | SubscriberReader, outbox: Outbox[Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import nats
 import nats.aio.client
 import uuid_utils
+from medforall.events.v1 import events_pb2 as events
 from websockets.asyncio.client import ClientConnection, connect
 
 from chassis.auth.principal import Role
@@ -27,7 +28,6 @@ from ctl.embedded import EmbeddedNats, start_server
 from ctl.ports import free_port
 from ctl.processes import ManagedProcess, ProcessSpec
 from ctl.readiness import grpc_serving, http_ok
-from medforall.events.v1 import events_pb2 as events
 
 ROOT = Path(__file__).resolve().parents[2]
 SCOPES = ("read:appointments",)
@@ -183,7 +183,7 @@ class RealtimeSuite:
     def __init__(self, directory: Path, redis_url: str, settings: dict[str, str] | None = None) -> None:
         self._directory = directory
         self._redis_url = redis_url
-        self._settings = settings or {}
+        self.settings = settings or {}
         self._key = generate_signing_key()
         self._private = directory / "signing.json"
         self.jwks = directory / "jwks.json"
@@ -263,7 +263,7 @@ class RealtimeSuite:
             "MEDFORALL_NATS_URL": self.nats.url,
             "MEDFORALL_JWKS": str(self.jwks),
             "MEDFORALL_RATE_LIMIT": "off",
-            **self._settings,
+            **self.settings,
         }
         if name == "gateway":
             common |= {
@@ -340,5 +340,3 @@ async def joined(suite: RealtimeSuite, token: str, *channels: str, **options: An
     async with client(suite) as new:
         await new.join(token, *channels, **options)
         yield new
-
-

@@ -11,7 +11,9 @@ from tests.support.realtime import Clinic, Events, RealtimeSuite
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[RealtimeSuite]:
     """NATS, realtime_svc and gateway, running."""
-    made = RealtimeSuite(Path(tmp_path_factory.mktemp("realtime")), redis_url)
+    made = RealtimeSuite(
+        Path(tmp_path_factory.mktemp("realtime")), redis_url, {"MEDFORALL_REVOCATION_CHECK_MS": "300"}
+    )
     try:
         made.start()
         yield made
@@ -31,3 +33,14 @@ async def events(suite: RealtimeSuite) -> AsyncIterator[Events]:
 def clinic() -> Clinic:
     """A clinic that nobody else uses."""
     return Clinic()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show the services' last lines beside a failure."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    made = getattr(item, "funcargs", {}).get("suite")
+    if report.failed and made is not None:
+        for name in ("realtime_svc", "gateway"):
+            report.sections.append((name, made.log(name)[-4_000:]))

@@ -23,10 +23,14 @@ from tests.support.realtime import (
 
 async def closed(client: Client) -> int:
     """The code that the server closes with."""
+
+    async def drain() -> None:
+        while True:
+            await client.connection.recv()
+
     async with asyncio.timeout(10):
         with pytest.raises(ConnectionClosed) as end:
-            while True:
-                await client.connection.recv()
+            await drain()
     assert end.value.rcvd is not None
     return end.value.rcvd.code
 
@@ -63,9 +67,7 @@ async def test_a_created_appointment_arrives_in_the_documented_format(
     assert "-" in sequence
 
 
-async def test_every_client_message_is_answered(
-    suite: RealtimeSuite, events: Events, clinic: Clinic
-) -> None:
+async def test_every_client_message_is_answered(suite: RealtimeSuite, events: Events, clinic: Clinic) -> None:
     """authenticate, subscribe, unsubscribe and ping are acknowledged, with the id that the client chose."""
     async with client(suite) as new:
         await new.say(type="authenticate", token=suite.token(clinic_id=clinic.id), id="a")
@@ -97,7 +99,10 @@ async def test_every_client_message_is_answered(
         ('{"type":"subscribe"}', "INVALID_ARGUMENT"),
         ('{"type":"subscribe","channels":["nonsense"]}', "INVALID_ARGUMENT"),
         ('{"type":"subscribe","channels":["clinic:00000000-0000-4000-8000-000000000000"]}', "NOT_FOUND"),
-        ('{"type":"subscribe","channels":["patient:00000000-0000-4000-8000-000000000000"]}', "PERMISSION_DENIED"),
+        (
+            '{"type":"subscribe","channels":["patient:00000000-0000-4000-8000-000000000000"]}',
+            "PERMISSION_DENIED",
+        ),
         ('{"type":"subscribe","channels":["clinic:CLINIC"],"resumeFrom":"x"}', "INVALID_ARGUMENT"),
         ('{"type":"authenticate","token":"x"}', "UNAUTHENTICATED"),
     ],
@@ -172,12 +177,12 @@ async def test_another_users_token_does_not_renew(suite: RealtimeSuite, clinic: 
         assert (await new.hear())["payload"]["error"] == "PERMISSION_DENIED"
 
 
-async def test_another_clinics_events_are_silent(suite: RealtimeSuite, events: Events, clinic: Clinic) -> None:
+async def test_another_clinics_events_are_silent(
+    suite: RealtimeSuite, events: Events, clinic: Clinic
+) -> None:
     """A provider channel of another clinic may be joined, as any unknown one, and tells nothing."""
     stranger = Clinic()
-    async with joined(
-        suite, suite.token(clinic_id=stranger.id), f"provider:{clinic.provider_ids[0]}"
-    ) as spy:
+    async with joined(suite, suite.token(clinic_id=stranger.id), f"provider:{clinic.provider_ids[0]}") as spy:
         await events.publish(Visit(clinic).event())
         async with joined(suite, suite.token(clinic_id=clinic.id), f"clinic:{clinic.id}") as own:
             visit = Visit(clinic)
@@ -191,9 +196,7 @@ async def test_a_provider_sees_colleagues_as_free_or_busy(
     suite: RealtimeSuite, events: Events, clinic: Clinic
 ) -> None:
     """A provider gets its own visits whole, and of a colleague's only when the calendar changed."""
-    token = suite.token(
-        Role.PROVIDER, clinic_id=clinic.id, provider_id=clinic.provider_ids[0]
-    )
+    token = suite.token(Role.PROVIDER, clinic_id=clinic.id, provider_id=clinic.provider_ids[0])
     async with joined(suite, token, f"clinic:{clinic.id}") as provider:
         other, own = Visit(clinic, provider=1), Visit(clinic, provider=0)
         await events.publish(other.event())
