@@ -18,6 +18,17 @@ def bucket_key(clinic_id: str, calendar_id: str, bucket: int) -> str:
     return f"{LAYOUT}:{{{clinic_id}}}:b:{calendar_id}:{bucket}"
 
 
+def bucket_pattern(clinic_id: str) -> str:
+    """What the names of a clinic's buckets match, and no others."""
+    return f"{LAYOUT}:[{{]{clinic_id}[}}]:b:*"
+
+
+def bucket_of(name: str) -> tuple[str, int]:
+    """Return the calendar and the number that a bucket's name says."""
+    _, calendar_id, number = name.rsplit(":", 2)
+    return calendar_id, int(number)
+
+
 def directory_key(clinic_id: str) -> str:
     """The generation of everything that a clinic sets up."""
     return f"{LAYOUT}:{{{clinic_id}}}:d"

@@ -100,6 +100,12 @@ class RedisProjection:
                 found[bucket_id] = decode_bucket(raw, _coverage(floor))
         return found
 
+    def kept_buckets(self, clinic_id: str) -> set[BucketId]:
+        """Return the ids of all buckets of a clinic, valid or not. Slow: it scans; for tools."""
+        with self._guarded():
+            names = list(self._client.scan_iter(match=keys.bucket_pattern(clinic_id), count=1_000))
+        return {keys.bucket_of(name.decode()) for name in names}
+
     def apply(self, changes: Iterable[CalendarChange]) -> int:
         """Apply changes, each at most once and never over a newer one; return how many were new."""
         new = 0

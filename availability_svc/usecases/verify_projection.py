@@ -1,0 +1,169 @@
+"""Holds every projected value against PostgreSQL, and reads the missing ones in."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from availability_svc.calendars import buckets_of, whole_seconds
+from availability_svc.places import Place, place_of
+from availability_svc.store.calendar_source import CalendarSource
+from availability_svc.store.location_source import LocationSource
+from availability_svc.store.redis_projection import BucketId, RedisProjection
+from availability_svc.store.truth import Truth
+from scheduling.facts import Claim
+
+Entry = tuple[str, str, int, int, int, int]
+"""A claim as it is compared: resource, appointment, unit, first and last minute, when it expires in seconds."""
+
+_BATCH: Final = 100
+_TRIES: Final = 5
+_PAUSE_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was compared, and each difference in one sentence."""
+
+    buckets: int = 0
+    entries: int = 0
+    locations: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def add(self, other: "Verification") -> None:
+        """Count another clinic's too."""
+        self.buckets += other.buckets
+        self.entries += other.entries
+        self.locations += other.locations
+        self.differences += other.differences
+
+
+class ProjectionCare:
+    """Verifies and warms the projections of whole clinics."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        projection: RedisProjection,
+        locations: LocationSource,
+        calendars: CalendarSource,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._truth = truth
+        self._projection = projection
+        self._locations = locations
+        self._calendars = calendars
+        self._pause = pause
+
+    def verify(self, clinic_id: str) -> Verification:
+        """Compare every valid value of a clinic with the database.
+
+        What differs is looked at again, a few times: a change may be on its way at this moment.
+        """
+        found = Verification()
+        documents = self._documents(clinic_id)
+        gap_ids = _gap_ids([place_of(clinic_id, document) for document in documents.values()])
+        for location_id, document in documents.items():
+            self._verify_location(clinic_id, location_id, document, found)
+        for ids in _batches(sorted(self._projection.kept_buckets(clinic_id))):
+            self._verify_buckets(clinic_id, ids, gap_ids, found)
+        return found
+
+    def warm(self, clinic_id: str, start_min: int, end_min: int) -> int:
+        """Read every location and every calendar of a clinic in `[start_min, end_min)` into Redis.
+
+        Returns the number of values that are there afterwards.
+        """
+        places = [place_of(clinic_id, document) for document in self._documents(clinic_id).values()]
+        for place in places:
+            self._locations.publish(clinic_id, place.id)
+        calendar_ids = sorted({calendar_id for place in places for calendar_id in place.calendar_ids})
+        numbers = buckets_of(start_min, end_min)
+        wanted = [(calendar_id, number) for calendar_id in calendar_ids for number in numbers]
+        gap_ids = _gap_ids(places)
+        for ids in _batches(wanted):
+            there = self._projection.buckets(clinic_id, ids)
+            missing = [bucket_id for bucket_id in ids if bucket_id not in there]
+            self._projection.fill(clinic_id, self._calendars.snapshots(clinic_id, missing, gap_ids))
+        return len(places) + len(wanted)
+
+    def _documents(self, clinic_id: str) -> dict[str, str]:
+        found = {}
+        for location_id in self._truth.location_ids(clinic_id, with_inactive=True):
+            document = self._truth.location(clinic_id, location_id)
+            if document is not None:
+                found[location_id] = document
+        return found
+
+    def _verify_location(self, clinic_id: str, location_id: str, document: str, found: Verification) -> None:
+        kept = self._projection.location(clinic_id, location_id)
+        if kept is None:
+            return
+        found.locations += 1
+        for _ in range(_TRIES):
+            if kept is None or kept == (self._truth.location(clinic_id, location_id) or "").encode():
+                return
+            self._pause(_PAUSE_S)
+            kept = self._projection.location(clinic_id, location_id)
+        if kept != document.encode():
+            found.differences.append(f"location {location_id} differs from the database")
+
+    def _verify_buckets(
+        self,
+        clinic_id: str,
+        ids: Sequence[BucketId],
+        gap_ids: Mapping[str, tuple[str, ...]],
+        found: Verification,
+    ) -> None:
+        """Compare until nothing differs or the tries are used up; count what was compared once."""
+        asked = list(ids)
+        for attempt in range(_TRIES):
+            projected = self._projection.buckets(clinic_id, asked)
+            stored = {
+                (snapshot.calendar_id, snapshot.bucket): _entries(snapshot.claims)
+                for snapshot in self._calendars.snapshots(clinic_id, list(projected), gap_ids)
+            }
+            shown = {
+                bucket_id: _entries(
+                    claim for calendar in bucket.calendars.values() for claim in calendar.claims
+                )
+                for bucket_id, bucket in projected.items()
+            }
+            if attempt == 0:
+                found.buckets += len(shown)
+                found.entries += sum(len(entries) for entries in stored.values())
+            asked = [bucket_id for bucket_id, entries in shown.items() if entries != stored[bucket_id]]
+            if not asked:
+                return
+            self._pause(_PAUSE_S)
+        for bucket_id in asked:
+            extra, missing = shown[bucket_id] - stored[bucket_id], stored[bucket_id] - shown[bucket_id]
+            found.differences.append(
+                f"calendar {bucket_id[0]} bucket {bucket_id[1]}: "
+                f"{len(extra)} entries too many, {len(missing)} missing"
+            )
+
+
+def _entries(claims: Iterable[Claim]) -> frozenset[Entry]:
+    return frozenset(
+        (
+            claim.resource_id,
+            claim.appointment_id,
+            claim.unit,
+            claim.start_min,
+            claim.end_min,
+            whole_seconds(claim.expires_min),
+        )
+        for claim in claims
+    )
+
+
+def _gap_ids(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
+    """Return the gaps that each provider's calendar holds, over all places."""
+    return {provider_id: gaps for place in places for provider_id, gaps in place.gap_ids.items()}
+
+
+def _batches(ids: Sequence[BucketId]) -> Iterator[Sequence[BucketId]]:
+    for at in range(0, len(ids), _BATCH):
+        yield ids[at : at + _BATCH]

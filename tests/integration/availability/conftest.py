@@ -1,0 +1,103 @@
+"""One seeded clinic in a database of its own, and a Redis database that nobody else uses."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis
+
+from availability_svc.settings import AvailabilitySettings
+from availability_svc.usecases.verify_projection import ProjectionCare
+from availability_svc.wiring import Stores, build_stores
+from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks
+from chassis.config import load
+from chassis.encryption import MasterKey
+from chassis.master_keys import MasterKeys
+from chassis.metrics import Metrics
+from ctl.seed.clinics import make_clinic
+from ctl.seed.load import SeedOptions, seed_clinics
+from ctl.seed.plan import ClinicPlan
+from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.servers import Servers
+
+FIRST_DAY = datetime.now(UTC).date()
+_DATABASE = {"gw0": 5, "gw1": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A seeded database and the environment of a process that serves it."""
+
+    database: MigratedDatabase
+    plan: ClinicPlan
+    environment: dict[str, str]
+    signing: SigningKey
+
+    def settings(self, **changes: str) -> AvailabilitySettings:
+        """The settings of a process, with some variables changed."""
+        return load(AvailabilitySettings, {**self.environment, **changes})
+
+
+@pytest.fixture(scope="session")
+def seeded(postgres_url: str) -> Iterator[tuple[MigratedDatabase, ClinicPlan]]:
+    """A database with one clinic and a week of visits."""
+    keys = MasterKeys([MasterKey("test", os.urandom(32))])
+    with migrated_database(postgres_url) as database:
+        seed_clinics(database.owner_url, keys, SeedOptions(clinics=1, days=7, first_day=FIRST_DAY))
+        yield database, make_clinic(1, seed=1, first_day=FIRST_DAY)
+
+
+@pytest.fixture
+def redis_own_url(servers: Servers) -> str:
+    """A database of the session's Valkey that is empty at first."""
+    number = _DATABASE.get(os.environ.get("PYTEST_XDIST_WORKER", ""), 7)
+    url = f"{servers.redis_url.rstrip('/').removesuffix('/0')}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def world(
+    seeded: tuple[MigratedDatabase, ClinicPlan], redis_own_url: str, nats_url: str, tmp_path: Path
+) -> World:
+    """Everything a process needs, on the session's servers."""
+    database, plan = seeded
+    signing = generate_signing_key("EdDSA", kid="test-key")
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps(public_jwks([signing])))
+    return World(
+        database=database,
+        plan=plan,
+        signing=signing,
+        environment={
+            "MEDFORALL_APP_DATABASE_URL": database.app_url,
+            "MEDFORALL_WORKER_DATABASE_URL": database.worker_url,
+            "MEDFORALL_REDIS_URL": redis_own_url,
+            "MEDFORALL_NATS_URL": nats_url,
+            "MEDFORALL_JWKS": str(jwks),
+            "MEDFORALL_ENVIRONMENT": "test",
+            "MEDFORALL_LOG_LEVEL": "error",
+            "MEDFORALL_DATABASE_POOL_TIMEOUT_MS": "500",
+        },
+    )
+
+
+@pytest.fixture
+def stores(world: World) -> Iterator[Stores]:
+    """The stores alone, without a server."""
+    made = build_stores(world.settings(), Metrics())
+    made.truth.open()
+    yield made
+    made.truth.close()
+    made.cache.client.close()
+
+
+@pytest.fixture
+def care(stores: Stores) -> ProjectionCare:
+    """What verifies and warms the projections."""
+    return ProjectionCare(stores.truth, stores.projection, stores.locations, stores.calendars)
