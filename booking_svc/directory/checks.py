@@ -26,7 +26,8 @@ Violations = Iterable[FieldViolation]
 def checked(entity: Entity, record: Record) -> Record:
     """The record with its defaults filled in. Raises Invalid with every violation."""
     filled = with_defaults(entity, record)
-    violations = list(CHECKS.get(entity.kind, _nothing)(filled))
+    violations = [FieldViolation(name, "is required") for name in entity.needed if not filled.get(name)]
+    violations = violations or list(CHECKS.get(entity.kind, _nothing)(filled))
     if violations:
         raise Invalid(f"The {entity.kind.replace('_', ' ')} is malformed.", violations=violations)
     return filled
@@ -37,7 +38,7 @@ def with_defaults(entity: Entity, record: Record) -> Record:
     filled = {**record, **{name: value for name, value in entity.zero_means.items() if not record.get(name)}}
     if entity.kind is Kind.SERVICE:
         for name in ("min_duration_min", "max_duration_min"):
-            filled[name] = filled.get(name) or filled["default_duration_min"]
+            filled[name] = filled.get(name) or filled.get("default_duration_min")
     return filled
 
 

@@ -38,7 +38,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """One kind of entry. `columns` maps the contract's field names to columns; `optional` ones are NULL when empty.
+    """One kind of entry. `columns` maps the contract's field names to columns; `optional` ones are NULL when empty,
+    `needed` ones must not be empty.
 
     `zero_means` are the values that a number left at zero stands for. `references` names the entity that a field's
     id belongs to. `order` is the column a list is sorted by, then the id; `filters` are fields a list may narrow by.
@@ -48,6 +49,7 @@ class Entity:
     table: str
     columns: Mapping[str, str]
     optional: frozenset[str] = frozenset()
+    needed: tuple[str, ...] = ("name",)
     json: frozenset[str] = frozenset()
     arrays: frozenset[str] = frozenset()
     references: Mapping[str, Kind] = field(default_factory=dict)
@@ -99,10 +101,11 @@ LOCATION: Final = Entity(
 CLOSURE: Final = Entity(
     kind=Kind.CLOSURE,
     table="closure",
+    needed=("start", "end"),
     columns={"location_id": "location_id", "start": "start_local", "end": "end_local", "reason": "reason"},
     optional=frozenset({"location_id"}),
     references={"location_id": Kind.LOCATION},
-    order="start_local",
+    order="start",
     filters=("location_id",),
 )
 PROVIDER: Final = Entity(
@@ -118,6 +121,7 @@ PROVIDER: Final = Entity(
 ROOM: Final = Entity(
     kind=Kind.ROOM,
     table="room",
+    needed=("location_id", "name"),
     columns=_same(
         "location_id", "name", "capacity", "concurrent_visits", "room_type", "turnaround_min", "features"
     ),
@@ -131,6 +135,7 @@ ROOM: Final = Entity(
 EQUIPMENT: Final = Entity(
     kind=Kind.EQUIPMENT,
     table="equipment",
+    needed=("type", "name"),
     columns=_same("location_id", "type", "name", "quantity", "turnaround_min"),
     optional=frozenset({"location_id"}),
     references={"location_id": Kind.LOCATION},
@@ -141,6 +146,7 @@ EQUIPMENT: Final = Entity(
 SERVICE: Final = Entity(
     kind=Kind.SERVICE,
     table="service",
+    needed=("name", "default_duration_min"),
     columns=_same(
         "name",
         "description",
@@ -160,6 +166,7 @@ SERVICE: Final = Entity(
 SERVICE_RULE: Final = Entity(
     kind=Kind.SERVICE_RULE,
     table="service_rule",
+    needed=("rule_type",),
     columns=_same("service_id", "provider_id", "rule_type", "rule_payload", "priority"),
     optional=frozenset({"service_id", "provider_id"}),
     json=frozenset({"rule_payload"}),
@@ -172,6 +179,7 @@ SERVICE_RULE: Final = Entity(
 PREFERENCE: Final = Entity(
     kind=Kind.PREFERENCE,
     table="provider_preference",
+    needed=("provider_id",),
     columns=_same(
         "provider_id",
         "service_id",
@@ -191,28 +199,31 @@ PREFERENCE: Final = Entity(
 PROVIDER_WINDOW: Final = Entity(
     kind=Kind.WINDOW,
     table="provider_availability",
+    needed=("resource_id", "start", "end", "kind"),
     columns={"resource_id": "provider_id", "location_id": "location_id", **_WINDOW_COLUMNS},
     optional=frozenset({"location_id", "recurrence_rule"}),
     references={"resource_id": Kind.PROVIDER, "location_id": Kind.LOCATION},
-    order="start_local",
+    order="start",
     filters=("resource_id", "location_id"),
 )
 ROOM_WINDOW: Final = Entity(
     kind=Kind.WINDOW,
     table="room_availability",
+    needed=("resource_id", "start", "end", "kind"),
     columns={"resource_id": "room_id", **_WINDOW_COLUMNS},
     optional=frozenset({"recurrence_rule"}),
     references={"resource_id": Kind.ROOM},
-    order="start_local",
+    order="start",
     filters=("resource_id",),
 )
 EQUIPMENT_WINDOW: Final = Entity(
     kind=Kind.WINDOW,
     table="equipment_availability",
+    needed=("resource_id", "start", "end", "kind"),
     columns={"resource_id": "equipment_id", **_WINDOW_COLUMNS},
     optional=frozenset({"recurrence_rule"}),
     references={"resource_id": Kind.EQUIPMENT},
-    order="start_local",
+    order="start",
     filters=("resource_id",),
 )
 

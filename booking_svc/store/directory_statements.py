@@ -42,17 +42,17 @@ def statements_of(entity: Entity) -> EntityStatements:
     returned = ", ".join(SYSTEM_COLUMNS)
     return EntityStatements(
         insert=Statement(
-            f"insert_{table}",
+            f"insert_{table}_entry",
             f"INSERT INTO {table} (clinic_id, id, {', '.join(columns)}) VALUES ({places}) RETURNING {returned}",  # noqa: S608
         ),
-        read=Statement(f"read_{table}", f"SELECT {selected} {where}"),
-        lock=Statement(f"lock_{table}", f"SELECT {selected} {where} FOR UPDATE"),
+        read=Statement(f"read_{table}_entry", f"SELECT {selected} {where}"),
+        lock=Statement(f"lock_{table}_entry", f"SELECT {selected} {where} FOR UPDATE"),
         update=Statement(
-            f"update_{table}",
+            f"update_{table}_entry",
             f"UPDATE {table} SET active = $3, {changes}, version = version + 1, updated_at = clock_timestamp()"  # noqa: S608
             f" WHERE clinic_id = $1 AND id = $2 RETURNING {returned}",
         ),
-        list=Statement(f"list_{table}", _list_sql(entity, selected)),
+        list=Statement(f"list_{table}_entries", _list_sql(entity, selected)),
     )
 
 
@@ -141,7 +141,7 @@ READ_LOCATION_IDS: Final = Statement(
 READ_CLINIC_STATUS: Final = Statement("read_clinic_status", "SELECT status FROM clinic WHERE id = $1")
 COUNT_BY_ID: Final = {
     kind: Statement(
-        f"count_{entity.table}",
+        f"count_{entity.table}_entries",
         f"SELECT count(*) FROM {entity.table} WHERE clinic_id = $1 AND id = ANY ($2::uuid[])",  # noqa: S608
     )
     for kind, entity in PLAIN.items()

@@ -17,7 +17,7 @@ from chassis.auth.principal import Role
 from scheduling.errors import Conflict, NotFound, Reason
 from scheduling.ids import NewId, canonical_id
 
-CLINIC: Final = Entity(kind=Kind.CLINIC, table="clinic", columns={})
+CLINIC: Final = Entity(kind=Kind.CLINIC, table="clinic", columns={}, needed=("name", "default_timezone"))
 _CREATED: Final = UUID("6d656466-6f72-5a11-8000-636c696e6963")
 _SETTABLE: Final = ("name", "default_timezone", "public_search", "requests_per_minute")
 

@@ -74,7 +74,10 @@ Global___WindowKind: _TypeAlias = WindowKind  # noqa: Y015
 
 @_typing.final
 class Clinic(_message.Message):
-    """A tenant: one clinic with its own data, key and limits."""
+    """A tenant: one clinic with its own data, key and limits.
+
+    In all entities, fields that are needed may be left out of an update whose mask does not name them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,0 +1,18 @@
+"""Prepared statements are told apart by their names alone."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+
+import booking_svc.wiring
+from booking_svc.store.pipeline import Statement
+
+
+def test_no_two_statements_share_a_name() -> None:
+    """A name names one text: a second one would run the first one's SQL."""
+    assert booking_svc.wiring
+    statements = {found for found in gc.get_objects() if isinstance(found, Statement)}
+    assert len(statements) > 50
+    texts = {(found.name, found.sql) for found in statements}
+    assert [name for name, count in Counter(name for name, _ in texts).items() if count > 1] == []
