@@ -1,5 +1,6 @@
 """The demo clinics of a database: made once, and the facts that first steps need."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,10 @@ from ctl.run_file import DemoFacts
 from ctl.seed.load import SeedOptions, SeedReport, seed_clinics
 from ctl.seed.words import clinic_id
 from scheduling.errors import Unavailable
+
+_UNPUBLISHED = "SELECT EXISTS (SELECT FROM outbox_event WHERE published_at IS NULL AND parked_at IS NULL)"
+_PUBLISH_PATIENCE_S = 30.0
+_PUBLISH_POLL_S = 0.1
 
 # The first demo clinic (any other active one, if that is gone), a location of it where somebody works, a plain
 # service, and who can be booked there.
@@ -43,16 +48,32 @@ _FACTS = """
 """
 
 
-def seed_if_empty(owner_url: str, master_key_file: Path, *, say: Callable[[str], None]) -> None:
-    """Make the demo clinics unless there is a clinic already."""
+def seed_if_empty(owner_url: str, master_key_file: Path, *, say: Callable[[str], None]) -> bool:
+    """Make the demo clinics unless there is a clinic already; True when they were made."""
     with psycopg.connect(owner_url, row_factory=scalar_row) as connection:
         if connection.execute("SELECT EXISTS (SELECT FROM clinic)").fetchone():
-            return
+            return False
     say("making the demo clinics")
     report = _seed(
         owner_url, master_key_file, SeedOptions(first_day=datetime.now(UTC).date()), lambda *_: None
     )
     say(f"made {report.clinics_made} clinics with {report.visits} appointments in {report.seconds:.1f} s")
+    return True
+
+
+def await_published(
+    owner_url: str, *, go_on: Callable[[], bool], monotonic: Callable[[], float] = time.monotonic
+) -> None:
+    """Return when the running suite has told everybody of all that was made, so that news is not queued behind it.
+
+    Gives up after half a minute: nothing depends on it but the speed of the first events.
+    """
+    deadline = monotonic() + _PUBLISH_PATIENCE_S
+    with psycopg.connect(owner_url, row_factory=scalar_row, autocommit=True) as connection:
+        while go_on() and monotonic() < deadline:
+            if not connection.execute(_UNPUBLISHED).fetchone():
+                return
+            time.sleep(_PUBLISH_POLL_S)
 
 
 def seed(owner_url: str, master_key_file: Path, options: SeedOptions, *, console: Console) -> None:

@@ -118,7 +118,7 @@ class Suite:
         self._supervisor.start([Child(server.name, server.prepare) for server in servers.own], go_on=go_on)
         if not go_on():
             return None
-        facts = self._prepare_database(servers.database_url, secrets)
+        seeded = self._prepare_database(servers.database_url, secrets)
         environment = self._environment(servers, secrets, chosen)
         self._view.say(f"starting {', '.join(SERVICES)}")
         self._supervisor.start(
@@ -128,6 +128,10 @@ class Suite:
         )
         if not go_on():
             return None
+        if seeded:
+            self._view.say("publishing the demo clinics' events")
+            demo.await_published(servers.database_url, go_on=go_on)
+        facts = demo.facts(servers.database_url)
         self._run_file = lambda: self._describe(servers, environment, facts)
         self._publish()
         return self._run_file()
@@ -186,11 +190,12 @@ class Suite:
             own=own,
         )
 
-    def _prepare_database(self, owner_url: str, secrets: secret_store.Secrets) -> DemoFacts | None:
+    def _prepare_database(self, owner_url: str, secrets: secret_store.Secrets) -> bool:
+        """Bring the schema up; True when demo clinics were made."""
         bring_schema_up(owner_url, secrets, say=self._view.say)
-        if self._with_demo:
-            demo.seed_if_empty(owner_url, self._keys.master_key_file, say=self._view.say)
-        return demo.facts(owner_url)
+        return self._with_demo and demo.seed_if_empty(
+            owner_url, self._keys.master_key_file, say=self._view.say
+        )
 
     def _environment(
         self, servers: _Servers, secrets: secret_store.Secrets, chosen: Mapping[str, int]

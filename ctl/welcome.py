@@ -29,7 +29,7 @@ def print_welcome(console: Console, facts: RunFile, home: Home) -> None:
     for name, target in facts.grpc.items():
         _fact(console, f"gRPC {name}", target)
     _fact(console, "All of it", f"{home.run_file}  (URLs, tokens and demo ids, for scripts)")
-    if facts.demo:
+    if facts.demo and facts.demo.patient_ids:
         _heading(console, "First steps: paste these")
         for line in first_steps(facts, facts.demo):
             console.print(Text(line), soft_wrap=True, highlight=False)
@@ -89,6 +89,7 @@ def _search(demo: DemoFacts) -> dict[str, str]:
         "locationId": demo.location_id,
         "start": f"{tomorrow}T00:00:00",
         "end": f"{tomorrow + timedelta(days=_SEARCH_DAYS)}T00:00:00",
+        "patientId": demo.patient_ids[0],
         "limit": "3",
     }
 

@@ -26,8 +26,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 80.0
-STEP_S = 10.0
-PATIENCE_S = 5.0
+STEP_S = 15.0
+PATIENCE_S = 10.0
 LOOK_S = 0.05
 
 
