@@ -69,6 +69,20 @@ class Book:
         appointment_id = self.rng.choice(list(self.booked))
         return self._move(appointment_id) if choice < 0.8 else self._cancel(appointment_id)
 
+    def book_at(self, service_id: str, provider_id: str, start_min: int, room_id: str | None) -> bytes:
+        """Book one visit without a patient, and return its event."""
+        service = next(found for found in self.static.services if found.id == service_id)
+        end_min = start_min + service.duration_min
+        visit = Visit(service_id, provider_id, start_min, end_min, room_id=room_id)
+        appointment_id = str(UUID(int=random.SystemRandom().getrandbits(128), version=4))
+        held = tuple(_held(claim, None) for claim in visit_claims(self.static, visit))
+        appointment = self._appointment(appointment_id, visit, AppointmentStatus.SCHEDULED)
+        return self._change(None, appointment, held)
+
+    def cancel_last(self) -> bytes:
+        """Cancel what was booked last, and return the event."""
+        return self._cancel(next(reversed(self.booked)))
+
     def store(self, owner_url: str) -> None:
         """Make the database's claims and versions those of the book."""
         with psycopg.connect(owner_url) as owner:
