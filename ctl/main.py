@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
+from ctl import projection
 from ctl.console import LogView, print_failure
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
@@ -279,3 +280,9 @@ def _wanted_ports(words: list[str]) -> dict[str, int]:
             raise CtlError(f"--port {word!r} is not [NAME=]PORT with a NAME of: {', '.join(PORTS)}.")
         wanted[name or "gateway"] = int(number)
     return wanted
+
+
+app.add_typer(projection.app, name="projection")
+command(epilog="Example: `medforall replay --clinic ID --resource ID --from 2026-11-22T08:00:00`")(
+    projection.replay
+)
