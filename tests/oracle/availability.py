@@ -1,8 +1,10 @@
 """What is bookable, decided minute by minute with sets, datetimes and dateutil: no masks, no shifts, no caches.
 
-It reads the same facts as the engine and takes only the ids of quotas and gaps from it. Everything else is said again here,
-as literally as the written semantics allow.
+It reads the same facts as the engine and takes only the ids of quotas and gaps from it. Everything else is said again
+here, as literally as the written semantics allow.
 """
+
+# ruff: noqa: DTZ001 - a wall clock has no zone
 
 import math
 from collections.abc import Iterable
@@ -114,9 +116,7 @@ class Oracle:
         found: set[int] = set()
         for start, end in pieces:
             found.update(
-                range(
-                    max(instant(self.zone, start), self.first), min(instant(self.zone, end), self.end)
-                )
+                range(max(instant(self.zone, start), self.first), min(instant(self.zone, end), self.end))
             )
         return found
 
@@ -150,12 +150,11 @@ class Oracle:
                     midnight = datetime(day.year, day.month, day.day)
                     for hours in location.hours:
                         if hours.weekday == day.weekday():
-                            pieces.append(
-                                (
-                                    midnight + timedelta(minutes=hours.opens_min),
-                                    midnight + timedelta(minutes=hours.closes_min),
-                                )
+                            opens, closes = (
+                                timedelta(minutes=hours.opens_min),
+                                timedelta(minutes=hours.closes_min),
                             )
+                            pieces += [(midnight + opens, midnight + closes)]
                     day += ONE_DAY
                 self._place = self.minutes_of(pieces)
             else:
@@ -269,9 +268,7 @@ class Oracle:
             if self.room is not None and self.room.room_id not in (None, room.id):
                 continue
             span = (
-                range(start - before, end + after)
-                if self.service.buffers_within_hours
-                else range(start, end)
+                range(start - before, end + after) if self.service.buffers_within_hours else range(start, end)
             )
             if not all(minute in self.open_minutes(room) for minute in span):
                 continue
@@ -292,7 +289,7 @@ class Oracle:
                 total += self.units_free(item.id, item.quantity, start, end + item.turnaround_min)
         return total
 
-    def rule_reasons(self, rule: Rule, provider: Provider, start: int, end: int) -> set[Reason]:
+    def rule_reasons(self, rule: Rule, provider: Provider, start: int, end: int) -> set[Reason]:  # noqa: PLR0911
         """Return why one rule refuses, if it does."""
         payload, day = rule.payload, local_time(self.zone, start).date()
         today = local_time(self.zone, math.floor(self.now)).date()
@@ -358,9 +355,7 @@ class Oracle:
     def slots(self, first: int, end: int) -> set[tuple[int, str]]:
         """Return every (start, provider) bookable wholly inside the window."""
         wanted = self.request.provider_ids
-        providers = [
-            p for p in self.static.providers if p.active and (wanted is None or p.id in wanted)
-        ]
+        providers = [p for p in self.static.providers if p.active and (wanted is None or p.id in wanted)]
         return {
             (start, provider.id)
             for start in range(first, end - self.duration + 1)

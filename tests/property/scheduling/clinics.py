@@ -1,5 +1,7 @@
 """Random clinics around clock changes, small enough for an oracle that counts minutes."""
 
+# ruff: noqa: DTZ001 - a wall clock has no zone
+
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -106,7 +108,10 @@ def windows(draw: st.DrawFn, day: date, kinds: list[WindowKind]) -> Window:
 
 
 def schedules(day: date, *, for_provider: bool) -> st.SearchStrategy[Schedule]:
-    kinds = [WindowKind.AVAILABLE] * (3 if for_provider else 1) + [WindowKind.OVERRIDE, WindowKind.UNAVAILABLE]
+    kinds = [WindowKind.AVAILABLE] * (3 if for_provider else 1) + [
+        WindowKind.OVERRIDE,
+        WindowKind.UNAVAILABLE,
+    ]
     usual = Window(
         WindowKind.AVAILABLE,
         at_midnight(day - timedelta(days=9)) + timedelta(minutes=30),
@@ -116,34 +121,33 @@ def schedules(day: date, *, for_provider: bool) -> st.SearchStrategy[Schedule]:
     )
     extra = st.lists(windows(day, kinds), max_size=3)
     if for_provider:
-        return extra.flatmap(lambda found: st.sampled_from([Schedule((usual, *found))] * 4 + [Schedule(tuple(found))]))
+        return extra.flatmap(
+            lambda found: st.sampled_from([Schedule((usual, *found))] * 4 + [Schedule(tuple(found))])
+        )
     return extra.flatmap(lambda found: st.sampled_from([Schedule(), Schedule(), Schedule(tuple(found))]))
 
 
 @st.composite
 def rules(draw: st.DrawFn, day: date) -> Rule:
     """Any rule type with a payload near the day."""
-    rule_type, payload = draw(
-        st.sampled_from(
-            [
-                ("allowed_provider", {"provider_ids": PROVIDERS[:2]}),
-                ("required_equipment_type", {"equipment_type": "ecg", "min_units": draw(st.integers(1, 3))}),
-                ("room_type", {"room_type": "exam"}),
-                ("min_gap", {"min_gap_minutes": draw(st.integers(1, 90))}),
-                ("max_daily", {"max_per_day": draw(st.integers(0, 3)), "scope": "service"}),
-                ("max_daily", {"max_per_day": draw(st.integers(1, 2)), "scope": "provider"}),
-                ("lead_time", {"min_minutes": draw(st.integers(0, 2000))}),
-                ("lead_time", {"no_same_day": True, "max_days_ahead": draw(st.integers(1, 5))}),
-                ("blackout_dates", {"dates": [day.isoformat()]}),
-                (
-                    "blackout_dates",
-                    {"ranges": [{"from": day.isoformat(), "to": (day + timedelta(days=1)).isoformat()}]},
-                ),
-                ("patient_limit", {"max_active": draw(st.integers(1, 3))}),
-                ("patient_limit", {"min_days_between": draw(st.integers(1, 2))}),
-            ]
-        )
-    )
+    choices: list[tuple[str, dict[str, object]]] = [
+        ("allowed_provider", {"provider_ids": PROVIDERS[:2]}),
+        ("required_equipment_type", {"equipment_type": "ecg", "min_units": draw(st.integers(1, 3))}),
+        ("room_type", {"room_type": "exam"}),
+        ("min_gap", {"min_gap_minutes": draw(st.integers(1, 90))}),
+        ("max_daily", {"max_per_day": draw(st.integers(0, 3)), "scope": "service"}),
+        ("max_daily", {"max_per_day": draw(st.integers(1, 2)), "scope": "provider"}),
+        ("lead_time", {"min_minutes": draw(st.integers(0, 2000))}),
+        ("lead_time", {"no_same_day": True, "max_days_ahead": draw(st.integers(1, 5))}),
+        ("blackout_dates", {"dates": [day.isoformat()]}),
+        (
+            "blackout_dates",
+            {"ranges": [{"from": day.isoformat(), "to": (day + timedelta(days=1)).isoformat()}]},
+        ),
+        ("patient_limit", {"max_active": draw(st.integers(1, 3))}),
+        ("patient_limit", {"min_days_between": draw(st.integers(1, 2))}),
+    ]
+    rule_type, payload = draw(st.sampled_from(choices))
     return Rule(
         id=f"rule-{draw(st.integers(0, 10_000))}",
         rule_type=rule_type,
@@ -270,7 +274,12 @@ def clinics(draw: st.DrawFn) -> Clinic:
     ]
     hours = draw(
         st.sampled_from(
-            [(), (), tuple(WeeklyHours(n, 60, 1320) for n in range(7)), tuple(WeeklyHours(n, 600, 1700) for n in range(7))]
+            [
+                (),
+                (),
+                tuple(WeeklyHours(n, 60, 1320) for n in range(7)),
+                tuple(WeeklyHours(n, 600, 1700) for n in range(7)),
+            ]
         )
     )
     shut = at_midnight(day) + timedelta(hours=draw(st.integers(0, 30)))

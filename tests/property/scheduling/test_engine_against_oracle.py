@@ -70,7 +70,9 @@ def test_search_offers_exactly_what_the_oracle_finds_bookable(clinic: Clinic) ->
     oracle = oracle_of(clinic)
     result = search(clinic.static, clinic.busy, query_of(clinic), clinic.now_min, CACHE)
     slots = list(result)
-    assert {(slot.start_min, slot.provider_id) for slot in slots} == oracle.slots(clinic.start_min, clinic.end_min)
+    assert {(slot.start_min, slot.provider_id) for slot in slots} == oracle.slots(
+        clinic.start_min, clinic.end_min
+    )
     assert len(slots) == result.total
     providers = {provider.id: provider for provider in clinic.static.providers}
     for slot in slots[:20]:
@@ -91,12 +93,17 @@ def test_pages_together_are_the_whole_in_a_total_order(clinic: Clinic, order: Sl
         after = SlotKey(page[-1].start_min, page[-1].provider_id, page[-1].score)
     assert paged == whole
     keys = [
-        (-s.score, s.start_min, s.provider_id) if order is SlotOrder.SCORE else (s.start_min, -s.score, s.provider_id)
+        (-s.score, s.start_min, s.provider_id)
+        if order is SlotOrder.SCORE
+        else (s.start_min, -s.score, s.provider_id)
         for s in whole
     ]
     assert keys == sorted(set(keys))
     wider = SearchQuery(clinic.request, clinic.start_min - 700, clinic.end_min + 900, order)
-    found = {(s.start_min, s.provider_id): s for s in search(clinic.static, clinic.busy, wider, clinic.now_min, CACHE)}
+    found = {
+        (s.start_min, s.provider_id): s
+        for s in search(clinic.static, clinic.busy, wider, clinic.now_min, CACHE)
+    }
     assert all(found[slot.start_min, slot.provider_id] == slot for slot in whole)
 
 
@@ -105,13 +112,20 @@ def test_pages_together_are_the_whole_in_a_total_order(clinic: Clinic, order: Sl
 def test_judge_accepts_exactly_what_the_oracle_finds_bookable(clinic: Clinic, data: st.DataObject) -> None:
     """A verdict has the oracle's reasons; what an accepted visit takes is free, and no more than it needs."""
     oracle = oracle_of(clinic)
-    offered = [(s.start_min, s.provider_id) for s in search(clinic.static, clinic.busy, query_of(clinic), clinic.now_min, CACHE).page(3)]
+    offered = [
+        (s.start_min, s.provider_id)
+        for s in search(clinic.static, clinic.busy, query_of(clinic), clinic.now_min, CACHE).page(3)
+    ]
     asked = [(start, p.id) for start in probes(clinic, data) for p in clinic.static.providers]
     providers = {provider.id: provider for provider in clinic.static.providers}
     for start_min, provider_id in offered + asked:
         provider = providers[provider_id]
-        verdict = judge(clinic.static, clinic.busy, proposal_of(clinic, provider_id, start_min), clinic.now_min, CACHE)
-        reasons = oracle.reasons(provider, start_min) | (set() if provider.active else {Reason.RESOURCE_INACTIVE})
+        verdict = judge(
+            clinic.static, clinic.busy, proposal_of(clinic, provider_id, start_min), clinic.now_min, CACHE
+        )
+        reasons = oracle.reasons(provider, start_min) | (
+            set() if provider.active else {Reason.RESOURCE_INACTIVE}
+        )
         note(f"{start_min} {provider_id} oracle {reasons} engine {[r.reason for r in verdict.refusals]}")
         assert verdict.is_accepted == (not reasons)
         assert _coarse({r.reason for r in verdict.refusals}) == _coarse(reasons)

@@ -1,5 +1,7 @@
 """Timelines behave as sets of minutes."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,9 @@ def set_of(bits: int) -> set[int]:
 
 
 @given(MINUTES, MINUTES)
-def test_unions_intersections_and_differences_are_those_of_sets(left: frozenset[int], right: frozenset[int]) -> None:
+def test_unions_intersections_and_differences_are_those_of_sets(
+    left: frozenset[int], right: frozenset[int]
+) -> None:
     """What is in either, in both, and in one but not the other."""
     one, two = bits_of(left), bits_of(right)
     assert set_of(timeline.union(one, two)) == left | right
@@ -44,7 +48,9 @@ def test_erode_keeps_the_starts_of_runs_that_are_long_enough(minutes: frozenset[
 @given(st.lists(MINUTES, max_size=5), st.integers(1, 5))
 def test_at_least_counts_timelines_minute_by_minute(several: list[frozenset[int]], count: int) -> None:
     """A minute is in the result when that many timelines have it."""
-    expected = {at for at in range(HORIZON.start_min, HORIZON.end_min) if sum(at in one for one in several) >= count}
+    expected = {
+        at for at in range(HORIZON.start_min, HORIZON.end_min) if sum(at in one for one in several) >= count
+    }
     assert set_of(timeline.at_least([bits_of(one) for one in several], count)) == expected
 
 
@@ -53,7 +59,7 @@ def test_runs_are_maximal_and_in_order(minutes: frozenset[int]) -> None:
     """Runs hold exactly the minutes set, and no two touch."""
     found = list(timeline.runs(bits_of(minutes), HORIZON))
     assert {at for low, high in found for at in range(low, high)} == minutes
-    assert all(one[1] < two[0] for one, two in zip(found, found[1:], strict=False))
+    assert all(one[1] < two[0] for one, two in pairwise(found))
     for low, high in found:
         assert timeline.run_around(bits_of(minutes), HORIZON, low) == (low, high)
         assert timeline.run_around(bits_of(minutes), HORIZON, high - 1) == (low, high)
@@ -67,7 +73,9 @@ def test_single_minutes_can_be_asked_for(minutes: frozenset[int], at_min: int) -
     assert Probe([("it", bits)], HORIZON).names(at_min) == (("it",) if at_min in minutes else ())
     assert timeline.first(bits, HORIZON) == min(minutes, default=None)
     assert timeline.last(bits, HORIZON) == max(minutes, default=None)
-    assert timeline.nearest(bits, HORIZON, at_min) == min(minutes, key=lambda at: (abs(at - at_min), at), default=None)
+    assert timeline.nearest(bits, HORIZON, at_min) == min(
+        minutes, key=lambda at: (abs(at - at_min), at), default=None
+    )
 
 
 @given(st.lists(st.tuples(st.integers(-500, 5000), st.integers(0, 3000)), max_size=8))

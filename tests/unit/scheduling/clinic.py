@@ -1,5 +1,7 @@
 """A small clinic for unit tests: one location, one service, everything else by keyword."""
 
+# ruff: noqa: DTZ001 - a wall clock has no zone
+
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,7 +37,9 @@ SERVICE = Service("service", 30, 15, 120, requires_room=False)
 def window(start: str, end: str, kind: str = "available", rule: str = "FREQ=DAILY", **more: Any) -> Window:
     """A daily window of wall-clock times; an end before its start is the next day's."""
     low, high = (DAY - timedelta(days=28) + _clock(text) for text in (start, end))
-    return Window(WindowKind(kind), low, high if high > low else high + timedelta(days=1), recurrence=rule, **more)
+    return Window(
+        WindowKind(kind), low, high if high > low else high + timedelta(days=1), recurrence=rule, **more
+    )
 
 
 def once(start: str, end: str, kind: str, *, days: int = 0, **more: Any) -> Window:
@@ -99,7 +103,9 @@ def found(
     """A search of the day, or of several."""
     asked = SlotRequest(static.services[0].id, patient_id=patient.id if patient else None, **request)
     query = SearchQuery(asked, at("00:00"), at("00:00", days))
-    return search(static, BusyFacts.of(claims, patient), query, at("00:00", -1) if now is None else now, DerivedCache())
+    return search(
+        static, BusyFacts.of(claims, patient), query, at("00:00", -1) if now is None else now, DerivedCache()
+    )
 
 
 def clocks(result: SearchResult, zone: str = ZONE) -> list[str]:
@@ -119,4 +125,6 @@ def verdict(
     """A verdict on a visit of the day."""
     asked = Proposal(static.services[0].id, static.providers[0].id, at(clock, days))
     asked = replace(asked, patient_id=patient.id if patient else None, **proposal)
-    return judge(static, BusyFacts.of(claims, patient), asked, at("00:00", -1) if now is None else now, DerivedCache())
+    return judge(
+        static, BusyFacts.of(claims, patient), asked, at("00:00", -1) if now is None else now, DerivedCache()
+    )

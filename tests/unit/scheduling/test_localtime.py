@@ -80,6 +80,7 @@ def test_an_unknown_zone_is_refused() -> None:
 
 def test_days_are_as_long_as_the_clock_makes_them() -> None:
     """23, 25 and 23.5 hours, and none at all for the day that Samoa skipped."""
+
     def hours(zone: str, day: date) -> float:
         low, high = localtime.day_bounds(zone, day)
         return (high - low) / 60
@@ -93,6 +94,7 @@ def test_days_are_as_long_as_the_clock_makes_them() -> None:
 
 def test_months_are_clipped_to_their_last_day() -> None:
     """24 months after a leap day is the 28th, and January follows December."""
+
     def later(text: str, months: int) -> str:
         return localtime.format_local("UTC", localtime.add_months(localtime.parse_local(text, "UTC"), months))
 

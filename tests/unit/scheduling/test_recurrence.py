@@ -1,5 +1,7 @@
 """Recurrence texts that are refused, and the lines beside an RRULE."""
 
+# ruff: noqa: DTZ001 - a wall clock has no zone
+
 import time
 from datetime import datetime
 

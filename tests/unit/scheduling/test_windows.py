@@ -1,18 +1,36 @@
 """Open time: overrides, places, nights, closures and clock changes."""
 
+# ruff: noqa: DTZ001 - a wall clock has no zone
+
 from datetime import datetime, timedelta
 
 import pytest
 
-from scheduling.facts import Closure, Location, Provider, Room, Schedule, Service, WeeklyHours
-from tests.unit.scheduling.clinic import DAY, SERVICE, ZONE, clinic, clocks, found, once, provider, window
+from scheduling.busy import BusyFacts
+from scheduling.derived import DerivedCache
+from scheduling.facts import (
+    Closure,
+    Location,
+    Provider,
+    Room,
+    Schedule,
+    Service,
+    SlotRequest,
+    StaticFacts,
+    WeeklyHours,
+    Window,
+)
+from scheduling.search import SearchQuery, SearchResult, search
+from tests.unit.scheduling.clinic import DAY, ZONE, at, clinic, clocks, found, once, provider, window
 
 HOURLY = Service("service", 60, slot_step_min=60, requires_room=False)
 
 
-def hours(*windows: object, location: Location | None = None, days: int = 1) -> list[str]:
+def hours(*windows: Window, location: Location | None = None, days: int = 1) -> list[str]:
     static = clinic(
-        service=HOURLY, providers=[Provider("provider", Schedule(tuple(windows)))], location=location  # type: ignore[arg-type]
+        service=HOURLY,
+        providers=[Provider("provider", Schedule(tuple(windows)))],
+        location=location,
     )
     return clocks(found(static, days=days))
 
@@ -28,7 +46,9 @@ def test_an_override_elsewhere_changes_nothing_here() -> None:
     assert len(hours(window("09:00", "17:00"), elsewhere)) == 8
     here = once("10:00", "12:00", "override", location_id="location")
     assert hours(window("09:00", "17:00"), here) == ["10:00", "11:00"]
-    assert hours(window("09:00", "17:00", location_id="location"), once("10:00", "11:00", "override")) == ["10:00"]
+    assert hours(window("09:00", "17:00", location_id="location"), once("10:00", "11:00", "override")) == [
+        "10:00"
+    ]
 
 
 def test_the_tail_of_the_night_before_stays() -> None:
@@ -71,15 +91,9 @@ def test_a_window_in_a_gap_moves_forward() -> None:
     assert clocks(result) == ["03:00", "04:00"]
 
 
-def found_on(static: object, days: int) -> object:
-    from scheduling.busy import BusyFacts
-    from scheduling.derived import DerivedCache
-    from scheduling.facts import SlotRequest
-    from scheduling.search import SearchQuery, search
-    from tests.unit.scheduling.clinic import at
-
+def found_on(static: StaticFacts, days: int) -> SearchResult:
     query = SearchQuery(SlotRequest("service"), at("00:00", days), at("00:00", days + 1))
-    return search(static, BusyFacts(), query, at("00:00", days - 1), DerivedCache())  # type: ignore[arg-type]
+    return search(static, BusyFacts(), query, at("00:00", days - 1), DerivedCache())
 
 
 def test_a_repeated_hour_is_worked_twice_by_who_works_through_it() -> None:
@@ -88,7 +102,7 @@ def test_a_repeated_hour_is_worked_twice_by_who_works_through_it() -> None:
     night = once("00:00", "03:00", "available")
     moved = type(night)(night.kind, autumn, autumn + timedelta(hours=3))
     static = clinic(service=HOURLY, providers=[Provider("provider", Schedule((moved,)))])
-    assert found_on(static, (autumn - DAY).days).total == 4  # type: ignore[attr-defined]
+    assert found_on(static, (autumn - DAY).days).total == 4
 
 
 @pytest.mark.parametrize(
@@ -100,19 +114,19 @@ def test_a_repeated_hour_is_worked_twice_by_who_works_through_it() -> None:
         ((window("13:00", "15:00"),), 2),
     ],
 )
-def test_a_room_is_open_unless_its_windows_say_otherwise(windows: tuple[object, ...], expected: int) -> None:
+def test_a_room_is_open_unless_its_windows_say_otherwise(windows: tuple[Window, ...], expected: int) -> None:
     """Without windows always; time off and overrides alone leave the other days open."""
     service = Service("service", 60, slot_step_min=60)
-    room = Room("room", schedule=Schedule(windows))  # type: ignore[arg-type]
+    room = Room("room", schedule=Schedule(windows))
     assert found(clinic(service=service, rooms=[room])).total == expected
 
 
 def test_half_hour_zones_have_their_own_grid() -> None:
     """The grid is the wall clock's: on the hour in Kolkata, half past in UTC."""
     location = Location("location", "Asia/Kolkata")
-    static = clinic(service=HOURLY, providers=[provider("provider", window("09:30", "12:30"))], location=location)
-    from tests.unit.scheduling.clinic import at
-
-    assert sorted({(start - at("00:00", zone="UTC")) % 60 for start, _ in found(static, days=2).starts()}) == [30]
-
-
+    static = clinic(
+        service=HOURLY, providers=[provider("provider", window("09:30", "12:30"))], location=location
+    )
+    assert sorted(
+        {(start - at("00:00", zone="UTC")) % 60 for start, _ in found(static, days=2).starts()}
+    ) == [30]

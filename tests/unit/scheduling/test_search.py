@@ -1,0 +1,165 @@
+"""Ranking, next-available, windows and the bounded memory of a search."""
+
+from itertools import pairwise
+
+import pytest
+
+from scheduling.appointment import TRANSITIONS, AppointmentStatus, require_transition, status_after_reschedule
+from scheduling.busy import BusyFacts
+from scheduling.derived import DerivedCache
+from scheduling.errors import DomainError, Invalid, Reason, Refused
+from scheduling.explain import explain_day, explain_slot
+from scheduling.facts import Preference, Room, Service, SlotRequest, TimeOfDay
+from scheduling.search import SearchQuery, find_next, next_windows, search
+from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, window
+
+
+def test_a_slot_that_touches_a_visit_comes_before_one_that_leaves_a_crumb() -> None:
+    """Beside 12:00–12:30: touching scores most, a quarter of an hour left over least."""
+    scores = {slot.start_min: slot.score for slot in found(clinic(), claim("provider", "12:00", "12:30"))}
+    assert scores[at("11:30")] == scores[at("12:30")] == 60
+    assert scores[at("11:15")] == scores[at("12:45")] == 40
+    assert scores[at("11:00")] == 50
+
+
+def test_the_time_of_day_ranks_and_does_not_filter() -> None:
+    """Afternoon is from noon to five by the wall clock; the morning is still there, later in the list."""
+    plain = found(clinic())
+    slots = list(found(clinic(), preferred_time_of_day=TimeOfDay.AFTERNOON))
+    assert len(slots) == plain.total
+    afternoon = [slot for slot in slots if slot.start_min >= at("12:00")]
+    assert slots[: len(afternoon)] == afternoon
+    assert {slot.score for slot in afternoon} == {60, 70}
+
+
+def test_preferences_weigh_what_they_match() -> None:
+    """A full match gains, a miss loses, half of two parts is neutral; one for the service replaces general ones."""
+    likes = Preference(100, windows=((540, 600),))
+    static = clinic(providers=[provider("provider", preferences=(likes,))])
+    scores = {slot.start_min: slot.score for slot in found(static)}
+    assert scores[at("09:00")] - scores[at("13:00")] == 40
+    both = Preference(100, windows=((540, 600),), room_ids=("gone",))
+    roomy = clinic(
+        service=Service("service", 30),
+        rooms=[Room("a")],
+        providers=[provider("provider", preferences=(both,))],
+    )
+    assert {slot.start_min: slot.score for slot in found(roomy)}[at("09:00")] == 50
+    own = Preference(0, service_id="service")
+    mixed = clinic(providers=[provider("provider", preferences=(likes, own))])
+    assert {slot.score for slot in found(mixed)} == {40, 50}
+
+
+def test_the_first_slots_are_found_over_months() -> None:
+    """Windows grow as nothing is found; the seam of two windows hides nothing."""
+    later = once("09:00", "10:00", "available", days=200)
+    static = clinic(providers=[provider("provider", later), provider("second", later)])
+    slots = find_next(
+        static,
+        BusyFacts(),
+        SlotRequest("service"),
+        start_min=at("09:00"),
+        count=3,
+        now_min=at("08:00"),
+        cache=DerivedCache(),
+    )
+    assert [(slot.start_min, slot.provider_id) for slot in slots] == [
+        (at("09:00", 200), "provider"),
+        (at("09:00", 200), "second"),
+        (at("09:15", 200), "provider"),
+    ]
+    windows = list(next_windows(0, 365))
+    assert windows[0].start_min == 0
+    assert windows[-1].end_min == 365 * 1440
+    assert all(two.start_min < one.end_min for one, two in pairwise(windows))
+
+
+def test_a_window_is_bounded() -> None:
+    """Empty, backwards and longer than 93 days are refused; 93 days with a clock change are not."""
+    static, cache = clinic(), DerivedCache()
+
+    def asked(low: int, high: int) -> int:
+        return search(static, BusyFacts(), SearchQuery(SlotRequest("service"), low, high), low, cache).total
+
+    assert asked(at("00:00", 150), at("00:00", 243)) > 0
+    for low, high in ((10, 10), (10, 5), (at("00:00"), at("00:00", 94))):
+        with pytest.raises(Invalid):
+            asked(low, high)
+
+
+def test_no_slot_crosses_the_end_of_the_window() -> None:
+    """A slot lies wholly inside, so the last start leaves room for the visit."""
+    query = SearchQuery(SlotRequest("service"), at("09:10"), at("10:10"))
+    assert clocks(search(clinic(), BusyFacts(), query, at("08:00"), DerivedCache())) == ["09:15", "09:30"]
+
+
+def test_no_provider_no_slot() -> None:
+    """Nobody asked for, or nobody known, is an empty answer and not an error."""
+    assert list(found(clinic(), provider_ids=())) == []
+    assert found(clinic(), provider_ids=("unknown",)).total == 0
+
+
+def test_what_is_derived_is_kept_within_bounds() -> None:
+    """The cache is used, forgets the oldest, and stays below its size."""
+    cache = DerivedCache(20_000)
+    for number in range(500):
+        cache.put(number, 1 << 1000)
+    assert len(cache) < 60
+    assert cache.get(499) == 1 << 1000
+    assert cache.get(0) is None
+
+
+def test_an_explanation_names_what_a_person_would() -> None:
+    """Time off, a buffer, the location's hours: each by its own name, since and until when."""
+    buffered = Service("service", 30, buffer_after_min=10, requires_room=False)
+    off = once("12:00", "13:00", "unavailable")
+    static = clinic(service=buffered, providers=[provider("provider", window("09:00", "17:00"), off)])
+    busy, cache = BusyFacts.of([claim("provider", "10:00", "10:40")]), DerivedCache()
+
+    def blocked(clock: str) -> list[tuple[str, int | None, int | None]]:
+        told = explain_slot(static, busy, SlotRequest("service"), at(clock), now_min=at("00:00"), cache=cache)
+        assert told.is_free == (not [o for o in told.providers[0].outcomes if not o.is_passed])
+        return [(o.check, o.since_min, o.until_min) for o in told.providers[0].outcomes if not o.is_passed]
+
+    assert blocked("09:00") == []
+    assert blocked("12:15") == [("time_off", at("12:00"), at("13:00"))]
+    assert blocked("09:30") == [("buffer", at("10:00"), at("10:40"))]
+    assert blocked("10:15") == [("busy", at("10:00"), at("10:40"))]
+    assert blocked("17:00") == [("hours", at("17:00"), at("09:00", 1))]
+    days = explain_day(static, busy, SlotRequest("service"), DAY.date(), now_min=at("00:00"), cache=cache)
+    told = [(run.is_free, [outcome.check for outcome in run.blocked_by]) for run in days[0].runs]
+    assert (True, []) in told
+    assert (False, ["time_off"]) in told
+    assert days[0].free_slots == found(static, claim("provider", "10:00", "10:40")).total
+
+
+@pytest.mark.parametrize("current", AppointmentStatus)
+@pytest.mark.parametrize("wanted", AppointmentStatus)
+def test_only_the_drawn_transitions_are_allowed(
+    current: AppointmentStatus, wanted: AppointmentStatus
+) -> None:
+    """Everything else is INVALID_TRANSITION."""
+    if wanted in TRANSITIONS[current]:
+        require_transition(current, wanted)
+        return
+    with pytest.raises(Refused) as refused:
+        require_transition(current, wanted)
+    assert refused.value.reason is Reason.INVALID_TRANSITION
+
+
+def test_a_move_keeps_a_hold_and_unconfirms_a_visit() -> None:
+    """A confirmed visit is scheduled again; what is over does not move."""
+    assert status_after_reschedule(AppointmentStatus.HELD) is AppointmentStatus.HELD
+    assert status_after_reschedule(AppointmentStatus.CONFIRMED) is AppointmentStatus.SCHEDULED
+    with pytest.raises(Refused):
+        status_after_reschedule(AppointmentStatus.COMPLETED)
+
+
+def test_an_error_without_a_message_says_what_its_class_says() -> None:
+    """The docstring is the default message; reason, metadata and violations travel along."""
+    error = Invalid.field("start", "is wrong")
+    assert str(Refused()) == "A rule or a state says no."
+    assert error.reason is Reason.INVALID_ARGUMENT
+    assert [(v.field, v.description) for v in error.violations] == [("start", "is wrong")]
+    assert "INVALID_ARGUMENT" in repr(error)
+    assert isinstance(error, DomainError)
