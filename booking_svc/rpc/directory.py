@@ -9,12 +9,12 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from medforall.directory.v1 import directory_pb2, directory_pb2_grpc, directory_types_pb2
+from medforall.directory.v1 import directory_pb2, directory_types_pb2
 from medforall.type.v1 import reason_pb2
 
 from booking_svc.directory.entities import Displaced, Edited, Kind
 from booking_svc.rpc.directory_oversight import NewClinics, OversightHandlers
-from booking_svc.rpc.directory_wire import changes_of, filters_of, message_of, record_of
+from booking_svc.rpc.directory_wire import changes_of, filters_of, message_of, record_of, shown_to
 from booking_svc.rpc.requests import caller_of, fingerprint
 from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics
@@ -95,7 +95,7 @@ class EditCodec:
         return reply  # type: ignore[no-any-return]
 
 
-class DirectoryServicer(OversightHandlers, directory_pb2_grpc.DirectoryServiceServicer):
+class DirectoryServicer(OversightHandlers):
     """Turns requests into edits and reads."""
 
     def __init__(
@@ -142,7 +142,8 @@ class DirectoryServicer(OversightHandlers, directory_pb2_grpc.DirectoryServiceSe
         else:
             entry = await self._reading.get(clinic_id, family.kind, entry_id)
         reply: Message = getattr(directory_pb2, f"Get{family.word}Response")()
-        getattr(reply, family.field).CopyFrom(message_of(entry, family.message))
+        shown = shown_to(caller.principal.role, message_of(entry, family.message))
+        getattr(reply, family.field).CopyFrom(shown)
         return reply
 
     async def page(self, family: Family, request: Any) -> Message:
@@ -161,7 +162,10 @@ class DirectoryServicer(OversightHandlers, directory_pb2_grpc.DirectoryServiceSe
             page = await self._reading.page(request.clinic_id.lower(), query)
         reply: Any = getattr(directory_pb2, f"List{family.plural}Response")(next_page_token=page.next_token)
         entries = reply.DESCRIPTOR.fields[0].name
-        getattr(reply, entries).extend(message_of(entry, family.message) for entry in page.entries)
+        role = caller_of(request).principal.role
+        getattr(reply, entries).extend(
+            shown_to(role, message_of(entry, family.message)) for entry in page.entries
+        )
         return reply  # type: ignore[no-any-return]
 
     async def _search(self, request: Any, terms: dict[str, str]) -> Page:

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from medforall.directory.v1 import audit_pb2, directory_pb2, directory_types_pb2
 
 from booking_svc.directory.entities import Edited, Entry
-from booking_svc.rpc.directory_wire import changes_of, message_of, record_of
+from booking_svc.rpc.directory_wire import changes_of, message_of, record_of, shown_to
 from booking_svc.rpc.replies import local_text
 from booking_svc.rpc.requests import caller_of, fingerprint
 from booking_svc.store.oversight import AuditRow, Grant
@@ -92,7 +92,7 @@ class OversightHandlers:
         entry = await self._transactions.read(
             request.clinic_id.lower(), lambda session: self._clinics.get(session, caller)
         )
-        return directory_pb2.GetClinicResponse(clinic=clinic_message(entry))
+        return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal.role, clinic_message(entry)))
 
     async def GetPublicClinic(  # noqa: N802 - the contract's name
         self, request: directory_pb2.GetPublicClinicRequest, _context: Context

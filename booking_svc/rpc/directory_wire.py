@@ -15,12 +15,22 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from booking_svc.directory.entities import Entry, Record
+from chassis.auth.principal import Role
 from scheduling.errors import FieldViolation, Invalid
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 READ_ONLY: Final = frozenset({"id", "clinic_id", "active", "created_at", "updated_at", "etag", "status"})
 """Fields that only the service sets; a create may choose its `id`."""
+
+
+PUBLIC_FIELDS: Final = {
+    "Clinic": frozenset({"id", "name", "default_timezone", "status"}),
+    "Location": frozenset({"id", "clinic_id", "name", "address", "timezone", "active"}),
+    "Provider": frozenset({"id", "clinic_id", "name", "specialty", "active"}),
+    "Service": frozenset({"id", "clinic_id", "name", "description", "default_duration_min", "active"}),
+}
+"""What a patient may know of a clinic's directory."""
 
 
 def record_of(message: Message) -> Record:
@@ -68,6 +78,15 @@ def message_of(entry: Entry, message: type[MessageT]) -> MessageT:
     found.created_at.FromDatetime(entry.created_at)  # type: ignore[attr-defined]
     found.updated_at.FromDatetime(entry.updated_at)  # type: ignore[attr-defined]
     return found
+
+
+def shown_to(role: Role, message: MessageT) -> MessageT:
+    """The message as a caller of this role may see it: patients see what is public, and leave no trace of the rest."""
+    if role is Role.PATIENT and (public := PUBLIC_FIELDS.get(message.DESCRIPTOR.name)):
+        for field in message.DESCRIPTOR.fields:
+            if field.name not in public:
+                message.ClearField(field.name)
+    return message
 
 
 def filters_of(request: Message, names: Iterable[str]) -> dict[str, str]:

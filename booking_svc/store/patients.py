@@ -8,16 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from booking_svc.directory.entities import Entry, Kind, Record
 from booking_svc.store.oversight import HAS_GRANT
 from booking_svc.store.pipeline import Pending, Statement, Value
 from booking_svc.store.session import Session
-from chassis.search_terms import normal_email, normal_phone, prefixes_of, searched_prefixes
+from database.sealed_patient import (
+    PatientDetails,
+    SealedPatient,
+    dob_hash,
+    email_hash,
+    name_search_tokens,
+    open_patient,
+    phone_hash,
+    seal_patient,
+)
 from scheduling.facts import ResourceKind
 
-TABLE: Final = "patient"
+_CONTACT_FIELDS: Final = ("phone", "email", "preferred_method")
 
 _COLUMNS: Final = """
     id, name_encrypted, dob_encrypted, contact_encrypted, notes_encrypted, placeholder, active, version, created_at,
@@ -98,22 +105,24 @@ class PatientStore:
     async def insert(self, patient_id: str, record: Record) -> Entry:
         """Write a new patient with its resource row and search hashes."""
         self._session.queue(_INSERT_RESOURCE, self.clinic_id, patient_id, ResourceKind.PATIENT.value)
-        values = self._values(patient_id, record)
+        sealed = seal_patient(self._cipher, patient_id, details_of(record))
         pending = self._session.queue(
-            _INSERT, self.clinic_id, patient_id, bool(record.get("placeholder")), *values
+            _INSERT, self.clinic_id, patient_id, bool(record.get("placeholder")), *_columns(sealed)
         )
-        self._insert_tokens(patient_id, record)
+        self._insert_tokens(patient_id, sealed)
         await self._session.run()
         return self._written(record, pending)
 
     async def update(self, entry: Entry, record: Record, *, active: bool) -> Entry:
         """Write a changed patient and raise its version."""
-        values = self._values(entry.id, record)
+        sealed = seal_patient(self._cipher, entry.id, details_of(record))
         placeholder = bool(record.get("placeholder"))
-        pending = self._session.queue(_UPDATE, self.clinic_id, entry.id, active, placeholder, *values)
+        pending = self._session.queue(
+            _UPDATE, self.clinic_id, entry.id, active, placeholder, *_columns(sealed)
+        )
         if record["name"] != entry.record["name"]:
             self._session.queue(_DELETE_TOKENS, self.clinic_id, entry.id)
-            self._insert_tokens(entry.id, record)
+            self._insert_tokens(entry.id, sealed)
         await self._session.run()
         return self._written(record, pending)
 
@@ -132,10 +141,10 @@ class PatientStore:
             _SEARCH,
             self.clinic_id,
             with_inactive,
-            self._hash("phone", normal_phone(terms.get("phone", ""))),
-            self._hash("email", normal_email(terms.get("email", ""))),
-            self._hash("dob", terms.get("dob", "")),
-            self._tokens(searched_prefixes(terms.get("name_prefix", ""))),
+            phone_hash(self._cipher, terms.get("phone", "")),
+            email_hash(self._cipher, terms.get("email", "")),
+            dob_hash(self._cipher, terms.get("dob", "")),
+            [token.hex() for token in name_search_tokens(self._cipher, terms.get("name_prefix", ""))],
             after_id,
             limit,
         )
@@ -154,50 +163,22 @@ class PatientStore:
         await self._session.run()
         return pending.row() is not None
 
-    def _values(self, patient_id: str, record: Record) -> tuple[Value, ...]:
-        contact: Mapping[str, str] = record.get("contact") or {}
-        return (
-            self._sealed(record["name"], "name", patient_id),
-            self._sealed(record.get("dob"), "dob", patient_id),
-            self._sealed(orjson.dumps(contact).decode() if contact else None, "contact", patient_id),
-            self._sealed(record.get("notes"), "notes", patient_id),
-            self._hash("phone", normal_phone(contact.get("phone", ""))),
-            self._hash("email", normal_email(contact.get("email", ""))),
-            self._hash("dob", record.get("dob", "")),
-        )
-
-    def _insert_tokens(self, patient_id: str, record: Record) -> None:
-        tokens = self._tokens(prefixes_of(record["name"]))
-        if tokens:
+    def _insert_tokens(self, patient_id: str, sealed: SealedPatient) -> None:
+        if sealed.name_tokens:
+            tokens = [token.hex() for token in sealed.name_tokens]
             self._session.queue(_INSERT_TOKENS, self.clinic_id, patient_id, tokens)
-
-    def _tokens(self, prefixes: Sequence[str]) -> list[str]:
-        return [self._cipher.search_hash("name", prefix).hex() for prefix in prefixes]
-
-    def _hash(self, kind: str, normal: str) -> bytes | None:
-        return self._cipher.search_hash(kind, normal) if normal else None
-
-    def _sealed(self, text: str | None, column: str, patient_id: str) -> bytes | None:
-        if not text:
-            return None
-        return self._cipher.seal_text(text, table=TABLE, column=column, row_id=patient_id)
-
-    def _opened(self, sealed: bytes | None, column: str, patient_id: str) -> str:
-        if sealed is None:
-            return ""
-        return self._cipher.open_text(sealed, table=TABLE, column=column, row_id=patient_id)
 
     def _entry(self, row: Sequence[Any]) -> Entry:
         patient_id, name, dob, contact, notes, placeholder, *system = row
-        opened = self._opened(contact, "contact", patient_id)
-        record = {
-            "name": self._opened(name, "name", patient_id),
-            "dob": self._opened(dob, "dob", patient_id),
-            "contact": orjson.loads(opened) if opened else {},
-            "notes": self._opened(notes, "notes", patient_id),
-            "placeholder": placeholder,
-        }
-        return self._assembled(record, (patient_id, *system))
+        details = open_patient(
+            self._cipher,
+            patient_id,
+            name_encrypted=name,
+            dob_encrypted=dob,
+            contact_encrypted=contact,
+            notes_encrypted=notes,
+        )
+        return self._assembled(_record_of(details, is_placeholder=placeholder), (patient_id, *system))
 
     def _written(self, record: Record, pending: Pending) -> Entry:
         return self._assembled(record, pending.rows()[0])
@@ -214,3 +195,38 @@ class PatientStore:
             created_at=created_at,
             updated_at=updated_at,
         )
+
+
+def details_of(record: Record) -> PatientDetails:
+    """What of a record names the patient."""
+    contact: Mapping[str, str] = record.get("contact") or {}
+    return PatientDetails(
+        name=record["name"],
+        dob=record.get("dob") or "",
+        notes=record.get("notes") or "",
+        **{name: contact.get(name, "") for name in _CONTACT_FIELDS},
+    )
+
+
+def _record_of(details: PatientDetails, *, is_placeholder: bool) -> Record:
+    contact = {name: value for name in _CONTACT_FIELDS if (value := getattr(details, name))}
+    return {
+        "name": details.name,
+        "dob": details.dob,
+        "contact": contact,
+        "notes": details.notes,
+        "placeholder": is_placeholder,
+    }
+
+
+def _columns(sealed: SealedPatient) -> tuple[Value, ...]:
+    """The personal columns in the order of the statements."""
+    return (
+        sealed.name_encrypted,
+        sealed.dob_encrypted,
+        sealed.contact_encrypted,
+        sealed.notes_encrypted,
+        sealed.phone_hash,
+        sealed.email_hash,
+        sealed.dob_hash,
+    )

@@ -34,14 +34,14 @@ def require_visible(principal: Principal, visit: Appointment) -> None:
         raise no_such_appointment()
 
 
-def require_may_book(principal: Principal, *, patient_id: str | None, provider_id: str) -> None:
-    """Refuse a booking that is not for the patient who calls, or not in the calling provider's calendar."""
+def require_may_book(principal: Principal, *, patient_id: str | None) -> None:
+    """Refuse a booking or a move that is not for the patient who calls, and every one by a provider."""
     if principal.role is Role.PATIENT and (
         principal.patient_id is None or patient_id != principal.patient_id
     ):
         raise Forbidden("A patient books for itself only.")
-    if principal.role is Role.PROVIDER and provider_id != principal.provider_id:
-        raise Forbidden("A provider books in its own calendar only.")
+    if principal.role is Role.PROVIDER:
+        raise Forbidden("A provider moves its visits on; staff and patients book and move them.")
 
 
 def require_may_override(principal: Principal) -> None:

@@ -47,7 +47,7 @@ class Booker:
         principal = command.caller.principal
         if principal.role is Role.PATIENT and command.patient_id is None:
             command = replace(command, patient_id=principal.patient_id)
-        access.require_may_book(principal, patient_id=command.patient_id, provider_id=command.provider_id)
+        access.require_may_book(principal, patient_id=command.patient_id)
         if command.override_reason:
             access.require_may_override(principal)
         location_id = command.location_id or await self._places.find(session, command)

@@ -35,7 +35,7 @@ class ConfirmHold:
         check(found)
         patient_id = _patient(command, found.visit)
         principal = command.caller.principal
-        access.require_may_book(principal, patient_id=patient_id, provider_id=found.visit.provider_id)
+        access.require_may_book(principal, patient_id=patient_id)
         if found.visit.patient_id is not None:
             return await self._keep(session, command)
         return await self._with_patient(session, command, found, patient_id)

@@ -106,9 +106,10 @@ async def _may_read(session: Session, principal: Principal, patient_id: str) -> 
     if principal.role is Role.PATIENT:
         return principal.patient_id == patient_id
     if principal.role is Role.PROVIDER:
-        return principal.provider_id is not None and await PatientStore(session).sees(
-            patient_id, principal.provider_id
-        )
+        store = PatientStore(session)
+        if principal.provider_id is not None and await store.sees(patient_id, principal.provider_id):
+            return True
+        return await store.has_grant(principal.subject, patient_id)
     return principal.role is not Role.SERVICE or principal.has_scope(PHI_SCOPE)
 
 

@@ -52,7 +52,7 @@ class RescheduleAppointment:
         check(found)
         before = found.visit
         provider_id = command.provider_id or before.provider_id
-        access.require_may_book(caller.principal, patient_id=before.patient_id, provider_id=provider_id)
+        access.require_may_book(caller.principal, patient_id=before.patient_id)
         location_id = command.location_id or before.location_id
         facts = await self._places.enter(session, location_id, before.service_id, provider_id)
         choice, proposal = _moved(command, before, facts)
