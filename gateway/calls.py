@@ -116,10 +116,11 @@ class Calls:
         http_policy.apply_headers(endpoint.policy, request.headers, message)
         if principal is None and not endpoint.method.public:
             http_policy.guard_anonymous_request(message)
-        reply = await endpoint.invoke(message, self._remaining_s(), _metadata(request))
+        raw = await endpoint.invoke(message, self._remaining_s(), _metadata(request))
+        document = endpoint.encode(raw)
         if principal is None and not endpoint.method.public:
-            http_policy.strip_anonymous_reply(reply)
-        return _answer(endpoint, request, variables, reply)
+            http_policy.strip_anonymous(endpoint.policy, document)
+        return _answer(endpoint, request, variables, document)
 
     async def _admit(
         self, request: Request, endpoint: Endpoint, variables: Mapping[str, str], principal: Principal | None
@@ -252,10 +253,11 @@ def _metadata(request: Request) -> tuple[tuple[str, str], ...]:
     return tuple(metadata)
 
 
-def _answer(endpoint: Endpoint, request: Request, variables: Mapping[str, str], reply: Message) -> Reply:
+def _answer(
+    endpoint: Endpoint, request: Request, variables: Mapping[str, str], document: dict[str, Any]
+) -> Reply:
     policy = endpoint.policy
-    headers = http_policy.success_headers(policy, reply, variables)
-    document = endpoint.encode(reply)
+    headers = http_policy.success_headers(policy, document, variables)
     if policy.caching is Caching.AVAILABILITY:
         http_policy.tag_availability(policy, document, headers)
     headers["vary"] = "authorization, origin"
@@ -263,7 +265,7 @@ def _answer(endpoint: Endpoint, request: Request, variables: Mapping[str, str], 
         request.headers, headers.get("etag")
     ):
         if policy.has_metadata:
-            headers[http_policy.X_FETCHED_AT] = document["metadata"].get("fetchedAt", "")
+            headers[http_policy.X_FETCHED_AT] = document.get("metadata", {}).get("fetchedAt", "")
         return Reply(304, headers=headers)
     headers["content-type"] = JSON
     return Reply(policy.success_status, orjson.dumps(document), headers)

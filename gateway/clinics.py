@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 import grpc
 import structlog
-from google.protobuf.message import Message
 from medforall.directory.v1 import directory_pb2
 
 from chassis.auth.principal import Principal
@@ -129,10 +128,5 @@ class ClinicLimits:
             self._known.put(clinic_id, known or 0, _LIMIT_RETRY_S)
             _log.debug("clinic_limit.unknown", clinic_id=clinic_id, code=error.code().name)
             return
-        self._known.put(clinic_id, _limit_of(reply), _LIMIT_FOR_S)
-
-
-def _limit_of(reply: Message) -> int:
-    if not isinstance(reply, directory_pb2.GetClinicResponse):
-        raise TypeError(f"{reply.DESCRIPTOR.full_name} is no GetClinicResponse")
-    return reply.clinic.requests_per_minute
+        clinic = directory_pb2.GetClinicResponse.FromString(reply).clinic
+        self._known.put(clinic_id, clinic.requests_per_minute, _LIMIT_FOR_S)

@@ -85,12 +85,12 @@ class Policy:
     caching: Caching
     takes_idempotency_key: bool
     takes_etag: bool
-    # The reply's field whose message carries the entity tag, and its JSON name.
-    tagged: FieldDescriptor | None
-    # Where a created resource is read, with the reply's field that holds it.
+    # The field of the answer (its JSON name) that carries the entity tag.
+    tagged: str | None
+    # Where a created resource is read, and the field of the answer that holds it.
     location: Sequence[Segment] | None
-    created: FieldDescriptor | None
-    # Availability only: the JSON name of what the weak tag covers; empty covers all but the metadata.
+    created: str | None
+    # Availability: it has SearchMetadata; the weak tag covers `slots` alone, else all but the metadata.
     has_metadata: bool
     covers_slots: bool
     replays: bool
@@ -144,9 +144,9 @@ def _policy(binding: Binding, readers: Mapping[str, Binding]) -> Policy:
         caching=_caching(binding, tagged),
         takes_idempotency_key=_has_text(binding.request, _IDEMPOTENCY_FIELD),
         takes_etag=_has_text(binding.request, _ETAG_FIELD),
-        tagged=tagged,
+        tagged=tagged.json_name if tagged else None,
         location=reader.segments if reader else None,
-        created=created,
+        created=created.json_name if created else None,
         has_metadata=_is_of(fields.get("metadata"), _METADATA_TYPE),
         covers_slots=_is_of(fields.get("slots"), _SLOT_TYPE),
         replays="replayed" in fields,
@@ -194,18 +194,22 @@ def _fill(message: Message, field: str, value: str, header: str) -> None:
     setattr(message, field, value)
 
 
-def success_headers(policy: Policy, reply: Message, variables: Mapping[str, str]) -> dict[str, str]:
-    """The headers that the reply's own fields call for, `ETag` of availability aside."""
+def success_headers(
+    policy: Policy, document: Mapping[str, Any], variables: Mapping[str, str]
+) -> dict[str, str]:
+    """The headers that the answer's own fields call for, `ETag` of availability aside."""
     headers = {"cache-control": policy.caching.value}
-    if policy.tagged is not None and reply.HasField(policy.tagged.name):
-        etag = getattr(getattr(reply, policy.tagged.name), _ETAG_FIELD)
+    if policy.tagged is not None:
+        etag = document.get(policy.tagged, {}).get(_ETAG_FIELD)
         if etag:
             headers["etag"] = etag if etag.endswith('"') else f'"{etag}"'
     if policy.location is not None and policy.created is not None:
-        headers["location"] = _location(policy.location, getattr(reply, policy.created.name).id, variables)
-    if policy.replays and reply.replayed:  # type: ignore[attr-defined]
+        headers["location"] = _location(
+            policy.location, document.get(policy.created, {}).get("id", ""), variables
+        )
+    if policy.replays and document["replayed"]:
         headers[IDEMPOTENT_REPLAYED] = "true"
-    if policy.has_metadata and reply.metadata.stale:  # type: ignore[attr-defined]
+    if policy.has_metadata and document.get("metadata", {}).get("stale"):
         # An answer that may miss changes is not worth keeping.
         headers["cache-control"] = Caching.REVALIDATED.value
     return headers
@@ -256,9 +260,8 @@ def guard_anonymous_request(message: Message) -> None:
             raise Unauthenticated(f"A bearer token is required to use {field.json_name}.")
 
 
-def strip_anonymous_reply(reply: Message) -> None:
+def strip_anonymous(policy: Policy, document: Mapping[str, Any]) -> None:
     """Take out of an answer what nobody outside the clinic needs to know: its rooms."""
-    for field, value in reply.ListFields():
-        if _is_of(field, _SLOT_TYPE):
-            for slot in value:
-                slot.ClearField("room_options")
+    if policy.covers_slots:
+        for slot in document["slots"]:
+            slot["roomOptions"] = []

@@ -6,24 +6,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
-from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from gateway.transcoding.bindings import Binding
 
 Metadata = tuple[tuple[str, str], ...]
-Invoke = Callable[[Message, float, Metadata], Awaitable[Message]]
+Invoke = Callable[[Message, float, Metadata], Awaitable[bytes]]
 
 
 def invoker(channel: grpc.aio.Channel, binding: Binding) -> Invoke:
-    """A function that makes this RPC, given a deadline (seconds) and metadata; it raises AioRpcError."""
-    reply = message_factory.GetMessageClass(binding.reply)
+    """A function that makes this RPC, given a deadline (seconds) and metadata; it raises AioRpcError.
+
+    The reply comes as it was on the wire: only what REST shows of it is read, and how is the encoder's business.
+    """
     call: Any = channel.unary_unary(
-        binding.grpc_path, request_serializer=_serialize, response_deserializer=reply.FromString
+        binding.grpc_path, request_serializer=_serialize, response_deserializer=None
     )
 
-    async def invoke(request: Message, timeout_s: float, metadata: Metadata) -> Message:
-        answer: Message = await call(request, timeout=timeout_s, metadata=metadata)
+    async def invoke(request: Message, timeout_s: float, metadata: Metadata) -> bytes:
+        answer: bytes = await call(request, timeout=timeout_s, metadata=metadata)
         return answer
 
     return invoke

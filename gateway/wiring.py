@@ -162,6 +162,8 @@ def _channels(settings: GatewaySettings) -> Channels:
 def _endpoints(contracts: Sequence[Contract], channels: Channels, encoder: Encoder) -> list[Endpoint]:
     """An endpoint for every route of the contracts. Raises Fatal for a contract that cannot be served."""
     load_files()
+    if not contracts:
+        raise Fatal("The generated stubs of the contracts are missing: there is nothing to serve.")
     upstreams = {contract.service.full_name: contract.upstream for contract in contracts}
     methods = describe_methods([contract.service for contract in contracts])
     try:

@@ -1,0 +1,358 @@
+"""The gateway beside its floor: an empty Starlette route that makes one gRPC call and answers the same bytes.
+
+Three processes: services that answer ready-made messages, a server under test, and this one, which drives. The
+floor and the gateway run one after the other in the same run, so that the noise of the machine meets both.
+
+    python -m bench.gateway             # search through REST beside its floor, and beside the direct gRPC call
+    python -m bench.gateway --home DIR  # with a running suite: REST create beside gRPC create as well
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import grpc
+import httpx
+import orjson
+from google.protobuf.timestamp_pb2 import Timestamp
+from medforall.availability.v1 import availability_pb2 as pb
+from medforall.availability.v1 import availability_pb2_grpc as rpc
+from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
+from medforall.type.v1.scheduling_pb2 import Slot
+
+from chassis.auth.principal import Role
+from chassis.auth.signing import generate_signing_key, public_jwks, sign_token
+from ctl.ports import free_port
+from gateway.transcoding.encoding import Encoder
+
+CLINIC = "0190a000-0000-7000-8000-00000000000a"
+SEARCH = (
+    f"/v1/clinics/{CLINIC}/availability?serviceId={CLINIC}&locationId={CLINIC}"
+    "&start=2026-02-20T00:00:00&end=2026-02-27T00:00:00"
+)
+SECONDS = 4.0
+ROUNDS = 3
+
+Call = Callable[[], Awaitable[None]]
+
+
+def fifty_slots() -> pb.SearchSlotsResponse:
+    """The reply that everything here answers with: 50 slots with three rooms each."""
+    reply = pb.SearchSlotsResponse()
+    first = datetime(2026, 2, 20, 9, tzinfo=ZoneInfo("America/New_York"))
+    for index in range(50):
+        start, end = (first + timedelta(minutes=15 * index + length) for length in (0, 30))
+        slot = Slot(start=start.isoformat(), end=end.isoformat(), score=99 - index, location_id=CLINIC)
+        slot.start_utc.CopyFrom(Timestamp(seconds=int(start.timestamp())))
+        slot.end_utc.CopyFrom(Timestamp(seconds=int(end.timestamp())))
+        slot.provider.id, slot.provider.name, slot.provider.specialty = CLINIC, "Dr. Smith", "Cardiology"
+        for room in range(3):
+            slot.room_options.add(id=CLINIC, name=f"Room {room}", type="exam")
+        reply.slots.append(slot)
+    reply.metadata.timezone = "America/New_York"
+    reply.metadata.fetched_at.CopyFrom(Timestamp(seconds=int(time.time())))
+    return reply
+
+
+# --- The other processes --------------------------------------------------------------------------------------
+
+
+async def serve_ready_made(port: int) -> None:
+    """Answer SearchSlots with the 50 slots and FindNextAvailable with nothing, without looking at the request."""
+    ready = fifty_slots().SerializeToString()
+
+    class Ready(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+            body = ready if handler_call_details.method.endswith("/SearchSlots") else b""
+
+            async def answer(_: bytes, __: Any) -> bytes:
+                return body
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Ready(),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+def serve_floor(port: int, target: str) -> None:
+    """Starlette with one route: an empty gRPC call, and the same bytes as the gateway's answer."""
+    import uvicorn  # noqa: PLC0415 - only this process
+    from starlette.applications import Starlette  # noqa: PLC0415
+    from starlette.requests import Request  # noqa: PLC0415
+    from starlette.responses import Response  # noqa: PLC0415
+    from starlette.routing import Route  # noqa: PLC0415
+
+    body = orjson.dumps(Encoder().encode(fifty_slots()))
+    calls: list[Any] = []
+
+    async def answer(_: Request) -> Response:
+        if not calls:
+            calls.append(rpc.AvailabilityServiceStub(grpc.aio.insecure_channel(target)).FindNextAvailable)
+        await calls[0](pb.FindNextAvailableRequest(), timeout=10)
+        return Response(body, media_type="application/json")
+
+    app = Starlette(routes=[Route("/{rest:path}", answer)])
+    uvicorn.run(
+        app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_level="error", access_log=False
+    )
+
+
+@contextlib.contextmanager
+def process(*command: str, env: dict[str, str] | None = None) -> Iterator[None]:
+    """Run one of our own processes, and end it."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", *command], env=os.environ | (env or {}), stdout=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait(timeout=15)
+
+
+# --- Driving --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: calls a second, and latencies in milliseconds."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Connection:
+    """A keep-alive HTTP/1.1 connection that reads only what it must: the driver should not be what is measured."""
+
+    def __init__(self, port: int, head: bytes) -> None:
+        self._port = port
+        self._head = head
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def call(self) -> None:
+        """One request and its whole answer. Raises RuntimeError unless it is 200."""
+        if self._writer is None or self._reader is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=262_144)
+        self._writer.write(self._head)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(head.decode())
+        await self._reader.readexactly(
+            int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        )
+
+
+async def drive(calls: list[Call], seconds: float = SECONDS) -> Measured:
+    """Each of `calls` again and again, at once; the first tenth of the time is warming up."""
+    latencies: list[float] = []
+    begins = time.perf_counter() + seconds / 10
+    ends = begins + seconds
+
+    async def repeat(call: Call) -> None:
+        while (started := time.perf_counter()) < ends:
+            await call()
+            if started >= begins:
+                latencies.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(repeat(call) for call in calls))
+    ordered = sorted(latencies)
+    return Measured(
+        len(ordered) / seconds, 1_000 * statistics.median(ordered), 1_000 * ordered[len(ordered) * 99 // 100]
+    )
+
+
+async def drive_http(port: int, token: str, at_once: int) -> Measured:
+    """The search, over `at_once` connections."""
+    head = f"GET {SEARCH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    return await drive([Connection(port, head).call for _ in range(at_once)])
+
+
+async def drive_grpc(target: str, at_once: int) -> Measured:
+    """The same search as a direct gRPC call."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        stub = rpc.AvailabilityServiceStub(channel)
+
+        async def call() -> None:
+            await stub.SearchSlots(pb.SearchSlotsRequest(clinic_id=CLINIC), timeout=10)
+
+        return await drive([call] * at_once)
+
+
+async def wait_for(port: int, path: str = "/healthz") -> None:
+    """Until the server at `port` answers."""
+    async with httpx.AsyncClient() as client:
+        for _ in range(200):
+            with contextlib.suppress(httpx.HTTPError):
+                await client.get(f"http://127.0.0.1:{port}{path}")
+                return
+            await asyncio.sleep(0.05)
+    raise RuntimeError(f"nothing answers at port {port}")
+
+
+async def measure_search() -> dict[str, list[Measured]]:
+    """Floor, gateway and direct call, in turn, `ROUNDS` times."""
+    services, floor, gateway = (free_port() for _ in range(3))
+    target = f"127.0.0.1:{services}"
+    key = generate_signing_key()
+    token = sign_token(
+        key,
+        subject="bench",
+        role=Role.FRONT_DESK,
+        now_s=int(time.time()),
+        ttl_s=600,
+        clinic_id=CLINIC,
+        scopes=["read:availability"],
+    )
+    found: dict[str, list[Measured]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        jwks = Path(folder) / "jwks.json"
+        jwks.write_text(json.dumps(public_jwks([key])))
+        environ = {
+            "MEDFORALL_HTTP_LISTEN": f"127.0.0.1:{gateway}",
+            "MEDFORALL_JWKS": str(jwks),
+            "MEDFORALL_REDIS_URL": "redis://127.0.0.1:1",
+            "MEDFORALL_RATE_LIMIT": "off",
+            **{f"MEDFORALL_{name}_TARGET": target for name in ("BOOKING", "AVAILABILITY", "REALTIME")},
+        }
+        with (
+            process("bench.gateway", "--role", "services", "--port", str(services)),
+            process("bench.gateway", "--role", "floor", "--port", str(floor), "--target", target),
+            process("gateway", env=environ),
+        ):
+            for port in (floor, gateway):
+                await wait_for(port)
+            for _ in range(ROUNDS):
+                for at_once in (1, 16, 64):
+                    found.setdefault(f"floor {at_once}", []).append(await drive_http(floor, token, at_once))
+                    found.setdefault(f"gateway {at_once}", []).append(
+                        await drive_http(gateway, token, at_once)
+                    )
+                found.setdefault("grpc 1", []).append(await drive_grpc(target, 1))
+    return found
+
+
+async def measure_create(run: dict[str, Any], at_once: int = 8) -> dict[str, Measured]:
+    """REST create beside gRPC create on a running suite; every call books another slot, or is refused alike.
+
+    The suite must run with MEDFORALL_RATE_LIMIT=off. Slots are far apart in time, so that none meets another.
+    """
+    demo, token = run["demo"], run["tokens"]["front_desk"]
+    zone = ZoneInfo(demo["timezone"])
+    day = datetime.now(zone).replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=40)
+    counter = iter(range(10**9))
+
+    def body() -> dict[str, str]:
+        index = next(counter)
+        return {
+            "patientId": demo["patient_ids"][index % len(demo["patient_ids"])],
+            "serviceId": demo["service_id"],
+            "locationId": demo["location_id"],
+            "providerId": demo["provider_ids"][index % len(demo["provider_ids"])],
+            "start": (day + timedelta(hours=index % 8, days=index // 8 % 300)).isoformat(),
+            "idempotencyKey": str(uuid4()),
+        }
+
+    headers = {"authorization": f"Bearer {token}"}
+    path = f"/v1/clinics/{demo['clinic_id']}/appointments"
+    limits = httpx.Limits(max_connections=at_once)
+    async with (
+        httpx.AsyncClient(base_url=run["gateway_url"], headers=headers, limits=limits, timeout=20) as client,
+        grpc.aio.insecure_channel(run["grpc"]["booking"]) as channel,
+    ):
+        stub = booking_pb2_grpc.BookingServiceStub(channel)
+
+        async def rest() -> None:
+            answer = await client.post(path, json=body())
+            if answer.status_code not in (201, 409, 422):
+                raise RuntimeError(answer.text)
+
+        async def direct() -> None:
+            given = body()
+            request = booking_pb2.CreateAppointmentRequest(
+                clinic_id=demo["clinic_id"],
+                patient_id=given["patientId"],
+                service_id=given["serviceId"],
+                location_id=given["locationId"],
+                provider_id=given["providerId"],
+                start=given["start"],
+                idempotency_key=given["idempotencyKey"],
+            )
+            with contextlib.suppress(grpc.aio.AioRpcError):
+                await stub.CreateAppointment(request, timeout=20, metadata=tuple(headers.items()))
+
+        return {"gRPC create": await drive([direct] * at_once), "REST create": await drive([rest] * at_once)}
+
+
+def report(found: dict[str, list[Measured]]) -> int:
+    """Print medians of the rounds, and each ratio beside its target; 1 when a target is missed."""
+    print("| search, 50 slots, 23 KB | calls/s | p50 ms | p99 ms |\n|---|---|---|---|")
+    middle = {name: sorted(runs, key=lambda run: run.rate)[len(runs) // 2] for name, runs in found.items()}
+    for name, run in middle.items():
+        print(f"| {name} at once | {run.rate:,.0f} | {run.p50_ms:.2f} | {run.p99_ms:.2f} |")
+    ratios = {n: middle[f"gateway {n}"].rate / middle[f"floor {n}"].rate for n in (1, 16, 64)}
+    added_ms = middle["gateway 1"].p50_ms - middle["grpc 1"].p50_ms
+    print(
+        "\n" + ", ".join(f"{ratio:.0%} of the floor at {n}" for n, ratio in ratios.items()) + " (target 50 %)"
+    )
+    print(f"{added_ms:.2f} ms p50 over the direct gRPC call (target under 3 ms)")
+    return int(min(ratios[16], ratios[64]) < 0.5 or added_ms >= 3)
+
+
+def report_create(found: dict[str, Measured]) -> int:
+    """Print both rates and their ratio; 1 when the target is missed."""
+    print("\n| create, 8 at once | calls/s | p50 ms | p99 ms |\n|---|---|---|---|")
+    for name, run in found.items():
+        print(f"| {name} | {run.rate:,.0f} | {run.p50_ms:.2f} | {run.p99_ms:.2f} |")
+    ratio = found["REST create"].rate / found["gRPC create"].rate
+    print(f"\n{ratio:.0%} of gRPC create's rate (target 80 %)")
+    return int(ratio < 0.8)
+
+
+def main() -> int:
+    """Measure and report, or be one of the other processes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--role", choices=("drive", "services", "floor"), default="drive", help=argparse.SUPPRESS
+    )
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--target", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help="home of a running suite, for create")
+    arguments = parser.parse_args()
+    if arguments.role == "services":
+        asyncio.run(serve_ready_made(arguments.port))
+    elif arguments.role == "floor":
+        serve_floor(arguments.port, arguments.target)
+    else:
+        missed = report(asyncio.run(measure_search()))
+        if arguments.home is not None:
+            run = json.loads((arguments.home / "run.json").read_text())
+            missed |= report_create(asyncio.run(measure_create(run)))
+        return missed
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
