@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from booking_svc.model import Appointment, Caller, HeldClaim
@@ -204,6 +205,10 @@ class Session:
         pending = self.queue(statements.LOCK_RESOURCES, self.clinic_id, sorted(set(resource_ids)))
         return Reply(pending, lambda done: dict(done.rows()))
 
+    def lock_only(self, resource_ids: Sequence[str]) -> None:
+        """Lock resource rows in the order of their ids and leave their versions."""
+        self.queue(statements.LOCK_RESOURCES_ONLY, self.clinic_id, sorted(set(resource_ids)))
+
     def lock_appointment(self, appointment_id: str) -> None:
         """Lock an appointment; after the resources, as every writer does."""
         self.queue(statements.LOCK_APPOINTMENT, self.clinic_id, appointment_id)
@@ -344,4 +349,10 @@ def _stored_answer(pending: Pending) -> StoredAnswer | None:
 
 def _location(pending: Pending) -> LocationFacts | None:
     row = pending.row()
-    return None if row is None else build_location(row[0])
+    return None if row is None else _built(row[0])
+
+
+@lru_cache(maxsize=512)
+def _built(document: str) -> LocationFacts:
+    """The facts of a document: equal documents are built once, and a changed one is another document."""
+    return build_location(document)

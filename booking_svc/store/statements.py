@@ -127,6 +127,10 @@ LOCK_RESOURCES = Statement(
     RETURNING r.id, r.calendar_version
     """,
 )
+LOCK_RESOURCES_ONLY = Statement(
+    "lock_resources_only",
+    "SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+)
 # The reference is what is locked, since a move to another month makes a new appointment row.
 LOCK_APPOINTMENT = Statement(
     "lock_appointment",

@@ -3,8 +3,9 @@
     choose from unlocked facts ── lock every resource row in id order, raise its version ── lock the appointment, if
     there is one ── read the facts again, judge again ── give up its own claims ── write all claims in one statement
 
-Anything missing: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt locks or claims what it did
-not lock at its start; that is what keeps bookings from waiting for each other in a circle.
+Anything missing: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt claims what it did not lock
+at its start; that is what keeps bookings from waiting for each other in a circle. The last attempt locks every room and
+item that might do at its start, so that nothing that fits is refused because others chose the same room first.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scheduling.judge import SENTENCES, Proposal, Verdict, judge
 ATTEMPTS_MAX: Final = 3
 
 _CHOSEN_KINDS: Final = (ResourceKind.ROOM, ResourceKind.EQUIPMENT)
+_OF_THE_CHOICE: Final = (Reason.ROOM_ALREADY_BOOKED, Reason.EQUIPMENT_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +70,6 @@ Write = Callable[[Granted], tuple[Outcome, datetime | None]]
 class _ChooseAgain(Exception):
     """What was chosen is gone."""
 
-    def __init__(self, refusal: DomainError | None = None) -> None:
-        super().__init__()
-        self.refusal = refusal
-
 
 class Taker:
     """Takes what is wanted, or refuses it. `cache` keeps what is dear to derive from windows."""
@@ -84,22 +82,23 @@ class Taker:
 
         Raises Conflict and Refused as judged, NotFound, MetExpiredHolds, and Stale when others were always faster.
         """
-        refusal: DomainError | None = None
-        for _ in range(ATTEMPTS_MAX):
+        for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                return await self._attempt(session, wanted, write)
-            except _ChooseAgain as again:
-                refusal = again.refusal or refusal
+                return await self._attempt(session, wanted, write, is_last=attempt == ATTEMPTS_MAX)
+            except _ChooseAgain:
                 session.rollback_to_savepoint()
-        raise refusal or Stale(
+        raise Stale(
             "Other bookings kept taking what was chosen; try again.",
             reason=Reason.CONCURRENT_BOOKING,
             retry_after_s=0.2,
         )
 
-    async def _attempt(self, session: Session, wanted: Wanted, write: Write) -> Outcome:
+    async def _attempt(self, session: Session, wanted: Wanted, write: Write, *, is_last: bool) -> Outcome:
         chosen, judged = await self._choose(session, wanted)
-        granted = await self._lock_and_judge(session, wanted, chosen, judged)
+        if is_last:
+            granted = await self._lock_all_and_judge(session, wanted, chosen)
+        else:
+            granted = await self._lock_and_judge(session, wanted, chosen, judged)
         planned = granted.verdict.claims
         if granted.found is not None:
             session.delete_claims(wanted.appointment_id)
@@ -122,34 +121,54 @@ class Taker:
     async def _lock_and_judge(
         self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged
     ) -> Granted:
-        static = wanted.facts.static
-        lock_ids = {lock_id for lock_id, _ in locks_of(chosen.claims)}
-        if wanted.found is not None:
-            lock_ids |= wanted.found.lock_ids
-        quotas = _quota_days(chosen.claims, static.location.zone)
-        if quotas:
-            session.ensure_quotas(quotas)
+        """Lock what was chosen, raise its versions, and judge again with nothing else to choose from."""
+        lock_ids = _lock_ids(wanted, chosen)
+        _ensure_quotas(session, wanted, chosen)
         locked = session.lock_resources(sorted(lock_ids))
-        again = None
-        if wanted.found is not None:
-            session.lock_appointment(wanted.appointment_id)
-            again = existing.ask(session, wanted.appointment_id)
-        question = ask_chosen(session, static, wanted.proposal, chosen.claims, before.busy.patient)
+        again = _ask_existing(session, wanted)
+        question = ask_chosen(
+            session, wanted.facts.static, wanted.proposal, chosen.claims, before.busy.patient
+        )
         await session.run()
-        found = self._check_existing(wanted, again(wanted.caller) if again else None, lock_ids)
-        versions = locked.get()
-        if versions.keys() != lock_ids:
-            raise NotFound("Something that the visit needs does not exist.")
+        found = self._check_existing(wanted, again, lock_ids)
+        versions = _all_locked(locked.get(), lock_ids)
         judged = question.answer()
         verdict = self._judge_locked(wanted, chosen, judged)
         if any(lock_id not in lock_ids for lock_id, _ in locks_of(verdict.claims)):
             raise _ChooseAgain
         return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
 
-    def _check_existing(self, wanted: Wanted, found: Found | None, lock_ids: set[str]) -> Found | None:
+    async def _lock_all_and_judge(self, session: Session, wanted: Wanted, chosen: Verdict) -> Granted:
+        """Lock every room and item that might do, and choose among them under the locks: what fits is found.
+
+        Only what is claimed then has its version raised.
+        """
+        static = wanted.facts.static
+        might_do = {
+            thing.id for things in (static.rooms, static.equipment) for thing in things if thing.active
+        }
+        lock_ids = _lock_ids(wanted, chosen) | might_do
+        _ensure_quotas(session, wanted, chosen)
+        session.lock_only(sorted(lock_ids))
+        again = _ask_existing(session, wanted)
+        question = ask_all(session, static, wanted.proposal)
+        await session.run()
+        found = self._check_existing(wanted, again, lock_ids)
+        judged = question.answer()
+        verdict = self._judge(wanted, wanted.proposal, judged)
+        claimed = _lock_ids(wanted, verdict)
+        raised = session.lock_resources(sorted(claimed))
+        await session.run()
+        versions = _all_locked(raised.get(), claimed)
+        return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
+
+    def _check_existing(
+        self, wanted: Wanted, again: Callable[[Caller], Found] | None, lock_ids: set[str]
+    ) -> Found | None:
         """Look at the appointment again, now that nobody can change it."""
-        if found is None:
+        if again is None:
             return None
+        found = again(wanted.caller)
         if wanted.check is not None:
             wanted.check(found)
         assert wanted.found is not None  # noqa: S101 - it was asked for because of that
@@ -162,12 +181,14 @@ class Taker:
         return found
 
     def _judge_locked(self, wanted: Wanted, chosen: Verdict, judged: Judged) -> Verdict:
-        """Judge with only the locked rooms and items to choose from; another room may still do in a new attempt."""
+        """Judge with only the locked rooms and items to choose from; when they are gone, others may still do."""
         kept = frozenset(claim.resource_id for claim in chosen.claims if claim.kind in _CHOSEN_KINDS)
         try:
             return self._judge(wanted, replace(wanted.proposal, only_resources=kept), judged)
-        except DomainError as refusal:
-            raise _ChooseAgain(refusal) from None
+        except Conflict as refusal:
+            if refusal.reason in _OF_THE_CHOICE:
+                raise _ChooseAgain from None
+            raise
 
     def _judge(self, wanted: Wanted, proposal: Proposal, judged: Judged) -> Verdict:
         verdict = judge(wanted.facts.static, judged.busy, proposal, judged.now_min, self._cache)
@@ -205,6 +226,32 @@ def held_claims(planned: Iterable[PlannedClaim], expires_at: datetime | None) ->
         )
         for claim in planned
     )
+
+
+def _lock_ids(wanted: Wanted, verdict: Verdict) -> set[str]:
+    """The resource rows of what a verdict would claim, and of what the appointment claims now."""
+    lock_ids = {lock_id for lock_id, _ in locks_of(verdict.claims)}
+    return lock_ids if wanted.found is None else lock_ids | wanted.found.lock_ids
+
+
+def _ensure_quotas(session: Session, wanted: Wanted, verdict: Verdict) -> None:
+    quotas = _quota_days(verdict.claims, wanted.facts.static.location.zone)
+    if quotas:
+        session.ensure_quotas(quotas)
+
+
+def _ask_existing(session: Session, wanted: Wanted) -> Callable[[Caller], Found] | None:
+    """Lock the appointment, if there is one, and ask for it again."""
+    if wanted.found is None:
+        return None
+    session.lock_appointment(wanted.appointment_id)
+    return existing.ask(session, wanted.appointment_id)
+
+
+def _all_locked(versions: dict[str, int], lock_ids: set[str]) -> dict[str, int]:
+    if versions.keys() != lock_ids:
+        raise NotFound("Something that the visit needs does not exist.")
+    return versions
 
 
 def _quota_days(planned: Iterable[PlannedClaim], zone: str) -> list[tuple[str, date]]:
