@@ -38,9 +38,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
-    """One kind of entry. `columns` maps the contract's field names to columns; `optional` ones are NULL when empty,
-    `needed` ones must not be empty.
+    """One kind of entry.
 
+    `columns` maps the contract's field names to columns; `optional` ones are NULL when empty, `needed` ones never are.
     `zero_means` are the values that a number left at zero stands for. `references` names the entity that a field's
     id belongs to. `order` is the column a list is sorted by, then the id; `filters` are fields a list may narrow by.
     """

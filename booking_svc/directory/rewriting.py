@@ -54,8 +54,13 @@ def after_equipment_change(equipment_id: str, turnaround_min: int) -> Rewrite:
 
 
 def after_gap_change(rule: Rule, *, is_active: bool) -> Rewrite:
-    """The provider's gap claim of this rule is as long as the rule says now, or gone."""
+    """The provider's gap claim of this rule is as long as the rule says now, or gone.
+
+    Visits are rewritten earliest first. One that is too near the last takes the next unit, so that bookings to come
+    keep their distance from it all the same, and is over the limit.
+    """
     gap = rule.payload
+    given: dict[str, list[HeldClaim]] = {}
 
     def rewrite(visit: Appointment, claims: Claims) -> Wanted:
         resource_id = gap_id(rule.id, visit.provider_id)
@@ -66,7 +71,11 @@ def after_gap_change(rule: Rule, *, is_active: bool) -> Rewrite:
         claim = HeldClaim(
             resource_id, ResourceKind.GAP, visit.provider_id, 1, visit.start_min, end_min, visit.expires_at
         )
-        return Wanted((*kept, claim))
+        others = given.setdefault(resource_id, [])
+        used = {other.unit for other in others if _overlap(other, claim)}
+        claim = replace(claim, unit=next(unit for unit in range(1, len(used) + 2) if unit not in used))
+        others.append(claim)
+        return Wanted((*kept, claim), over_limit=Reason.MIN_GAP if claim.unit > 1 else None)
 
     return rewrite
 

@@ -39,9 +39,11 @@ class Suite:
 def suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     folder = tmp_path_factory.mktemp("directory")
     keys = Keys(folder / "keys")
-    with migrated_database(servers.postgres_url) as database:
-        with booking_processes(environment_of(database, keys, servers.nats_url), folder) as processes:
-            yield Suite(database, keys, processes[0])
+    with (
+        migrated_database(servers.postgres_url) as database,
+        booking_processes(environment_of(database, keys, servers.nats_url), folder) as processes,
+    ):
+        yield Suite(database, keys, processes[0])
 
 
 @pytest.fixture

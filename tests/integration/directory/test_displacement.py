@@ -1,0 +1,209 @@
+"""What a change of the directory does to visits that are booked already."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, timedelta
+from typing import Any
+
+import grpc.aio
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from medforall.directory.v1 import directory_types_pb2 as types
+from medforall.type.v1 import reason_pb2
+
+from tests.integration.directory.conftest import Directory, Suite
+from tests.support.booking import MONDAY, OVERLAPS, Practice, at, code_of, new_id, query, reason_of
+
+
+async def book(directory: Directory, practice: Practice, hour: int, minute: int = 0, **fields: Any) -> Any:
+    """Book half an hour with the practice's first provider for a patient of its own."""
+    wanted = {
+        "patient_id": practice.patients[hour % len(practice.patients)],
+        "service_id": practice.service,
+        "provider_id": practice.provider,
+        "location_id": practice.location,
+        "start": at(hour, minute),
+    } | fields
+    return (await directory.booking("CreateAppointment", **wanted)).appointment
+
+
+def listed(reply: Any) -> dict[str, str]:
+    """Displaced appointments and why."""
+    prefix = "ERROR_REASON_"
+    return {
+        found.appointment_id: reason_pb2.ErrorReason.Name(found.reason).removeprefix(prefix)
+        for found in reply.displaced
+    }
+
+
+def claims_of(suite: Suite, appointment: str, resource: str) -> list[tuple[Any, ...]]:
+    """Hours and minutes that an appointment's claims on a resource begin and end at."""
+    return query(
+        suite.database.owner_url,
+        """SELECT to_char(starts_at AT TIME ZONE 'UTC', 'HH24:MI'), to_char(ends_at AT TIME ZONE 'UTC', 'HH24:MI')
+           FROM claim WHERE appointment_id = %s AND resource_id = %s""",
+        appointment,
+        resource,
+    )
+
+
+async def test_a_closure_lists_the_visits_in_it_and_strict_refuses_it(
+    directory: Directory, practice: Practice
+) -> None:
+    """Only visits inside the closure are listed; with `strict` nothing is written and the reply says how many."""
+    inside = await book(directory, practice, 10)
+    await book(directory, practice, 14)
+    closure = types.Closure(location_id=practice.location, start=at(9)[:16], end=at(12)[:16])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("CreateClosure", closure=closure, strict=True)
+    assert (code_of(refused.value), reason_of(refused.value)) == ("FAILED_PRECONDITION", "WOULD_DISPLACE")
+    assert list((await directory.call("ListClosures")).closures) == []
+    accepted = await directory.call("CreateClosure", closure=closure)
+    assert listed(accepted) == {inside.id: "OUTSIDE_HOURS"}
+    assert accepted.displaced[0].start_utc == inside.start_utc
+
+
+async def test_time_off_lists_the_providers_own_visits(directory: Directory, practice: Practice) -> None:
+    """A provider's time off pushes its visits outside, and booking refuses the time from then on."""
+    visit = await book(directory, practice, 10)
+    reply = await directory.call(
+        "CreateWindow",
+        window=types.Window(
+            resource_id=practice.provider,
+            start=at(9)[:16],
+            end=at(13)[:16],
+            kind=types.WINDOW_KIND_UNAVAILABLE,
+        ),
+    )
+    assert listed(reply) == {visit.id: "OUTSIDE_HOURS"}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await book(directory, practice, 11)
+    assert reason_of(refused.value) == "OUTSIDE_HOURS"
+
+
+@pytest.mark.parametrize("word", ["Room", "Provider", "Service", "Location"])
+async def test_what_goes_out_of_use_lists_the_visits_that_need_it(
+    directory: Directory, practice: Practice, word: str
+) -> None:
+    """Deactivating a room, provider, service or location lists every visit to come that uses it."""
+    visit = await book(directory, practice, 10)
+    ids = {
+        "Room": practice.rooms[0],
+        "Provider": practice.provider,
+        "Service": practice.service,
+        "Location": practice.location,
+    }
+    reply = await directory.call(f"Deactivate{word}", **{f"{word.lower()}_id": ids[word]})
+    assert listed(reply) == {visit.id: "RESOURCE_INACTIVE"}
+
+
+async def test_a_longer_turnaround_is_claimed_where_it_fits(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Rooms of visits to come are taken for the cleaning too; where the next visit is too near, it is listed."""
+    first, second = await book(directory, practice, 10), await book(directory, practice, 10, 30)
+    room = practice.rooms[0]
+    reply = await directory.call(
+        "UpdateRoom",
+        room_id=room,
+        room=types.Room(turnaround_min=20),
+        update_mask=FieldMask(paths=["turnaround_min"]),
+    )
+    assert listed(reply) == {first.id: "ROOM_ALREADY_BOOKED"}
+    assert claims_of(suite, first.id, room) == [("10:00", "10:30")]
+    assert claims_of(suite, second.id, room) == [("10:30", "11:20")]
+    events = query(
+        suite.database.owner_url,
+        "SELECT event_type FROM outbox_event WHERE aggregate_id = %s ORDER BY aggregate_version",
+        second.id,
+    )
+    assert events == [("appointment.created",), ("appointment.updated",)]
+    assert query(suite.database.owner_url, OVERLAPS) == [(0,)]
+
+
+async def test_a_new_gap_binds_the_visits_that_are_there(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Visits get their gap claims; one too near the last is listed; booking keeps the gap to all that have it."""
+    await book(directory, practice, 10)
+    near = await book(directory, practice, 10, 45)
+    rule = types.ServiceRule(service_id=practice.service, rule_type="min_gap")
+    rule.rule_payload.update({"min_gap_minutes": 30})
+    reply = await directory.call("CreateServiceRule", service_rule=rule)
+    assert listed(reply) == {near.id: "MIN_GAP"}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await book(directory, practice, 11, 30)
+    assert reason_of(refused.value) == "MIN_GAP"
+    assert (await book(directory, practice, 12)).id
+    gone = await directory.call("DeactivateServiceRule", service_rule_id=reply.service_rule.id)
+    assert listed(gone) == {}
+    assert (await book(directory, practice, 11, 30)).id
+
+
+async def test_a_new_daily_limit_counts_the_visits_that_are_there(
+    directory: Directory, practice: Practice
+) -> None:
+    """Visits over the limit are listed, and the day is full for everybody else."""
+    visits = [await book(directory, practice, hour) for hour in (9, 10, 11)]
+    rule = types.ServiceRule(service_id=practice.service, rule_type="max_daily")
+    rule.rule_payload.update({"max_per_day": 2})
+    reply = await directory.call("CreateServiceRule", service_rule=rule)
+    assert listed(reply) == {visits[2].id: "MAX_DAILY_REACHED"}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await book(directory, practice, 15)
+    assert reason_of(refused.value) == "MAX_DAILY_REACHED"
+    next_day = MONDAY + timedelta(days=1)
+    assert (await book(directory, practice, 15, start=at(15, day=next_day))).id
+
+
+async def test_a_smaller_pool_lists_the_visits_that_find_it_empty(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Lowering a room's concurrent visits lists the later ones, which keep their time and claims."""
+    room, second = (
+        practice.rooms[0],
+        await directory.add("Provider", name="Dr. Two", location_id=practice.location),
+    )
+    await directory.add(
+        "Window",
+        resource_id=second.id,
+        start=f"{date(2024, 1, 1)}T00:00",
+        end=f"{date(2024, 1, 2)}T00:00",
+        recurrence_rule="FREQ=DAILY",
+        kind=types.WINDOW_KIND_AVAILABLE,
+    )
+    mask = FieldMask(paths=["concurrent_visits"])
+    await directory.call("UpdateRoom", room_id=room, room=types.Room(concurrent_visits=2), update_mask=mask)
+    one = await book(directory, practice, 10, room_id=room)
+    two = await book(
+        directory, practice, 10, room_id=room, provider_id=second.id, patient_id=practice.patients[3]
+    )
+    reply = await directory.call(
+        "UpdateRoom", room_id=room, room=types.Room(concurrent_visits=1), update_mask=mask
+    )
+    assert set(listed(reply)) < {one.id, two.id}
+    assert set(listed(reply).values()) == {"ROOM_ALREADY_BOOKED"}
+    assert claims_of(suite, one.id, room) == claims_of(suite, two.id, room) == [("10:00", "10:30")]
+
+
+async def test_bookings_and_changes_of_the_directory_do_not_pass_each_other(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """While visits are booked and a closure is made at once, each visit inside is either listed or was refused."""
+    closure = types.Closure(location_id=practice.location, start=at(8)[:16], end=at(12)[:16])
+    hours = [(hour, minute) for hour in (8, 9, 10, 11) for minute in (0, 30)]
+
+    async def attempt(index: int) -> str:
+        try:
+            patient = practice.patients[index]
+            return str((await book(directory, practice, *hours[index], patient_id=patient)).id)
+        except grpc.aio.AioRpcError as error:
+            return reason_of(error)
+
+    attempts = [asyncio.create_task(attempt(index)) for index in range(4)]
+    change = asyncio.create_task(directory.call("CreateClosure", closure=closure, idempotency_key=new_id()))
+    attempts += [asyncio.create_task(attempt(index)) for index in range(4, 8)]
+    booked = set(await asyncio.gather(*attempts)) - {"OUTSIDE_HOURS"}
+    assert set(listed(await change)) == booked
+    assert query(suite.database.owner_url, OVERLAPS) == [(0,)]

@@ -1,0 +1,189 @@
+"""Patients: sealed at rest, found by what people say of them, each reading audited."""
+
+from __future__ import annotations
+
+import grpc.aio
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from medforall.directory.v1 import directory_types_pb2 as types
+
+from chassis.auth.principal import Role
+from tests.integration.directory.conftest import Directory, Suite, token_of
+from tests.support.booking import Practice, at, code_of, query
+
+ASA = {
+    "name": "Åsa Lindqvist-Meyer",
+    "dob": "1984-05-06",
+    "contact": types.Contact(phone="+46 70 123 45 67", email="Asa@Example.org", preferred_method="sms"),
+    "notes": "prefers mornings",
+}
+
+
+async def test_a_patient_comes_back_as_it_was_given(directory: Directory) -> None:
+    """Every field is read back in the clear by staff, and a changed one replaces the old."""
+    made = await directory.add("Patient", **ASA)
+    read = (await directory.call("GetPatient", patient_id=made.id)).patient
+    assert read == made
+    assert (read.name, read.dob, read.contact.phone, read.notes) == (
+        "Åsa Lindqvist-Meyer", "1984-05-06", "+46 70 123 45 67", "prefers mornings",
+    )  # fmt: skip
+    changed = await directory.call(
+        "UpdatePatient",
+        patient_id=made.id,
+        patient=types.Patient(name="Åsa Meyer"),
+        update_mask=FieldMask(paths=["name"]),
+        etag=made.etag,
+    )
+    assert (changed.patient.name, changed.patient.dob) == ("Åsa Meyer", "1984-05-06")
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"name_prefix": "asa"},
+        {"name_prefix": "lindq"},
+        {"name_prefix": "ÅSA mey"},
+        {"phone": "0046701234567"},
+        {"email": " asa@example.ORG "},
+        {"dob": "1984-05-06"},
+        {"dob": "1984-05-06", "name_prefix": "li"},
+    ],
+)
+async def test_a_patient_is_found_by_what_people_say(directory: Directory, terms: dict[str, str]) -> None:
+    """Name prefixes, phone, mail and birthday find the patient however they are written, and nobody else."""
+    made = await directory.add("Patient", **ASA)
+    await directory.add("Patient", name="Bo Ek", dob="1990-01-01")
+    found = await directory.call("ListPatients", **terms)
+    assert [patient.id for patient in found.patients] == [made.id]
+
+
+async def test_the_old_name_no_longer_finds_a_renamed_patient(directory: Directory) -> None:
+    """Search hashes follow the name."""
+    made = await directory.add("Patient", **ASA)
+    await directory.call(
+        "UpdatePatient",
+        patient_id=made.id,
+        patient=types.Patient(name="Bo"),
+        update_mask=FieldMask(paths=["name"]),
+    )
+    assert list((await directory.call("ListPatients", name_prefix="asa")).patients) == []
+    assert [found.id for found in (await directory.call("ListPatients", name_prefix="bo")).patients] == [
+        made.id
+    ]
+
+
+async def test_a_search_without_a_term_is_refused(directory: Directory) -> None:
+    """Nobody lists all patients of a clinic, or all whose names begin with one letter."""
+    for terms in ({}, {"name_prefix": "a"}):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await directory.call("ListPatients", **terms)
+        assert code_of(refused.value) == "INVALID_ARGUMENT"
+
+
+async def test_reading_and_finding_a_patient_leave_audit_rows_without_its_data(
+    directory: Directory, suite: Suite
+) -> None:
+    """Each look is a row that names who and whom, and nothing that was seen."""
+    made = await directory.add("Patient", **ASA)
+    await directory.call("GetPatient", patient_id=made.id)
+    await directory.call("ListPatients", name_prefix="asa")
+    rows = query(
+        suite.database.owner_url,
+        "SELECT action, coalesce(before::text, '') || coalesce(after::text, '') FROM audit_event"
+        " WHERE entity_id = %s ORDER BY at",
+        made.id,
+    )
+    assert [action for action, _ in rows] == ["patient.create", "patient.read", "patient.search"]
+    assert not any(word in text for _, text in rows for word in ("Lindqvist", "1984", "70", "mornings"))
+
+
+async def test_a_provider_reads_its_own_patients_and_others_by_breaking_the_glass(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Without a visit a patient looks unknown to a provider; a grant with a reason opens it for an hour."""
+    mine, other = (
+        await directory.add("Patient", **ASA),
+        await directory.add("Patient", name="Bo Ek", dob="1990-01-01"),
+    )
+    await directory.booking(
+        "CreateAppointment",
+        patient_id=mine.id,
+        service_id=practice.service,
+        provider_id=practice.provider,
+        location_id=practice.location,
+        start=at(10),
+    )
+    scopes = ("read:phi", "break:glass", "read:directory")
+    directory.token = suite.keys.token(
+        practice.clinic, "provider", subject="dr", scopes=scopes, provider_id=practice.provider
+    )
+    assert (await directory.call("GetPatient", patient_id=mine.id)).patient.name == ASA["name"]
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await directory.call("GetPatient", patient_id=other.id)
+    assert code_of(unknown.value) == "NOT_FOUND"
+    granted = await directory.call("BreakGlass", patient_id=other.id, reason="unconscious in the corridor")
+    assert granted.grant.expires_at.seconds - granted.grant.granted_at.seconds == 3_600
+    assert (await directory.call("GetPatient", patient_id=other.id)).patient.name == "Bo Ek"
+    directory.token = token_of(suite.keys, practice.clinic, Role.ADMIN)
+    listed = await directory.call("ListBreakGlass", active_only=True)
+    assert [found.id for found in listed.grants] == [granted.grant.id]
+
+
+async def test_a_patient_reads_itself_alone(directory: Directory, practice: Practice, suite: Suite) -> None:
+    """A patient's token reads its own record and finds no other."""
+    mine, other = (
+        await directory.add("Patient", **ASA),
+        await directory.add("Patient", name="Bo Ek", dob="1990-01-01"),
+    )
+    directory.token = suite.keys.token(practice.clinic, "patient", scopes=("read:phi",), patient_id=mine.id)
+    assert (await directory.call("GetPatient", patient_id=mine.id)).patient.id == mine.id
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await directory.call("GetPatient", patient_id=other.id)
+    assert code_of(unknown.value) == "NOT_FOUND"
+
+
+async def test_clinics_are_made_suspended_and_archived_by_the_platform(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """A suspended clinic cancels and books nothing, an archived one is NOT_FOUND to its users, and both come back."""
+    visit = await directory.booking(
+        "CreateAppointment",
+        patient_id=practice.patients[0],
+        service_id=practice.service,
+        provider_id=practice.provider,
+        location_id=practice.location,
+        start=at(10),
+    )
+    admin = directory.token
+    platform = suite.keys.token("", "platform", scopes=("platform",))
+
+    async def set_status(status: types.ClinicStatus.ValueType) -> None:
+        directory.token = platform
+        await directory.call("SetClinicStatus", status=status)
+        directory.token = admin
+
+    await set_status(types.CLINIC_STATUS_SUSPENDED)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.booking(
+            "CreateAppointment",
+            patient_id=practice.patients[1],
+            service_id=practice.service,
+            provider_id=practice.provider,
+            location_id=practice.location,
+            start=at(12),
+        )
+    assert code_of(refused.value) == "FAILED_PRECONDITION"
+    await directory.booking("CancelAppointment", appointment_id=visit.appointment.id)
+    await set_status(types.CLINIC_STATUS_ARCHIVED)
+    with pytest.raises(grpc.aio.AioRpcError) as gone:
+        await directory.call("ListServices")
+    assert code_of(gone.value) == "NOT_FOUND"
+    await set_status(types.CLINIC_STATUS_ACTIVE)
+    assert len((await directory.call("ListServices")).services) == 1
+    directory.token = platform
+    made = await directory.call(
+        "CreateClinic", clinic=types.Clinic(name="New", default_timezone="Asia/Kolkata")
+    )
+    directory.token = token_of(suite.keys, made.clinic.id, Role.ADMIN)
+    directory.clinic = made.clinic.id
+    assert (await directory.add("Patient", **ASA)).name == ASA["name"]
