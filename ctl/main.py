@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
-from ctl import projection
+from ctl import certs, projection
 from ctl.console import LogView, print_failure
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
@@ -286,3 +286,4 @@ app.add_typer(projection.app, name="projection")
 command(epilog="Example: `medforall replay --clinic ID --resource ID --from 2026-11-22T08:00:00`")(
     projection.replay
 )
+command(epilog=certs.EXAMPLE)(certs.certs)

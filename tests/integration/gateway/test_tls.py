@@ -1,0 +1,95 @@
+"""The gateway over TLS, and its calls over mutual TLS, with the certificates of `medforall certs`."""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
+from typer.testing import CliRunner
+
+from chassis.auth.verifier import build_verifier
+from chassis.config import load
+from chassis.grpc.server import AioServer, GrpcService, ServerParts
+from chassis.metrics import build_metrics
+from chassis.settings import AuthSettings, GrpcServerSettings, TlsSettings
+from chassis.tracing import OFF
+from ctl.certs import Pair, make_certificates
+from ctl.main import app
+from tests.integration.gateway.conftest import APPOINTMENT, CLINIC, Services, StartGateway
+
+PATH = f"/v1/clinics/{CLINIC}/appointments/{APPOINTMENT}"
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """An authority and certificates."""
+    return make_certificates(tmp_path_factory.mktemp("certs"))
+
+
+def tls_variables(pairs: dict[str, Pair], name: str) -> dict[str, str]:
+    """The settings of a process with TLS."""
+    return {
+        "MEDFORALL_TLS_CA_FILE": str(pairs["ca"].certificate_file),
+        "MEDFORALL_TLS_CERT_FILE": str(pairs[name].certificate_file),
+        "MEDFORALL_TLS_KEY_FILE": str(pairs[name].key_file),
+    }
+
+
+async def test_https_and_mutual_tls(
+    pairs: dict[str, Pair], start_gateway: StartGateway, jwks_file: Path, token: Callable[..., str]
+) -> None:
+    """A request over HTTPS reaches a service that demands a client certificate; plain HTTP is not answered."""
+    services = Services()
+    services.answers("GetAppointment", booking_pb2.GetAppointmentResponse())
+    booking = AioServer(
+        [
+            GrpcService(
+                booking_pb2.DESCRIPTOR.services_by_name["BookingService"],
+                booking_pb2_grpc.add_BookingServiceServicer_to_server,
+                services.servicer(booking_pb2_grpc.BookingServiceServicer),
+            )
+        ],
+        ServerParts(
+            settings=load(GrpcServerSettings, {}),
+            tls=load(
+                TlsSettings, tls_variables(pairs, "booking") | {"MEDFORALL_TLS_REQUIRE_CLIENT_CERT": "on"}
+            ),
+            verifier=build_verifier(load(AuthSettings, {"MEDFORALL_JWKS": str(jwks_file)})),
+            metrics=build_metrics(),
+            tracing=OFF,
+            drain_ms=1_000,
+        ),
+    )
+    await booking.start()
+    try:
+        plain = await start_gateway(
+            MEDFORALL_HTTP_TLS="on",
+            MEDFORALL_BOOKING_TARGET=booking.target,
+            **tls_variables(pairs, "gateway"),
+        )
+        context = ssl.create_default_context(cafile=str(pairs["ca"].certificate_file))
+        url = f"https://127.0.0.1:{plain.base_url.port}"
+        async with httpx.AsyncClient(base_url=url, verify=context) as client:
+            answer = await client.get(PATH, headers={"authorization": f"Bearer {token()}"})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["strict-transport-security"].startswith("max-age=")
+        with pytest.raises(httpx.RemoteProtocolError):
+            await plain.get("/healthz")
+    finally:
+        await booking.stop()
+
+
+def test_certs_command(tmp_path: Path) -> None:
+    """The command writes an authority and four pairs, keys readable by their owner only, and overwrites nothing."""
+    directory = tmp_path / "certs"
+    first = CliRunner().invoke(app, ["certs", "--directory", str(directory)])
+    assert first.exit_code == 0, first.output
+    assert len(list(directory.glob("*.pem"))) == 5
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.glob("*.key")} == {0o600}
+    again = CliRunner().invoke(app, ["certs", "--directory", str(directory)])
+    assert again.exit_code == 1
