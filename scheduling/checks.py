@@ -101,7 +101,7 @@ class Plan:
         yield Check("hours", Reason.OUTSIDE_HOURS, self._closed(provider), False, _PROVIDER, provider.id)
         if frame.anchor is GridAnchor.WINDOW_START:
             yield Check("grid", Reason.OFF_GRID, self._off_window_grid(provider), True)
-        taken = frame.blocked_starts(frame.taken(provider.id), frame.lead_min, frame.tail_min)
+        taken = frame.provider_blocked(provider.id)
         yield Check("busy", Reason.SLOT_ALREADY_BOOKED, taken, False, _PROVIDER, provider.id)
         for rule in self._own:
             if rule.provider_id in (None, provider.id):

@@ -231,6 +231,15 @@ class Frame:
         width = before_min + self.duration_min + after_min
         return timeline.later(timeline.dilate_back(taken, width), before_min)
 
+    def provider_blocked(self, provider_id: str) -> Bits:
+        """Return the starts whose visit, with its buffers, would meet another claim on the provider."""
+        key = ("provider", provider_id)
+        found = self._blocked.get(key)
+        if found is None:
+            found = self.blocked_starts(self.taken(provider_id), self.lead_min, self.tail_min)
+            self._blocked[key] = found
+        return found
+
     def once(self, key: tuple[object, ...], bits: Bits | None = None) -> Bits | None:
         """Return what is kept in this frame under `key`; keep `bits` when they are given."""
         if bits is not None:

@@ -21,6 +21,7 @@ from scheduling.timeline import Bits
 
 _NEUTRAL: Final = 20
 _COMPACT: Final = 10
+COMPACT_MAX: Final = 2 * _COMPACT
 _PARTS_OF_DAY: Final = {
     TimeOfDay.MORNING: (0, 720),
     TimeOfDay.AFTERNOON: (720, 1020),
@@ -31,16 +32,33 @@ Classes = Iterable[tuple[int, Bits]]
 """Points and the starts that earn them; a start earns the points of the first class it is in."""
 
 
-def score_classes(plan: Plan, provider: Provider, starts: Bits) -> dict[int, Bits]:
-    """Return the starts of one provider by score. Every start is in exactly one class."""
-    classes = {0: starts}
-    for part in (
-        _preference_classes(plan, provider),
-        _time_of_day_classes(plan.frame),
-        _compactness_classes(plan.frame, provider),
-    ):
-        classes = _cut(classes, list(part))
-    return classes
+class Scores:
+    """One provider's starts by score, the dearest part worked out only for the classes that are asked for."""
+
+    __slots__ = ("_compactness", "_plan", "_provider", "_refined", "rough")
+
+    def __init__(self, plan: Plan, provider: Provider, starts: Bits) -> None:
+        self._plan, self._provider = plan, provider
+        self._compactness: list[tuple[int, Bits]] | None = None
+        self._refined: dict[int, dict[int, Bits]] = {}
+        by_preference = _cut({0: starts}, list(_preference_classes(plan, provider)))
+        self.rough = _cut(by_preference, list(_time_of_day_classes(plan.frame)))
+        """Starts by their points for preferences and time of day; compactness adds up to COMPACT_MAX."""
+
+    def refine(self, rough: int) -> dict[int, Bits]:
+        """Return the starts of one rough class by their whole score."""
+        if self._compactness is None:
+            self._compactness = list(_compactness_classes(self._plan.frame, self._provider))
+        if rough not in self._refined:
+            self._refined[rough] = _cut({rough: self.rough[rough]}, self._compactness)
+        return self._refined[rough]
+
+    def at(self, start_min: int) -> int:
+        """Return the score of one start, which must be one of the provider's."""
+        horizon = self._plan.frame.horizon
+        rough = next(points for points, bits in self.rough.items() if timeline.has(bits, horizon, start_min))
+        found = self.refine(rough).items()
+        return next(score for score, bits in found if timeline.has(bits, horizon, start_min))
 
 
 def _cut(classes: dict[int, Bits], parts: list[tuple[int, Bits]]) -> dict[int, Bits]:
@@ -115,15 +133,13 @@ def _compactness_classes(frame: Frame, provider: Provider) -> Classes:
     before, after = frame.lead_min, frame.duration_min + frame.tail_min
     whole = before + after
     free = timeline.without(opened, taken)
-    fits = timeline.without(
-        frame.provider_open_starts(provider), frame.blocked_starts(taken, before, frame.tail_min)
-    )
+    fits = timeline.without(frame.provider_open_starts(provider), frame.provider_blocked(provider.id))
     touches = timeline.union(timeline.later(taken, before + 1), timeline.later(taken, -after))
     crumbs = timeline.union(
         timeline.without(timeline.later(free, before + 1), timeline.later(fits, whole)),
         timeline.without(timeline.later(free, -after), timeline.later(fits, -whole)),
     )
-    yield 2 * _COMPACT, timeline.without(touches, crumbs)
+    yield COMPACT_MAX, timeline.without(touches, crumbs)
     yield 0, timeline.without(crumbs, touches)
     yield _COMPACT, frame.everything
 

@@ -21,7 +21,7 @@ from scheduling.facts import (
     SlotRequest,
     StaticFacts,
 )
-from scheduling.ranking import score_classes
+from scheduling.ranking import COMPACT_MAX, Scores
 from scheduling.reading import frame_for
 from scheduling.timeline import Bits, Horizon, Probe
 
@@ -74,7 +74,7 @@ class SearchResult:
         self._plan, self._order = plan, order
         found = ((provider, plan.starts(provider)) for provider in plan.providers())
         self._by_provider: list[tuple[Provider, Bits]] = [item for item in found if item[1]]
-        self._scores: dict[str, dict[int, Bits]] = {}
+        self._scores: dict[str, Scores] = {}
         self._providers = {provider.id: provider for provider, _ in self._by_provider}
         self._rooms: dict[str, Probe] = {}
 
@@ -105,18 +105,30 @@ class SearchResult:
     def _by_score(self, after: SlotKey | None) -> Iterator[SlotKey]:
         """Yield keys class by class, best first; a class is as many runs of minutes as it has providers."""
         horizon = self._plan.frame.horizon
-        by_score: dict[int, list[tuple[str, Bits]]] = {}
-        for provider, starts in self._by_provider:
-            for score, bits in self._scores_of(provider, starts).items():
-                by_score.setdefault(score, []).append((provider.id, bits))
-        for score in sorted(by_score, reverse=True):
+        for score, members in self._classes():
             if after is not None and score > after.score:
                 continue
             resume = after if after is not None and score == after.score else None
-            runs = (_marked(_from(bits, horizon, resume), horizon, who) for who, bits in by_score[score])
+            runs = (_marked(_from(bits, horizon, resume), horizon, who) for who, bits in members)
             for start_min, provider_id in heapq.merge(*runs):
                 if resume is None or (start_min, provider_id) > (resume.start_min, resume.provider_id):
                     yield SlotKey(start_min, provider_id, score)
+
+    def _classes(self) -> Iterator[tuple[int, list[tuple[str, Bits]]]]:
+        """Yield each score with its providers' starts, best first.
+
+        Rough classes wait until the next score is one they may reach: a page rarely needs the lower ones.
+        """
+        scores = {provider.id: self._scores_of(provider, starts) for provider, starts in self._by_provider}
+        waiting = sorted((rough, who) for who, found in scores.items() for rough in found.rough)
+        ready: dict[int, list[tuple[str, Bits]]] = {}
+        while waiting or ready:
+            while waiting and waiting[-1][0] + COMPACT_MAX >= max(ready, default=0):
+                rough, who = waiting.pop()
+                for score, bits in scores[who].refine(rough).items():
+                    ready.setdefault(score, []).append((who, bits))
+            best = max(ready)
+            yield best, ready.pop(best)
 
     def _by_time(self, after: SlotKey | None) -> Iterator[SlotKey]:
         """Yield keys minute by minute; providers of one minute by score."""
@@ -131,21 +143,19 @@ class SearchResult:
                 if after is None or _time_order(key) > _time_order(after):
                     yield key
 
-    def _scores_of(self, provider: Provider, starts: Bits) -> dict[int, Bits]:
-        """Return a provider's score classes."""
+    def _scores_of(self, provider: Provider, starts: Bits) -> Scores:
+        """Return a provider's starts by score."""
         found = self._scores.get(provider.id)
         if found is None:
-            found = self._scores[provider.id] = score_classes(self._plan, provider, starts)
+            found = self._scores[provider.id] = Scores(self._plan, provider, starts)
         return found
 
     def _score_at(self, provider_id: str, start_min: int) -> int:
         """Return the score of one slot."""
-        classes = self._scores.get(provider_id)
-        if classes is None:
+        if provider_id not in self._scores:
             provider, starts = next(item for item in self._by_provider if item[0].id == provider_id)
-            classes = self._scores_of(provider, starts)
-        horizon = self._plan.frame.horizon
-        return next(score for score, bits in classes.items() if timeline.has(bits, horizon, start_min))
+            self._scores_of(provider, starts)
+        return self._scores[provider_id].at(start_min)
 
     def _slot(self, key: SlotKey) -> Slot:
         """Return the slot of a key, with the rooms that are free for it."""

@@ -203,24 +203,28 @@ def last(timeline: Bits, horizon: Horizon) -> int | None:
     return timeline.bit_length() - 1 + horizon.start_min if timeline else None
 
 
-_WORD_BYTES: Final = 8
+_CHUNK_BITS: Final = 2048
+_CHUNK: Final = (1 << _CHUNK_BITS) - 1
 
 
 def minutes(timeline: Bits, horizon: Horizon) -> Iterator[int]:
     """Yield the minutes set, earliest first, doing no more work than is asked for.
 
-    The integer is cut into words once; only words that hold something are looked into.
+    A chunk of some 34 hours at a time is cut off and taken apart word by word; only words that hold something are
+    looked into.
     """
-    length = -(-timeline.bit_length() // (8 * _WORD_BYTES)) * _WORD_BYTES
-    words = memoryview(timeline.to_bytes(length, "little")).cast("Q")
     base = horizon.start_min - 1
-    for word in words:
-        rest = word
-        while rest:
-            low = rest & -rest
-            yield base + low.bit_length()
-            rest ^= low
-        base += 8 * _WORD_BYTES
+    while timeline:
+        chunk = timeline & _CHUNK
+        if chunk:
+            for index, word in enumerate(memoryview(chunk.to_bytes(_CHUNK_BITS // 8, "little")).cast("Q")):
+                rest = word
+                while rest:
+                    low = rest & -rest
+                    yield base + 64 * index + low.bit_length()
+                    rest ^= low
+        timeline >>= _CHUNK_BITS
+        base += _CHUNK_BITS
 
 
 def runs(timeline: Bits, horizon: Horizon) -> Iterator[tuple[int, int]]:
