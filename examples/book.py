@@ -10,7 +10,6 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import grpc
-
 from medforall.availability.v1 import availability_pb2 as availability
 from medforall.availability.v1 import availability_pb2_grpc
 from medforall.booking.v1 import booking_pb2 as booking

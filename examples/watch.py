@@ -1,6 +1,6 @@
 """Print what happens in a clinic, as it happens.
 
-Run it as `.venv/bin/python examples/watch.py [COUNT]`, after `medforall env`; it ends after COUNT messages (default: never).
+Run it as `.venv/bin/python examples/watch.py [COUNT]`, after `medforall env`; it ends after COUNT messages, or never.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class OversightHandlers:
     _oversight: Oversight
     _new_clinics: NewClinics
 
-    async def CreateClinic(  # noqa: N802 - the contract's name
+    async def CreateClinic(
         self, request: directory_pb2.CreateClinicRequest, _context: Context
     ) -> directory_pb2.CreateClinicResponse:
         """Create a clinic with its data key."""
@@ -84,7 +84,7 @@ class OversightHandlers:
         )
         return directory_pb2.CreateClinicResponse(clinic=clinic_message(entry), replayed=was_there)
 
-    async def GetClinic(  # noqa: N802 - the contract's name
+    async def GetClinic(
         self, request: directory_pb2.GetClinicRequest, _context: Context
     ) -> directory_pb2.GetClinicResponse:
         """The caller's clinic."""
@@ -94,13 +94,13 @@ class OversightHandlers:
         )
         return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal.role, clinic_message(entry)))
 
-    async def GetPublicClinic(  # noqa: N802 - the contract's name
+    async def GetPublicClinic(
         self, request: directory_pb2.GetPublicClinicRequest, _context: Context
     ) -> directory_pb2.GetPublicClinicResponse:
         """What anybody may know of a clinic."""
         return _public(await self._transactions.read(request.clinic_id.lower(), self._clinics.public))
 
-    async def ListClinics(  # noqa: N802 - the contract's name
+    async def ListClinics(
         self, request: directory_pb2.ListClinicsRequest, _context: Context
     ) -> directory_pb2.ListClinicsResponse:
         """Clinics of the installation."""
@@ -110,7 +110,7 @@ class OversightHandlers:
         clinics = [clinic_message(entry) for entry in found[:size]]
         return directory_pb2.ListClinicsResponse(clinics=clinics, next_page_token=token)
 
-    async def UpdateClinic(  # noqa: N802 - the contract's name
+    async def UpdateClinic(
         self, request: directory_pb2.UpdateClinicRequest, _context: Context
     ) -> directory_pb2.UpdateClinicResponse:
         """Change the caller's clinic."""
@@ -121,7 +121,7 @@ class OversightHandlers:
             lambda session: self._clinics.update(session, caller, changes, request.etag),
         )
 
-    async def SetClinicStatus(  # noqa: N802 - the contract's name
+    async def SetClinicStatus(
         self, request: directory_pb2.SetClinicStatusRequest, _context: Context
     ) -> directory_pb2.SetClinicStatusResponse:
         """Activate, suspend or archive a clinic."""
@@ -130,7 +130,7 @@ class OversightHandlers:
             request, "SetClinicStatus", lambda session: self._clinics.set_status(session, caller, status)
         )
 
-    async def PreviewWindows(  # noqa: N802 - the contract's name
+    async def PreviewWindows(
         self, request: directory_pb2.PreviewWindowsRequest, _context: Context
     ) -> directory_pb2.PreviewWindowsResponse:
         """Expand a window over local days."""
@@ -158,7 +158,7 @@ class OversightHandlers:
             occurrences=occurrences, timezone=preview.zone, truncated=preview.is_truncated
         )
 
-    async def ListAuditEvents(  # noqa: N802 - the contract's name
+    async def ListAuditEvents(
         self, request: directory_pb2.ListAuditEventsRequest, _context: Context
     ) -> directory_pb2.ListAuditEventsResponse:
         """Who did what, newest first."""
@@ -178,7 +178,7 @@ class OversightHandlers:
         events = [_audit_message(row) for row in page.rows]
         return directory_pb2.ListAuditEventsResponse(audit_events=events, next_page_token=page.next_token)
 
-    async def BreakGlass(  # noqa: N802 - the contract's name
+    async def BreakGlass(
         self, request: directory_pb2.BreakGlassRequest, _context: Context
     ) -> directory_pb2.BreakGlassResponse:
         """Grant an hour of emergency access."""
@@ -195,7 +195,7 @@ class OversightHandlers:
         )
         return await self._mutations.run(mutation)
 
-    async def ListBreakGlass(  # noqa: N802 - the contract's name
+    async def ListBreakGlass(
         self, request: directory_pb2.ListBreakGlassRequest, _context: Context
     ) -> directory_pb2.ListBreakGlassResponse:
         """Emergency accesses, newest first."""

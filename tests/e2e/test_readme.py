@@ -40,10 +40,19 @@ def running(place: Path) -> Iterator[dict[str, str]]:
     environment = os.environ | {"MEDFORALL_HOME": str(home)}
     log = (place / "up.log").open("w")
     process = subprocess.Popen(
-        ["make", "up"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        ["make", "up"],
+        cwd=ROOT,
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
-        wait_until(lambda: (home / "run.json").exists() or process.poll() is not None, timeout_s=START_S, what="make up to be ready")
+        wait_until(
+            lambda: (home / "run.json").exists() or process.poll() is not None,
+            timeout_s=START_S,
+            what="make up to be ready",
+        )
         assert process.poll() is None, (place / "up.log").read_text()[-4000:]
         yield environment
     finally:
@@ -58,7 +67,13 @@ def test_the_tour_runs_as_it_is_written(place: Path, running: dict[str, str]) ->
     """Every command of the tour, pasted in order into one shell against `make up`, does what the README says."""
     script = "set -euo pipefail\n" + "\n".join(shell_blocks("A five-minute tour"))
     done = subprocess.run(
-        ["bash", "-c", script], cwd=place, env=running, capture_output=True, text=True, timeout=TOUR_S, check=False
+        ["bash", "-c", script],
+        cwd=place,
+        env=running,
+        capture_output=True,
+        text=True,
+        timeout=TOUR_S,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "201" in (place / "booked.txt").read_text().splitlines()[0]
@@ -71,5 +86,7 @@ def test_the_tour_runs_as_it_is_written(place: Path, running: dict[str, str]) ->
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
     """The commands that the README promises first exist in the Makefile under these names."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    promised = {line.split()[1] for block in shell_blocks("Two commands") for line in block.splitlines() if line}
+    promised = {
+        line.split()[1] for block in shell_blocks("Two commands") for line in block.splitlines() if line
+    }
     assert promised <= targets
