@@ -3,7 +3,7 @@
     python -m bench.engine [--rounds N] [--profile PROVIDERSxDAYS]
 
 A 30-minute service with buffers of 5 and 10 minutes on a 15-minute grid, ten rooms with turnaround, about 60 % booked,
-a clock change in the range, three rules, ranked by score with preferences, a page of 50. Both tables keep what is derived
+a clock change in the range, three rules, ranked by score, a page of 50. Both tables keep what is derived
 from schedules between searches, as a service does; `warm` folds all claims anew each time, `hot` keeps them folded.
 """
 
