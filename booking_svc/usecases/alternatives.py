@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from booking_svc.model import Conflicts, FreeSlot, RoomLabel
-from booking_svc.store.session import Reply, Session
+from booking_svc.store.session import Session
 from booking_svc.usecases.book import proposal_of, room_choice
 from booking_svc.usecases.commands import Book, Reschedule
-from booking_svc.usecases.judged_facts import gap_locks
+from booking_svc.usecases.judged_facts import gap_locks, limits_of
 from booking_svc.usecases.mutation import Alternatives
 from booking_svc.usecases.places import Places
 from database.busy_facts import Stretch
@@ -20,7 +22,7 @@ from scheduling.busy import BusyFacts, Calendar
 from scheduling.clock import exact_minutes_of
 from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError
-from scheduling.facts import PatientFacts, RoomChoice, RoomMode, SlotRequest
+from scheduling.facts import Claim, RoomChoice, RoomMode
 from scheduling.judge import Proposal
 from scheduling.localtime import parse_local
 from scheduling.search import SearchQuery, SearchResult, SlotOrder, search
@@ -31,6 +33,11 @@ COUNT: Final = 3
 _NEAR_MIN: Final = DAY_MIN // 2
 _FAR_DAYS: Final = 7
 _PATIENT_DAYS: Final = 400
+_CANDIDATES: Final = 12
+_SHARED_S: Final = 0.2
+_SHARED_MAX: Final = 256
+
+Candidates = tuple[FreeSlot, ...]
 
 
 class NearestSlots:
@@ -39,6 +46,7 @@ class NearestSlots:
     def __init__(self, places: Places, cache: DerivedCache) -> None:
         self._places = places
         self._cache = cache
+        self._shared = _Shared()
 
     def of_booking(self, command: Book) -> Alternatives:
         """What could be booked instead."""
@@ -101,9 +109,20 @@ class NearestSlots:
         self, session: Session, facts: LocationFacts, proposal: Proposal, before_min: int, after_min: int
     ) -> Conflicts:
         """The slots nearest to the proposal's start in a stretch around it, earlier ones first where equally near."""
+        window = Horizon(proposal.start_min - before_min, proposal.start_min + after_min)
+        if limits_of(facts.static, proposal):
+            return _first_of(await self._search(session, facts, proposal, window), proposal.provider_id, [])
+        anybody = replace(proposal, patient_id=None)
+        key = (session.clinic_id, facts.static.location.fingerprint, anybody, window)
+        candidates = await self._shared.of(key, lambda: self._search(session, facts, anybody, window))
+        return _first_of(candidates, proposal.provider_id, await _patient_times(session, proposal, window))
+
+    async def _search(
+        self, session: Session, facts: LocationFacts, proposal: Proposal, window: Horizon
+    ) -> Candidates:
+        """The nearest free slots of the proposal's provider, and of any, for whoever the proposal is for."""
         static = facts.static
         request = replace(proposal.request(), provider_ids=None)
-        window = Horizon(proposal.start_min - before_min, proposal.start_min + after_min)
         span = reading.span_read(static, request, window)
         locks = gap_locks(static, proposal.service_id, [provider.id for provider in static.providers])
         stretches = [
@@ -111,7 +130,8 @@ class NearestSlots:
             for found in reading.resources_read(static, request, window)
         ]
         claims, clock = session.claims(stretches), session.clock()
-        patient = _ask_patient(session, request, proposal)
+        since_min = proposal.start_min - _PATIENT_DAYS * DAY_MIN
+        patient = session.patient(proposal.patient_id, since_min) if proposal.patient_id else None
         await session.run()
         calendars = {
             stretch.resource_id: (Calendar(found.claims),) for stretch, found in claims.get().items()
@@ -120,20 +140,74 @@ class NearestSlots:
         query = SearchQuery(request, window.start_min, window.end_min, SlotOrder.TIME)
         now_min = exact_minutes_of(clock.get())
         found = search(static, busy, query, now_min, self._cache, room=_room(proposal))
-        nearest = sorted(found.starts(), key=lambda key: (abs(key[0] - proposal.start_min), *key))
-        same = [key for key in nearest if key[1] == proposal.provider_id]
-        return Conflicts(
-            same_provider=_slots(facts, found, same[:COUNT]),
-            any_provider=_slots(facts, found, nearest[:COUNT]),
-        )
+        return _candidates(facts, found, proposal)
 
 
-def _ask_patient(
-    session: Session, request: SlotRequest, proposal: Proposal
-) -> Reply[PatientFacts | None] | None:
-    if request.patient_id is None:
-        return None
-    return session.patient(request.patient_id, proposal.start_min - _PATIENT_DAYS * DAY_MIN)
+class _Shared:
+    """Answers that callers of one moment share: of many who lost one slot, one searches for all."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[Hashable, tuple[float, asyncio.Future[Candidates]]] = OrderedDict()
+
+    async def of(self, key: Hashable, work: Callable[[], Awaitable[Candidates]]) -> Candidates:
+        """The answer that is being worked out, or was a moment ago, or what `work` returns."""
+        now_s = asyncio.get_running_loop().time()
+        known_s, known = self._answers.get(key, (0.0, None))
+        if known is not None and (not known.done() or now_s - known_s < _SHARED_S):
+            await asyncio.wait({known})
+            if not known.cancelled():
+                return known.result()
+        return await self._work_out(key, work)
+
+    async def _work_out(self, key: Hashable, work: Callable[[], Awaitable[Candidates]]) -> Candidates:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Candidates] = loop.create_future()
+        self._answers[key] = (loop.time(), answer)
+        while len(self._answers) > _SHARED_MAX:
+            self._answers.popitem(last=False)
+        try:
+            found = await work()
+        except BaseException:
+            # Whoever waits works it out again.
+            self._answers.pop(key, None)
+            answer.cancel()
+            raise
+        self._answers[key] = (loop.time(), answer)
+        answer.set_result(found)
+        return found
+
+
+async def _patient_times(session: Session, proposal: Proposal, window: Horizon) -> list[Claim]:
+    """When the patient is taken already, a visit that is to be moved left out."""
+    if proposal.patient_id is None:
+        return []
+    reply = session.claims([Stretch(proposal.patient_id, window.start_min, window.end_min)])
+    await session.run()
+    (found,) = reply.get().values()
+    return [claim for claim in found.claims if claim.appointment_id not in proposal.ignore_appointment_ids]
+
+
+def _candidates(facts: LocationFacts, found: SearchResult, proposal: Proposal) -> Candidates:
+    """A few more than are told, nearest first: the patient may be somewhere else at some of them."""
+
+    def distance(pair: tuple[int, str]) -> tuple[int, int, str]:
+        return abs(pair[0] - proposal.start_min), *pair
+
+    nearest = sorted(found.starts(), key=distance)
+    same = [pair for pair in nearest if pair[1] == proposal.provider_id]
+    wanted = sorted({*same[:_CANDIDATES], *nearest[:_CANDIDATES]}, key=distance)
+    return tuple(_slot(facts, found, start_min, provider_id) for start_min, provider_id in wanted)
+
+
+def _first_of(candidates: Candidates, provider_id: str, taken: Sequence[Claim]) -> Conflicts:
+    """The first of the candidates, without those at which the patient is somewhere else."""
+    free = [slot for slot in candidates if not any(_collides(slot, claim) for claim in taken)]
+    same = [slot for slot in free if slot.provider_id == provider_id]
+    return Conflicts(same_provider=tuple(same[:COUNT]), any_provider=tuple(free[:COUNT]))
+
+
+def _collides(slot: FreeSlot, claim: Claim) -> bool:
+    return claim.start_min < slot.end_min and claim.end_min > slot.start_min
 
 
 def _room(proposal: Proposal) -> RoomChoice:
@@ -145,12 +219,6 @@ async def _facts(session: Session, location_id: str, service_id: str) -> Locatio
     reply = session.location(location_id, service_id=service_id)
     await session.run()
     return reply.get()
-
-
-def _slots(
-    facts: LocationFacts, found: SearchResult, keys: Iterable[tuple[int, str]]
-) -> tuple[FreeSlot, ...]:
-    return tuple(_slot(facts, found, start_min, provider_id) for start_min, provider_id in keys)
 
 
 def _slot(facts: LocationFacts, found: SearchResult, start_min: int, provider_id: str) -> FreeSlot:

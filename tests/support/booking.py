@@ -65,9 +65,7 @@ class Practice:
 
     def add_provider(self, owner: psycopg.Connection[Any], *, hours: tuple[int, int] = (0, 24)) -> str:
         provider = self._resource(owner, "provider")
-        insert(
-            owner, "provider", clinic_id=self.clinic, id=provider, name="Dr.", location_id=self.location
-        )
+        insert(owner, "provider", clinic_id=self.clinic, id=provider, name="Dr.", location_id=self.location)
         first, last = hours
         start = datetime(2024, 1, 1, first)  # noqa: DTZ001 - windows are local
         insert(
@@ -92,7 +90,9 @@ class Practice:
         self.rooms.append(room)
         return room
 
-    def add_equipment(self, owner: psycopg.Connection[Any], kind: str, quantity: int, **columns: object) -> str:
+    def add_equipment(
+        self, owner: psycopg.Connection[Any], kind: str, quantity: int, **columns: object
+    ) -> str:
         item = self._resource(owner, "equipment")
         insert(
             owner,
@@ -262,6 +262,8 @@ def environment_of(database: MigratedDatabase, keys: Keys, nats_url: str) -> dic
     return {
         "MEDFORALL_ENVIRONMENT": "test",
         "MEDFORALL_LOG_LEVEL": "warning",
+        # Hundreds of callers at once, on a machine that other tests use too.
+        "MEDFORALL_DATABASE_POOL_TIMEOUT_MS": "20000",
         "MEDFORALL_APP_DATABASE_URL": database.app_url,
         "MEDFORALL_WORKER_DATABASE_URL": database.worker_url,
         "MEDFORALL_NATS_URL": nats_url,
@@ -289,7 +291,11 @@ class Client:
     """A caller of one clinic; spreads its calls over several processes."""
 
     def __init__(self, targets: Sequence[str], practice: Practice, token: str) -> None:
-        self._channels = [grpc.aio.insecure_channel(target) for target in targets]
+        # One connection carries at most a hundred calls at once.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self._channels = [
+            grpc.aio.insecure_channel(target, options=options) for target in targets for _ in range(4)
+        ]
         self.stubs = [booking_pb2_grpc.BookingServiceStub(channel) for channel in self._channels]
         self.practice = practice
         self.metadata = [("authorization", f"Bearer {token}")]
@@ -390,29 +396,41 @@ def invariants(database: MigratedDatabase) -> None:
     """Nothing overlaps, nothing live lacks its claims, no event is missing or out of order."""
     assert query(database.owner_url, OVERLAPS) == [(0,)]
     live = "('held','scheduled','confirmed','checked_in','in_progress')"
-    assert query(
-        database.owner_url,
-        f"""SELECT a.id FROM appointment a WHERE a.status IN {live} AND NOT EXISTS (
+    assert (
+        query(
+            database.owner_url,
+            f"""SELECT a.id FROM appointment a WHERE a.status IN {live} AND NOT EXISTS (
             SELECT FROM claim c WHERE c.appointment_id = a.id AND c.resource_id = a.provider_id)""",
-    ) == []
-    assert query(
-        database.owner_url,
-        """SELECT c.appointment_id FROM claim c JOIN appointment a ON a.id = c.appointment_id
+        )
+        == []
+    )
+    assert (
+        query(
+            database.owner_url,
+            """SELECT c.appointment_id FROM claim c JOIN appointment a ON a.id = c.appointment_id
            WHERE a.status IN ('canceled','released','expired')""",
-    ) == []
-    assert query(
-        database.owner_url,
-        """SELECT aggregate_id FROM (
+        )
+        == []
+    )
+    assert (
+        query(
+            database.owner_url,
+            """SELECT aggregate_id FROM (
                SELECT aggregate_id, aggregate_version,
                       row_number() OVER (PARTITION BY aggregate_id ORDER BY id) AS place
                FROM outbox_event WHERE aggregate_type = 'appointment') AS numbered
            WHERE aggregate_version <> place""",
-    ) == []
-    assert query(
-        database.owner_url,
-        """SELECT a.id FROM appointment a LEFT JOIN appointment_ref r ON r.id = a.id AND r.start_ts_utc = a.start_ts_utc
+        )
+        == []
+    )
+    assert (
+        query(
+            database.owner_url,
+            """SELECT a.id FROM appointment a LEFT JOIN appointment_ref r ON r.id = a.id AND r.start_ts_utc = a.start_ts_utc
            WHERE r.id IS NULL""",
-    ) == []
+        )
+        == []
+    )
 
 
 def deadlocks(database: MigratedDatabase) -> int:
@@ -423,4 +441,3 @@ def deadlocks(database: MigratedDatabase) -> int:
             "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         ).fetchone()
         return int(row[0]) if row else 0
-

@@ -31,7 +31,9 @@ async def test_a_booking_is_created_read_listed_moved_and_canceled(
     assert moved.appointment.start_utc.seconds == created.start_utc.seconds + 3600
     assert moved.appointment.version == 2
     claims = query(
-        suite.database.owner_url, "SELECT min(starts_at), count(*) FROM claim WHERE appointment_id = %s", created.id
+        suite.database.owner_url,
+        "SELECT min(starts_at), count(*) FROM claim WHERE appointment_id = %s",
+        created.id,
     )
     assert claims[0][0].hour == 10
     assert claims[0][1] == 3
