@@ -1,0 +1,107 @@
+"""What a process remembers, for how long, and that callers share one load."""
+
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from availability_svc.store.flights import Flights
+from availability_svc.store.memory import KnownVersions, Remembered
+from scheduling.errors import Unavailable
+from tests.support.waiting import wait_until
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_values_are_forgotten_in_time_but_kept_for_need() -> None:
+    """After its time a value is no longer given out, except to those who take an outdated one."""
+    clock = _Clock()
+    kept: Remembered[str] = Remembered(bytes_max=100, ttl_s=10, now_s=clock)
+    kept.put("a", "value", 10)
+    assert kept.get("a") == "value"
+    clock.now_s += 10
+    assert kept.get("a") is None
+    assert kept.get_outdated("a") == "value"
+
+
+def test_the_bound_holds() -> None:
+    """The oldest go when there is no more room, and the count of bytes stays right."""
+    kept: Remembered[int] = Remembered(bytes_max=100, now_s=_Clock())
+    for number in range(30):
+        kept.put(number, number, 10)
+        assert kept.size_bytes <= 100
+    assert [number for number in range(30) if kept.get(number) is not None] == list(range(20, 30))
+    kept.drop(25)
+    kept.drop_where(lambda key: key == 26)
+    assert kept.size_bytes == 80
+
+
+def test_a_group_is_forgotten_together() -> None:
+    """Dropping a calendar drops its buckets and no others."""
+    kept: Remembered[int] = Remembered(bytes_max=1_000, now_s=_Clock())
+    for calendar in "ab":
+        for bucket in range(3):
+            kept.put((calendar, bucket), bucket, 1, group=calendar)
+    kept.drop_group("a")
+    assert kept.get(("a", 1)) is None
+    assert kept.get(("b", 1)) == 1
+    assert kept.size_bytes == 3
+
+
+def test_versions_heard_of_never_go_back() -> None:
+    """An older version heard later changes nothing; after a minute all is forgotten."""
+    clock = _Clock()
+    known = KnownVersions(clock)
+    known.heard("c", "r", 5)
+    known.heard("c", "r", 4)
+    assert known.of("c", "r") == 5
+    assert known.of("c", "other") == 0
+    clock.now_s += 61
+    known.heard("c", "other", 1)
+    assert known.of("c", "r") == 0
+
+
+def test_one_load_serves_all_who_wait() -> None:
+    """Ten callers of one key, one call of the loader, ten answers."""
+    flights: Flights[str, int] = Flights()
+    loads: list[list[str]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load(keys: list[str]) -> Mapping[str, int]:
+        loads.append(keys)
+        begun.set()
+        assert go_on.wait(10)
+        return dict.fromkeys(keys, 7)
+
+    answers: list[dict[str, int]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(flights.fetch(["a", "b"], load))) for _ in range(10)
+    ]
+    threads[0].start()
+    assert begun.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: len(flights._loading["a"]._condition._waiters) == 9, what="the others to wait")  # type: ignore[attr-defined]
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert answers == [{"a": 7, "b": 7}] * 10
+    assert loads == [["a", "b"]]
+
+
+def test_a_failed_load_fails_those_who_wait_and_nobody_after() -> None:
+    """The failure is passed on, and the next caller loads anew."""
+    flights: Flights[str, int] = Flights()
+
+    def fail(keys: list[str]) -> Mapping[str, int]:
+        raise Unavailable("away")
+
+    with pytest.raises(Unavailable):
+        flights.fetch(["a"], fail)
+    assert flights.fetch(["a"], lambda keys: dict.fromkeys(keys, 1)) == {"a": 1}
