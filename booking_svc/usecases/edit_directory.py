@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from booking_svc.directory.checks import checked
-from booking_svc.directory.entities import PLAIN, WINDOWS, Displaced, Edited, Entity, Entry, Kind, Record
+from booking_svc.directory.entities import PLAIN, Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store import directory_statements as sql
 from booking_svc.store.constraints import constraints_named
@@ -21,7 +21,7 @@ from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.displacement import VisitsConcerned
-from booking_svc.usecases.read_directory import require_clinic
+from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
 from scheduling import consistency
@@ -72,7 +72,7 @@ class EditDirectory:
         before = None if edit.is_new else await _locked(store, entity, edit)
         record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
         _require_own(edit, record)
-        await _check_references(session, entity, record)
+        await check_references(session, entity, record)
         remembered = await self._displacement.before(session, entity, location_ids)
         entry = await self._write(store, entity, edit, before, record)
         displaced, versions = await self._displacement.after(session, edit.caller, entity, entry, remembered)
@@ -105,12 +105,15 @@ async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:
         if entity is None:
             raise NotFound("No such window.")
         return entity
-    kind = await store.resource_kind(edit.changes["resource_id"])
-    if kind is None or kind not in WINDOWS:
-        raise NotFound("No such provider, room or equipment.")
-    if edit.changes.get("location_id") and "location_id" not in WINDOWS[kind].columns:
+    entity = await window_entity_of(store, edit.changes["resource_id"])
+    require_location_column(entity, edit.changes)
+    return entity
+
+
+def require_location_column(entity: Entity, record: Record) -> None:
+    """Refuse a location for a window that has none: a room or an item is where it is."""
+    if record.get("location_id") and "location_id" not in entity.columns:
         raise Invalid.field("location_id", "only a provider's window has a location")
-    return WINDOWS[kind]
 
 
 async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
@@ -147,7 +150,7 @@ def _require_own(edit: Edit, record: Record) -> None:
         raise Forbidden("A provider may change its own working time and preferences only.")
 
 
-async def _check_references(session: Session, entity: Entity, record: Record) -> None:
+async def check_references(session: Session, entity: Entity, record: Record) -> None:
     """Refuse ids of other clinics, or of nothing, before anything is written: NOT_FOUND either way."""
     wanted = [(name, kind, _ids(record.get(name))) for name, kind in entity.references.items()]
     if entity.kind is Kind.SERVICE_RULE and record.get("rule_type") == "allowed_provider":

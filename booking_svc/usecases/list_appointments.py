@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from booking_svc.model import Appointment
+from booking_svc.store.directory_statements import READ_RESOURCE_KIND
 from booking_svc.store.session import Session
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import List
@@ -20,6 +21,7 @@ from scheduling import localtime
 from scheduling.appointment import AppointmentStatus
 from scheduling.clock import instant_of, minutes_of
 from scheduling.errors import Forbidden, Invalid, NotFound
+from scheduling.facts import ResourceKind
 
 DAYS_DEFAULT: Final = 31
 DAYS_MAX: Final = 93
@@ -60,10 +62,17 @@ class ListAppointments:
 
         async def ask(session: Session) -> Page:
             reply = session.zone(command.location_id)
+            kinds = {
+                kind: session.queue(READ_RESOURCE_KIND, session.clinic_id, wanted_id)
+                for kind, wanted_id in _resources(command).items()
+            }
             await session.run()
             known = reply.get()
             if known is None or known[1] == access.ARCHIVED:
                 raise NotFound("There is no such location.", metadata={"resource": "location"})
+            for kind, pending in kinds.items():
+                if pending.row() != (kind.value,):
+                    raise NotFound(f"There is no such {kind}.", metadata={"resource": kind.value})
             zone, _, now = known
             first, end = _range(command, zone, now)
             after = _resume(command.page_token, _digest(command)) or (instant_of(first), _FIRST_ID)
@@ -92,6 +101,12 @@ def _filters(command: List) -> dict[str, str]:
         "location_id": command.location_id,
     }
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _resources(command: List) -> dict[ResourceKind, str]:
+    """The provider and the patient that are asked for, which must be the clinic's."""
+    wanted = {ResourceKind.PROVIDER: command.provider_id, ResourceKind.PATIENT: command.patient_id}
+    return {kind: wanted_id for kind, wanted_id in wanted.items() if wanted_id is not None}
 
 
 def _own(principal: Principal, role: Role, own_id: str | None, wanted_id: str | None) -> str | None:

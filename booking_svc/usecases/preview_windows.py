@@ -8,9 +8,12 @@ from datetime import date, datetime, time, timedelta
 from typing import Final
 
 from booking_svc.directory.checks import checked
-from booking_svc.directory.entities import PROVIDER_WINDOW, Record
+from booking_svc.directory.entities import Record
 from booking_svc.store import statements
+from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
+from booking_svc.usecases.edit_directory import check_references, require_location_column
+from booking_svc.usecases.read_directory import window_entity_of
 from scheduling import localtime, recurrence
 from scheduling.errors import Invalid, NotFound
 
@@ -40,7 +43,10 @@ async def preview_windows(
     session: Session, record: Record, *, location_id: str, start_date: str, end_date: str
 ) -> Preview:
     """Expand a window over local days, the last one included. Raises Invalid and NotFound."""
-    window = checked(PROVIDER_WINDOW, record)
+    entity = await window_entity_of(DirectoryStore(session), record["resource_id"])
+    require_location_column(entity, record)
+    window = checked(entity, record)
+    await check_references(session, entity, window)
     first, last = _days(start_date, end_date)
     zone = await _zone(session, location_id or window.get("location_id", ""))
     found = list(_occurrences(window, zone, first, last))

@@ -66,8 +66,7 @@ async def _find(session: Session, kind: Kind, entry_id: str) -> Entry | None:
 async def _page(session: Session, query: ListEntries) -> Page:
     await require_clinic(session)
     entity = await _entity(session, query)
-    if entity is None:
-        return Page(entries=())
+    await _require_known(session, entity, query.filters)
     size = query.page_size or PAGE_DEFAULT
     after, after_id = _position(query)
     found = await DirectoryStore(session).page(
@@ -94,15 +93,36 @@ async def require_clinic(session: Session) -> str:
     return str(row[0])
 
 
-async def _entity(session: Session, query: ListEntries) -> Entity | None:
+async def _require_known(session: Session, entity: Entity, filters: Mapping[str, str]) -> None:
+    """Raise NotFound for a filter by something that the clinic does not have: no list is empty by mistake."""
+    asked = [
+        (kind, session.queue(sql.COUNT_BY_ID[kind], session.clinic_id, [filters[name]]))
+        for name, kind in entity.references.items()
+        if filters.get(name)
+    ]
+    if asked:
+        await session.run()
+    for kind, pending in asked:
+        if pending.rows() != [(1,)]:
+            raise NotFound(f"No such {kind.replace('_', ' ')}.")
+
+
+async def _entity(session: Session, query: ListEntries) -> Entity:
     """A list of windows is a list of one resource's windows: which table follows from the resource."""
     if query.kind is not Kind.WINDOW:
         return PLAIN[query.kind]
     resource_id = query.filters.get("resource_id")
     if not resource_id:
         raise Invalid.field("resourceId", "is required to list windows")
-    kind = await DirectoryStore(session).resource_kind(resource_id)
-    return None if kind is None else WINDOWS.get(kind)
+    return await window_entity_of(DirectoryStore(session), resource_id)
+
+
+async def window_entity_of(store: DirectoryStore, resource_id: str) -> Entity:
+    """The description of a resource's windows. Raises NotFound for what has none."""
+    kind = await store.resource_kind(resource_id)
+    if kind is None or kind not in WINDOWS:
+        raise NotFound("No such provider, room or equipment.")
+    return WINDOWS[kind]
 
 
 def _token(query: ListEntries, entity: Entity, last: Entry) -> str:

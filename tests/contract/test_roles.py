@@ -123,7 +123,7 @@ METHODS: Final = _methods()
 
 
 def _principal(role: Role, scopes: set[str]) -> Principal:
-    clinic_id = None if role is Role.PLATFORM else "0198d1b0-0000-7000-8000-000000000001"
+    clinic_id = "" if role is Role.PLATFORM else "0198d1b0-0000-7000-8000-000000000001"
     return Principal(subject="tester", clinic_id=clinic_id, role=role, scopes=frozenset(scopes))
 
 

@@ -211,13 +211,15 @@ async def test_a_provider_changes_its_own_windows_only(
     assert code_of(refused.value) == "PERMISSION_DENIED"
 
 
-async def test_a_preview_shows_what_the_clock_change_does(directory: Directory) -> None:
+async def test_a_preview_shows_what_the_clock_change_does(
+    directory: Directory, practice: Practice
+) -> None:
     """A window over the missing hour is shown shorter and marked, and nothing is written."""
     place = await directory.add("Location", name="Berlin", timezone="Europe/Berlin")
     preview = await directory.call(
         "PreviewWindows",
         window=types.Window(
-            resource_id=new_id(),
+            resource_id=practice.provider,
             start="2027-03-27T01:00",
             end="2027-03-27T05:00",
             recurrence_rule="FREQ=DAILY",
