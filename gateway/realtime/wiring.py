@@ -15,6 +15,7 @@ from chassis.lifecycle import Service
 from chassis.metrics import Metrics
 from gateway.authentication import Authenticator
 from gateway.calls import Limiter
+from gateway.live import live_routes
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link, token_reader
 from gateway.realtime.members import Members
@@ -86,9 +87,10 @@ def build_realtime(
         instruments=instruments,
         limits=limits,
     )
-    routes = [
+    routes: list[BaseRoute] = [
         WebSocketRoute(WEBSOCKET_PATH, websocket),
         Route(SSE_PATH, RealtimeSse(sse)),
         Route(TICKETS_PATH, SseTickets(sse)),
+        *live_routes(),
     ]
     return Realtime(routes, link, members)
