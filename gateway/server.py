@@ -25,6 +25,8 @@ from gateway.sse import TRANSPORT
 _log = structlog.get_logger(__name__)
 
 _BACKLOG = 2_048
+_SEND_BUFFER_BYTES = 131_072
+_UNREAD_MS_MAX = 60_000
 _REFUSED_HEAD = (
     b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 )
@@ -204,6 +206,10 @@ def _bind(listen: Listen) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit both: what the kernel keeps for a client that does not read, and for how long.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS_MAX)
     try:
         listener.bind((listen.host, listen.port))
         listener.listen(_BACKLOG)

@@ -97,7 +97,7 @@ async def serving(known: FakeClinic, port: int) -> AsyncIterator[None]:
     """Serve meanwhile."""
     server = grpc.aio.server()
     directory_pb2_grpc.add_DirectoryServiceServicer_to_server(
-        _Directory(known),  # type: ignore[abstract] - what is not asked for is not made up
+        _Directory(known),  # type: ignore[abstract]
         server,
     )
     booking_pb2_grpc.add_BookingServiceServicer_to_server(
