@@ -126,9 +126,9 @@ class Session:
 
     async def run(self) -> None:
         """Send what is queued and wait for it. Raises psycopg's errors."""
+        check, self._check = self._check, None
         await self._connection.run()
-        if self._check is not None:
-            check, self._check = self._check, None
+        if check is not None:
             check()
 
     # ── idempotency ─────────────────────────────────────────────────────────────────────────────────────────────

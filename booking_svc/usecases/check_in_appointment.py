@@ -24,12 +24,21 @@ from scheduling.errors import Conflict, NotFound, Reason, Refused, Stale
 from scheduling.facts import EquipmentUnit, PlannedClaim, ResourceKind
 from scheduling.judge import SENTENCES
 
+_MOST_TELLING_FIRST: Final = (
+    ResourceKind.PROVIDER,
+    ResourceKind.PATIENT,
+    ResourceKind.ROOM,
+    ResourceKind.EQUIPMENT,
+    ResourceKind.GAP,
+    ResourceKind.QUOTA,
+)
 _REASONS: Final = {
     ResourceKind.PROVIDER: Reason.SLOT_ALREADY_BOOKED,
     ResourceKind.GAP: Reason.SLOT_ALREADY_BOOKED,
     ResourceKind.ROOM: Reason.ROOM_ALREADY_BOOKED,
     ResourceKind.EQUIPMENT: Reason.EQUIPMENT_UNAVAILABLE,
     ResourceKind.PATIENT: Reason.PATIENT_ALREADY_BOOKED,
+    ResourceKind.QUOTA: Reason.CONCURRENT_BOOKING,
 }
 
 
@@ -122,9 +131,8 @@ class CheckInAppointment(StatusChange):
         reply = session.claims([Stretch(room.resource_id, room.start_min, room.end_min)])
         await session.run()
         taken = {claim.unit for stretch in reply.get().values() for claim in stretch.claims}
-        free = next((unit for unit in range(1, units + 1) if unit not in taken), None)
-        if free is None:
-            raise _taken(ResourceKind.ROOM, room.resource_id)
+        # When none is free, writing the claims says so, after what tells more.
+        free = next((unit for unit in range(1, units + 1) if unit not in taken), room.unit)
         return tuple(replace(claim, unit=free) if claim is room else claim for claim in planned)
 
     async def _is_placeholder(self, session: Session, patient_id: str | None) -> bool:
@@ -151,15 +159,17 @@ def _check(found: Found, command: ChangeStatus) -> None:
 
 
 def _require_all(claims: tuple[HeldClaim, ...], had: set[tuple[str, int]]) -> None:
-    for claim in claims:
-        if (claim.resource_id, claim.unit) not in had:
-            raise _taken(claim.kind, claim.resource_id)
+    """Refuse unless every claim was had, naming what tells most: the provider, the patient, then the rest."""
+    missing = [claim for claim in claims if (claim.resource_id, claim.unit) not in had]
+    if missing:
+        first = min(missing, key=lambda claim: _MOST_TELLING_FIRST.index(claim.kind))
+        raise _taken(first.kind, first.resource_id)
 
 
 def _taken(kind: ResourceKind, resource_id: str) -> Conflict:
     reason = _REASONS[kind]
     return Conflict(
-        SENTENCES[reason],
+        SENTENCES.get(reason, "Something of the visit is taken."),
         reason=reason,
         alternatives=Conflicts(taken=(Taken(kind, resource_id, reason),)),
     )

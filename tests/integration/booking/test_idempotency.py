@@ -14,7 +14,9 @@ from tests.support.booking import at, code_of, details_of, invariants, new_id, o
 
 
 def count(suite: Suite, table: str, clinic: str) -> int:
-    found: int = query(suite.database.owner_url, f"SELECT count(*) FROM {table} WHERE clinic_id = %s", clinic)[0][0]
+    found: int = query(
+        suite.database.owner_url, f"SELECT count(*) FROM {table} WHERE clinic_id = %s", clinic
+    )[0][0]
     return found
 
 
@@ -52,7 +54,10 @@ async def test_a_reused_key_is_refused_and_writes_nothing(suite: Suite, make_cli
     await client.create(at(9), idempotency_key=key)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await client.create(at(10), idempotency_key=key)
-    assert (code_of(refused.value), reason_of(refused.value)) == ("FAILED_PRECONDITION", "IDEMPOTENCY_KEY_REUSED")
+    assert (code_of(refused.value), reason_of(refused.value)) == (
+        "FAILED_PRECONDITION",
+        "IDEMPOTENCY_KEY_REUSED",
+    )
     assert count(suite, "appointment", practice.clinic) == 1
 
 
@@ -134,6 +139,12 @@ async def test_stored_answers_are_ciphertext(suite: Suite, make_client: MakeClie
             suite.database.owner_url, f"SELECT t::text FROM {table} t WHERE clinic_id = %s", practice.clinic
         )
         text = " ".join(row[0] for row in dump)
-        raw = bytes.fromhex("".join(part for part in text.replace("\\x", " ").split() if len(part) % 2 == 0 and all(c in "0123456789abcdef" for c in part)))
+        raw = bytes.fromhex(
+            "".join(
+                part
+                for part in text.replace("\\x", " ").split()
+                if len(part) % 2 == 0 and all(c in "0123456789abcdef" for c in part)
+            )
+        )
         assert "canary" not in text
         assert b"canary" not in raw
