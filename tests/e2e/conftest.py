@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ctl.run_file import RunFile
+from ctl.run_file import DemoFacts, RunFile
 from tests.support.suites import running_suite
 
 
@@ -15,3 +15,10 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFile]:
     home: Path = tmp_path_factory.mktemp("suite") / "home"
     with running_suite(home, environment={"MEDFORALL_RATE_LIMIT": "off"}) as facts:
         yield facts
+
+
+@pytest.fixture(scope="session")
+def demo(suite: RunFile) -> DemoFacts:
+    """The ids of the suite's first demo clinic."""
+    assert suite.demo is not None
+    return suite.demo
