@@ -134,7 +134,8 @@ def _run(suite: Suite, stop: StopRequests, pump: _LogPump | None, console: Conso
         return not stop.requested
 
     facts = suite.start(go_on=go_on)
-    if facts:
+    # In the background, whoever started this prints the welcome: the log is no place for a token.
+    if facts and pump:
         print_welcome(console, facts, home)
     while go_on():
         suite.watch()
@@ -173,7 +174,9 @@ def run_detached(home: Home, console: Console, *, arguments: list[str]) -> RunFi
             stderr=log,
             start_new_session=True,
         )
-    return _await_ready(home, console, process, follower)
+    facts = _await_ready(home, console, process, follower)
+    print_welcome(console, facts, home)
+    return facts
 
 
 def _await_ready(
