@@ -29,7 +29,7 @@ from scheduling.errors import DomainError, Reason, Refused, Stale
 _log = structlog.get_logger(__name__)
 
 OutcomeT = TypeVar("OutcomeT")
-OutcomeContraT = TypeVar("OutcomeContraT", contravariant=True)
+OutcomeT_contra = TypeVar("OutcomeT_contra", contravariant=True)
 AnswerT = TypeVar("AnswerT")
 
 KEY_WAIT_MS: Final = 2_000
@@ -42,10 +42,10 @@ _DONE: Final = 0
 _TABLE, _COLUMN = "idempotency_key", "response"
 
 
-class Codec(Protocol[OutcomeContraT, AnswerT]):
+class Codec(Protocol[OutcomeT_contra, AnswerT]):
     """The answers of one method: made from an outcome, kept as bytes, read back as a replay."""
 
-    def answer(self, outcome: OutcomeContraT) -> AnswerT:
+    def answer(self, outcome: OutcomeT_contra) -> AnswerT:
         """Return the answer to a new outcome."""
         ...
 
