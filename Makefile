@@ -11,7 +11,7 @@ TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench clients pin format
+.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench soak clients pin format
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ proto: $(VENV)/.installed-dev  ## Generate gen/ from protos/
 
 proto-baseline: $(VENV)/.installed-dev  ## Make today's contracts the baseline of `buf breaking`; at a release only
 	@$(BIN)/buf build protos -o $(BASELINE)
+
+soak: $(VENV)/.installed-dev  ## Ten times the random bookings against the projections; MEDFORALL_SOAK_SEED chooses others
+	@MEDFORALL_SOAK_STEPS=$${MEDFORALL_SOAK_STEPS:-72000} $(BIN)/pytest tests/integration/availability/test_projection.py -k shuffled --timeout 1800
 
 bench: $(VENV)/.installed-dev  ## Measure, each figure beside its floor
 	@$(BIN)/python -m bench

@@ -13,16 +13,19 @@ are in), and records of RECORD_BYTES each. The Lua scripts beside the store know
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
+from scheduling import timeline
 from scheduling.busy import Calendar
 from scheduling.facts import Claim
+from scheduling.timeline import Horizon
 
 DAY_MIN: Final = 1440
-BUCKET_DAYS: Final = 14
+BUCKET_DAYS: Final = 7
 """Chosen by measuring, see docs/performance.md: one search reads few keys, one change rewrites few bytes."""
 
 BUCKET_MIN: Final = BUCKET_DAYS * DAY_MIN
@@ -67,6 +70,45 @@ class Coverage:
         return version <= self.upto or version in self.beyond
 
 
+class StoredCalendar(Calendar):
+    """A calendar over its records as they are stored: claims are made of them only when somebody asks.
+
+    A search asks for timelines, which are folded from the records directly, and remembers far less than claims.
+    """
+
+    __slots__ = ("_claims", "_raw")
+
+    def __init__(self, raw: bytes) -> None:  # the parent's claims are never set
+        self._raw = raw
+        self._claims: tuple[Claim, ...] | None = None
+        self._by_unit = None
+        self._fleeting = ()
+        self._span = Horizon(0, 0)
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:  # type: ignore[override]  # read-only here, as its users take it
+        """The claims, made once."""
+        if self._claims is None:
+            self._claims = tuple(claims_in(self._raw))
+        return self._claims
+
+    def _derive(self) -> None:
+        """Fold the records that never expire into one timeline a unit; holds become claims."""
+        grouped: dict[int, list[tuple[int, int]]] = {}
+        fleeting = False
+        for _who, _what, _high, _low, start_min, end_min, unit, expires_s in _RECORD.iter_unpack(self._raw):
+            if expires_s:
+                fleeting = True
+            else:
+                grouped.setdefault(unit, []).append((start_min, end_min))
+        pairs = [pair for of_unit in grouped.values() for pair in of_unit]
+        if pairs:
+            self._span = Horizon(min(start for start, _ in pairs), max(end for _, end in pairs))
+        if fleeting:
+            self._fleeting = tuple(claim for claim in self.claims if claim.expires_min is not None)
+        self._by_unit = {unit: timeline.intervals(self._span, found) for unit, found in grouped.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """What is taken of a calendar in one bucket, by resource, and which changes are in it."""
@@ -74,6 +116,8 @@ class Bucket:
     coverage: Coverage
     calendars: dict[str, Calendar] = field(hash=False)
     size_bytes: int
+    floor: bytes = b""
+    """The floor it was read beside: while that stays the same, so does the bucket."""
 
 
 def buckets_of(start_min: int, end_min: int) -> range:
@@ -115,19 +159,20 @@ def claims_in(raw: bytes) -> list[Claim]:
     ]
 
 
-def decode_bucket(raw: bytes, coverage: Coverage) -> Bucket:
+def decode_bucket(raw: bytes, coverage: Coverage, floor: bytes = b"") -> Bucket:
     """Return the bucket that Redis holds, header included."""
     base = int.from_bytes(raw[GENERATION_BYTES:HEADER_BYTES], "big")
     seen = Coverage(max(coverage.upto, base), coverage.beyond)
-    return Bucket(seen, calendars_of(claims_in(raw[HEADER_BYTES:])), len(raw))
+    return Bucket(seen, calendars_in(raw[HEADER_BYTES:]), len(raw), floor)
 
 
-def calendars_of(claims: Sequence[Claim]) -> dict[str, Calendar]:
-    """Return the engine's calendars of some claims, by resource."""
-    grouped: dict[str, list[Claim]] = {}
-    for claim in claims:
-        grouped.setdefault(claim.resource_id, []).append(claim)
-    return {resource_id: Calendar(found) for resource_id, found in grouped.items()}
+def calendars_in(raw: bytes) -> dict[str, Calendar]:
+    """Return the engine's calendars of a run of records, by resource."""
+    grouped: dict[bytes, list[bytes]] = {}
+    for at in range(0, len(raw), RECORD_BYTES):
+        grouped.setdefault(raw[at + 16 : at + 32], []).append(raw[at : at + RECORD_BYTES])
+    grouped.pop(_NO_RESOURCE, None)
+    return {_text(resource): StoredCalendar(b"".join(found)) for resource, found in grouped.items()}
 
 
 def whole_seconds(expires_min: float | None) -> int:
@@ -149,6 +194,7 @@ def _record(claim: Claim, version: int) -> bytes:
     )
 
 
+@lru_cache(maxsize=131_072)
 def _text(raw: bytes) -> str:
     digits = raw.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -116,7 +116,7 @@ class Watch:
             floors[consumer] = info.ack_floor.stream_seq if info.ack_floor else 0
             if not info.num_ack_pending:
                 floors[consumer] = delivered
-            lasts[consumer] = delivered + (1 if info.num_pending else 0)
+            lasts[consumer] = delivered + (info.num_pending or 0)
         self._samples.append((published_until, lasts))
         caught_up = [
             instant

@@ -20,7 +20,7 @@ from chassis.pull import Message
 from chassis.streams import APPOINTMENTS, DIRECTORY, REPUBLISH, STREAMS, StreamSpec
 from chassis.supervisor import Supervisor
 from scheduling.clock import Clock
-from scheduling.errors import Unavailable
+from scheduling.errors import DomainError, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +35,7 @@ CONSUMERS = (
 
 _IN_FLIGHT_MAX = 128
 _BATCH_CHANGES_MAX = 512
+_RENEW_AFTER_S = 0.1
 
 
 class ProjectionWorker:
@@ -53,10 +54,10 @@ class ProjectionWorker:
     ) -> None:
         self._bus = bus
         self._projection = projection
-        self._locations = locations
         self._clock = clock
         self._supervisor = Supervisor()
         self._batch = _Batch(projection)
+        self._renewals = _Renewals(locations)
         self._lag = metrics.histogram(
             "projection_lag_seconds", "Time from an event's publication to its projection."
         )
@@ -83,6 +84,7 @@ class ProjectionWorker:
     async def stop(self) -> None:
         """Finish what is being projected and stop reading."""
         await self._supervisor.stop()
+        await self._renewals.stop()
 
     def _reader(self, stream: StreamSpec, consumer: str) -> DurableConsumer:
         spec = DurableSpec(stream=stream.name, name=consumer, in_flight_max=_IN_FLIGHT_MAX)
@@ -104,7 +106,7 @@ class ProjectionWorker:
         if effects.directory is not None:
             change = effects.directory
             await asyncio.to_thread(self._projection.directory_changed, change.clinic_id)
-            await asyncio.to_thread(self._locations.renew, change.clinic_id, change.location_ids)
+            self._renewals.ask(change.clinic_id, change.location_ids)
             self._events.labels("directory").inc()
 
     async def _keep_poison(self, message: Message, error: Exception) -> None:
@@ -145,6 +147,42 @@ class _Batch:
                 for _, done in taken:
                     if not done.done():
                         done.set_result(new)
+
+
+class _Renewals:
+    """Reads changed locations anew a moment later: whoever edits a directory seldom edits one thing.
+
+    Nothing is lost when it fails or the process ends: the document is invalid, and the next search reads it.
+    """
+
+    def __init__(self, locations: Locations) -> None:
+        self._locations = locations
+        self._asked: dict[str, set[str] | None] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def ask(self, clinic_id: str, location_ids: Sequence[str]) -> None:
+        """Have these locations read anew soon, or all of the clinic's when none is named."""
+        before = self._asked.get(clinic_id, set())
+        self._asked[clinic_id] = None if before is None or not location_ids else before | set(location_ids)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Leave what is not read yet to the next search."""
+        self._asked.clear()
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._asked:
+            await asyncio.sleep(_RENEW_AFTER_S)
+            asked, self._asked = self._asked, {}
+            for clinic_id, location_ids in asked.items():
+                try:
+                    await asyncio.to_thread(self._locations.renew, clinic_id, sorted(location_ids or ()))
+                except DomainError:
+                    _log.info("projection.not_renewed")
 
 
 def _observe_lag(histogram: Histogram, message: Message, clock: Clock) -> None:

@@ -24,39 +24,35 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
         self._reader = reader
         self._writer = writer
 
-    def SearchSlots(self, request: availability_pb2.SearchSlotsRequest, _context: Any) -> Any:  # noqa: N802
+    def SearchSlots(self, request: availability_pb2.SearchSlotsRequest, _context: Any) -> Any:
         """Every bookable slot of a window, page by page."""
         return self._search(request)
 
-    def FindNextAvailable(  # noqa: N802
-        self, request: availability_pb2.FindNextAvailableRequest, _context: Any
-    ) -> Any:
+    def FindNextAvailable(self, request: availability_pb2.FindNextAvailableRequest, _context: Any) -> Any:
         """The first slots from a time on."""
         began_ns = time.perf_counter_ns()
         found = find_next_available(questions.next_question(request), self._reader)
         return replies.next_reply(found, self._writer, began_ns)
 
-    def BatchSearchSlots(  # noqa: N802
-        self, request: availability_pb2.BatchSearchSlotsRequest, _context: Any
-    ) -> Any:
+    def BatchSearchSlots(self, request: availability_pb2.BatchSearchSlotsRequest, _context: Any) -> Any:
         """Several searches of one clinic, in the order asked."""
         if any(one.clinic_id != request.clinic_id for one in request.searches):
             raise Invalid.field("searches", "must each name the clinic of the batch")
         return replies.batch_reply([self._search(one) for one in request.searches])
 
-    def GetFreeBusy(self, request: availability_pb2.GetFreeBusyRequest, _context: Any) -> Any:  # noqa: N802
+    def GetFreeBusy(self, request: availability_pb2.GetFreeBusyRequest, _context: Any) -> Any:
         """When a resource is open, and when it is taken."""
         began_ns = time.perf_counter_ns()
         found = get_free_busy(questions.free_busy_question(request), self._reader)
         return explanations.free_busy_reply(found, began_ns)
 
-    def ExplainSlot(self, request: availability_pb2.ExplainSlotRequest, _context: Any) -> Any:  # noqa: N802
+    def ExplainSlot(self, request: availability_pb2.ExplainSlotRequest, _context: Any) -> Any:
         """Why a start is free or not."""
         began_ns = time.perf_counter_ns()
         found = explain_start(questions.explanation_question(request), self._reader)
         return explanations.slot_explanation_reply(found, self._writer, began_ns)
 
-    def ExplainDay(self, request: availability_pb2.ExplainDayRequest, _context: Any) -> Any:  # noqa: N802
+    def ExplainDay(self, request: availability_pb2.ExplainDayRequest, _context: Any) -> Any:
         """Why the starts of a local day are free or not."""
         began_ns = time.perf_counter_ns()
         found = explain_local_day(questions.day_question(request), self._reader)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from availability_svc.calendars import Bucket, Coverage, bucket_span, calendars_of
+from availability_svc.calendars import Bucket, Coverage, bucket_span, calendars_in, records
 from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place
 from availability_svc.store.flights import Flights
@@ -32,10 +32,9 @@ EVERYTHING: Final = str(UUID(int=0))
 _PAUSES_S: Final = (0.002, 0.003, 0.005, 0.008, 0.012, 0.02)
 """How long a search waits, step by step, for the projection to catch up before it reads the primary."""
 
-_BUCKET_BYTES: Final = 1_500
-_PER_BYTE: Final = 12
+# A bucket's objects and its folded timelines, beside its records; and one place's dictionary of calendars.
+_BUCKET_BYTES: Final = 2_500
 _ASSEMBLED_BYTES: Final = 6_000
-_FOLDED_BYTES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +138,11 @@ class CalendarSource:
         """Return buckets from Redis, and those that are not there (or are late) from the database."""
         clinic_id = place.clinic_id
         ids = [key[1:] for key in keys]
-        found = {
-            bucket_id: (bucket, Layer.L2)
-            for bucket_id, bucket in self._from_redis(place, ids, at_least).items()
-        }
+        there = self._still_right(clinic_id, ids, at_least)
+        unsure = [bucket_id for bucket_id in ids if bucket_id not in there]
+        if unsure:
+            there |= self._from_redis(place, unsure, at_least)
+        found = {bucket_id: (bucket, Layer.L2) for bucket_id, bucket in there.items()}
         missing = [bucket_id for bucket_id in ids if bucket_id not in found]
         self._counters.count(Layer.L2, hit=not missing)
         if missing:
@@ -151,6 +151,32 @@ class CalendarSource:
             if layer is not Layer.L1:
                 self._keep(clinic_id, bucket_id, bucket)
         return {(clinic_id, *bucket_id): loaded for bucket_id, loaded in found.items()}
+
+    def _still_right(
+        self, clinic_id: str, ids: Sequence[BucketId], at_least: Versions
+    ) -> dict[BucketId, Bucket]:
+        """Return what is remembered past its time and, Redis says, has not changed since."""
+        outdated: dict[BucketId, Bucket] = {}
+        for bucket_id in ids:
+            kept = self._kept.get_outdated((clinic_id, *bucket_id))
+            if (
+                kept is not None
+                and kept.floor
+                and self._is_new_enough(clinic_id, bucket_id[0], kept, at_least)
+            ):
+                outdated[bucket_id] = kept
+        if not outdated:
+            return {}
+        floors = {bucket_id[0]: bucket.floor for bucket_id, bucket in outdated.items()}
+        try:
+            unchanged = self._projection.unchanged(clinic_id, floors)
+        except Unavailable:
+            return {}
+        return {
+            bucket_id: bucket
+            for bucket_id, bucket in outdated.items()
+            if bucket_id[0] in unchanged and bucket.floor == floors[bucket_id[0]]
+        }
 
     def _from_redis(
         self, place: Place, ids: Sequence[BucketId], at_least: Versions
@@ -248,7 +274,7 @@ class CalendarSource:
     def _keep(self, clinic_id: str, bucket_id: BucketId, bucket: Bucket) -> None:
         """Remember a bucket, unless it has changed since it was read."""
         key = (clinic_id, *bucket_id)
-        size = _BUCKET_BYTES + _PER_BYTE * bucket.size_bytes
+        size = _BUCKET_BYTES + bucket.size_bytes
         self._kept.put(key, bucket, size, group=(clinic_id, bucket_id[0]))
         if not bucket.coverage.has(self._known.of(clinic_id, bucket_id[0])):
             self._kept.drop(key)
@@ -260,11 +286,8 @@ def _snapshot(calendar_id: str, bucket: int, read: Sequence[VersionedClaims]) ->
 
 
 def _bucket_of(snapshot: Snapshot) -> Bucket:
-    return Bucket(
-        Coverage(snapshot.version),
-        calendars_of(snapshot.claims),
-        _FOLDED_BYTES + 52 * len(snapshot.claims),
-    )
+    raw = records(snapshot.claims, snapshot.version)
+    return Bucket(Coverage(snapshot.version), calendars_in(raw), len(raw))
 
 
 def _assemble(found: Mapping[BucketId, Bucket]) -> Calendars:

@@ -23,7 +23,7 @@ class _Entry(Generic[ValueT]):
 
 
 class Remembered(Generic[ValueT]):
-    """Values by key, least recently used first out. Outdated entries stay for when all else is away."""
+    """Values by key, the oldest first out. Outdated entries stay for when all else is away."""
 
     def __init__(
         self, *, bytes_max: int, ttl_s: float = TTL_S, now_s: Callable[[], float] = time.monotonic

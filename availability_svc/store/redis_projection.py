@@ -7,7 +7,7 @@ newer, whoever comes late: the scripts beside this module compare versions befor
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha1
@@ -45,6 +45,7 @@ _FLOOR_TTL_MS: Final = 24 * 3_600_000
 _VALUE_TTL_MS: Final = 3_600_000
 _SINCE_AT: Final = GENERATION_BYTES + VERSION_BYTES
 _BEYOND_AT: Final = _SINCE_AT + 4
+_NO_HOLE: Final = bytes(4)
 _LUA: Final = Path(__file__).parent / "lua"
 _GENERATION_CHARS: Final = 16
 
@@ -97,8 +98,19 @@ class RedisProjection:
         for bucket_id, raw in zip(wanted, values[len(calendars) :], strict=True):
             floor = floors[bucket_id[0]]
             if raw is not None and floor is not None and self._is_valid(floor, raw):
-                found[bucket_id] = decode_bucket(raw, _coverage(floor))
+                found[bucket_id] = decode_bucket(raw, _coverage(floor), floor)
         return found
+
+    def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:
+        """Return those calendars whose floor is still this one: what was read beside it is still right."""
+        names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in floors]
+        with self._guarded():
+            values = cast("list[bytes | None]", self._client.mget(names))
+        return {
+            calendar_id
+            for (calendar_id, floor), value in zip(floors.items(), values, strict=True)
+            if value == floor and floor[_SINCE_AT:_BEYOND_AT] == _NO_HOLE
+        }
 
     def kept_buckets(self, clinic_id: str) -> set[BucketId]:
         """Return the ids of all buckets of a clinic, valid or not. Slow: it scans; for tools."""

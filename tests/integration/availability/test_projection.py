@@ -1,5 +1,6 @@
 """The projection against PostgreSQL: whatever happens to events on their way, it ends up equal."""
 
+import os
 import random
 from datetime import timedelta
 
@@ -16,7 +17,8 @@ from scheduling.facts import Claim
 from tests.integration.availability.conftest import FIRST_DAY, World
 from tests.support.availability_book import Book
 
-STEPS = 7_200
+STEPS = int(os.environ.get("MEDFORALL_SOAK_STEPS", "7200"))
+SEED = int(os.environ.get("MEDFORALL_SOAK_SEED", "1"))
 DAYS = 90
 
 
@@ -42,7 +44,8 @@ def _snapshot(book: Book, calendar_id: str, bucket: int, gaps: tuple[str, ...]) 
     return Snapshot(calendar_id, bucket, book.version.get(calendar_id, 0), claims)
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [SEED])
 def test_shuffled_duplicated_events_and_late_fills_leave_no_difference(
     world: World, stores: Stores, care: ProjectionCare, seed: int
 ) -> None:
