@@ -3,21 +3,19 @@
 import os
 import shlex
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import wraps
-from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
-from ctl import certs, projection
-from ctl.console import LogView, print_failure
+from ctl import audit, certs, outbox, projection
+from ctl.console import LogView
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
-from ctl.home import DEFAULT, Home
+from ctl.home import DEFAULT
+from ctl.subcommands import HomeOption, home_of, registrar
 
 app = typer.Typer(
     name="medforall",
@@ -29,39 +27,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 _out = Console()
-_err = Console(stderr=True)
-_Arguments = ParamSpec("_Arguments")
-
-HomeOption = Annotated[
-    Path,
-    typer.Option(
-        "--home",
-        help="Directory with the suite's data, keys and logs.",
-        envvar="MEDFORALL_HOME",
-        show_default=".medforall in the current directory",
-    ),
-]
-
-
-def command(*, epilog: str) -> Callable[[Callable[_Arguments, None]], Callable[_Arguments, None]]:
-    """Register a command; a `CtlError` in it becomes one sentence and the error's exit code."""
-
-    def register(function: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-        @wraps(function)
-        def told(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except CtlError as error:
-                print_failure(_err, error)
-                raise typer.Exit(error.exit_code) from error
-
-        return app.command(epilog=epilog)(told)
-
-    return register
-
-
-def _home(path: Path) -> Home:
-    return Home(path.expanduser().absolute())
+command = registrar(app)
 
 
 @command(
@@ -94,7 +60,7 @@ def up(
     from ctl import up as runner  # noqa: PLC0415 - most commands do without what this imports
 
     wanted = _wanted_ports(port or [])
-    place = _home(home)
+    place = home_of(home)
     if detach:
         arguments = [f"--port={name}={number}" for name, number in wanted.items()]
         facts = runner.run_detached(place, _out, arguments=[*arguments, "--demo" if demo else "--no-demo"])
@@ -111,7 +77,7 @@ def down(
     """Stop the suite that runs in a home; what runs is drained first. Nothing to stop is no fault."""
     from ctl import up as runner  # noqa: PLC0415 - as above
 
-    place = _home(home)
+    place = home_of(home)
     stopped = runner.take_down(place, timeout_s=timeout)
     _out.print("Stopped." if stopped else f"Nothing was running in {place.path}.", soft_wrap=True)
 
@@ -125,7 +91,7 @@ def status(
     """Show each process: ready or not, its pid, address, restarts, memory and age."""
     from ctl import status as report  # noqa: PLC0415 - as above
 
-    rows = report.look(_home(home))
+    rows = report.look(home_of(home))
     report.print_rows(_out, rows, as_json=as_json)
     if not all(row.ready for row in rows):
         raise typer.Exit(3)
@@ -144,7 +110,7 @@ def logs(
     """Show the logs of the suite's processes, also after they have ended."""
     from ctl.log_reading import show_logs  # noqa: PLC0415 - as above
 
-    show_logs(_home(home), LogView(_out), service=service, follow=follow, lines=lines)
+    show_logs(home_of(home), LogView(_out), service=service, follow=follow, lines=lines)
 
 
 @command(epilog="Examples: `medforall reset` · `medforall reset --yes --home /tmp/second`")
@@ -154,7 +120,7 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove everything in a home: data, keys, logs. Servers of yours (MEDFORALL_*_URL) are not touched."""
-    place = _home(home)
+    place = home_of(home)
     if not place.exists:
         _out.print(f"There is no home in {place.path}.", soft_wrap=True)
         return
@@ -175,7 +141,7 @@ def migrate(home: HomeOption = DEFAULT) -> None:
     from ctl import offline, secret_store  # noqa: PLC0415 - as above
     from ctl.suite import bring_schema_up  # noqa: PLC0415 - as above
 
-    place = _home(home)
+    place = home_of(home)
     with offline.database(place, os.environ) as owner_url:
         changed = bring_schema_up(owner_url, secret_store.load_or_create(place), say=_out.print)
     if not changed:
@@ -206,7 +172,7 @@ def seed(
     from ctl.seed.load import SeedOptions  # noqa: PLC0415 - as above
     from ctl.suite import bring_schema_up  # noqa: PLC0415 - as above
 
-    place = _home(home)
+    place = home_of(home)
     first_day = (start or datetime.now(UTC)).date()
     options = SeedOptions(clinics=clinics, days=days, seed=seed_number, first_day=first_day)
     with offline.database(place, os.environ) as owner_url:
@@ -236,7 +202,7 @@ def token(  # noqa: PLR0917 - options, given by name
     from ctl.key_store import KeyStore, check_claims  # noqa: PLC0415 - as above
 
     check_claims(role, clinic_id=clinic, scopes=scope, provider_id=provider, patient_id=patient)
-    place = _home(home)
+    place = home_of(home)
     place.check()
     typer.echo(
         KeyStore(place).token(
@@ -257,7 +223,7 @@ def env(home: HomeOption = DEFAULT) -> None:
     """Print the running suite's addresses, a token and the demo ids as shell variables."""
     from ctl.run_file import read_run_file, shell_variables  # noqa: PLC0415 - as above
 
-    for name, value in shell_variables(read_run_file(_home(home))).items():
+    for name, value in shell_variables(read_run_file(home_of(home))).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
@@ -266,7 +232,7 @@ def doctor(home: HomeOption = DEFAULT) -> None:
     """Check installation, home, servers, schema, invariants and clock; say what to do about each fault."""
     from ctl import doctor as checks  # noqa: PLC0415 - as above
 
-    if not checks.run(_home(home), os.environ, _out):
+    if not checks.run(home_of(home), os.environ, _out):
         raise typer.Exit(1)
 
 
@@ -282,6 +248,8 @@ def _wanted_ports(words: list[str]) -> dict[str, int]:
     return wanted
 
 
+app.add_typer(audit.app)
+app.add_typer(outbox.app)
 app.add_typer(projection.app, name="projection")
 command(epilog="Example: `medforall replay --clinic ID --resource ID --from 2026-11-22T08:00:00`")(
     projection.replay
