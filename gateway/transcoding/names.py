@@ -9,13 +9,20 @@ from functools import lru_cache
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+_REASONS = "medforall.type.v1.ErrorReason"
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 @lru_cache(maxsize=1_024)
 def enum_names(enum: EnumDescriptor) -> Mapping[int, str]:
-    """REST name by number: lower case, no type prefix (`APPOINTMENT_STATUS_NO_SHOW`: `no_show`)."""
+    """REST name by number: lower case, no type prefix (`APPOINTMENT_STATUS_NO_SHOW`: `no_show`).
+
+    Reasons are spelled as the `error` of an error body is, in capitals; no reason is the empty text.
+    """
     prefix = _WORD_STARTS.sub("_", enum.name).upper() + "_"
+    if enum.full_name == _REASONS:
+        named = {value.number: value.name.removeprefix(prefix) for value in enum.values}
+        return named | {0: ""}
     # With allow_alias several names share a number; the first one declared speaks.
     return {value.number: value.name.removeprefix(prefix).lower() for value in reversed(enum.values)}
 
