@@ -90,12 +90,14 @@ format: $(VENV)/.installed-dev  ## Let ruff repair what it can
 
 # --- Building ---------------------------------------------------------------------------------------------------
 
-proto: $(VENV)/.installed-dev  ## Generate gen/ from protos/
+proto: $(VENV)/.installed-dev  ## Generate stubs, OpenAPI, AsyncAPI and the settings page from contracts and code
 	@$(BIN)/buf lint
 	@$(BIN)/python tools/generate_protos.py
+	@$(BIN)/python tools/generate_openapi.py
+	@$(BIN)/python tools/generate_settings_doc.py
 
 proto-baseline: $(VENV)/.installed-dev  ## Make today's contracts the baseline of `buf breaking`; at a release only
-	@$(BIN)/buf build protos -o $(BASELINE)
+	@$(BIN)/buf build protos --exclude-source-info -o $(BASELINE)
 
 soak: $(VENV)/.installed-dev  ## Ten times the random bookings against the projections; MEDFORALL_SOAK_SEED chooses others
 	@MEDFORALL_SOAK_STEPS=$${MEDFORALL_SOAK_STEPS:-72000} $(BIN)/pytest tests/integration/availability/test_projection.py -k shuffled --timeout 1800
