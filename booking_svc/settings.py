@@ -72,6 +72,19 @@ class SweepSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealSettings:
+    """The sealer of audit rows."""
+
+    every_ms: int = setting(
+        "MEDFORALL_AUDIT_SEAL_MS",
+        default=5_000,
+        unit="ms",
+        minimum=10,
+        doc="How often new audit rows are put into their clinics' hash chains.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BookingSettings:
     """Everything that booking_svc reads from its environment."""
 
@@ -87,3 +100,4 @@ class BookingSettings:
     worker_database: WorkerDatabaseSettings
     relay: RelaySettings
     sweep: SweepSettings
+    seal: SealSettings

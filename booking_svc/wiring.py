@@ -13,6 +13,8 @@ from typing import Any
 import psycopg
 import uuid_utils
 
+from booking_svc.audit_sealer import LEASE_NAME as SEALER_LEASE
+from booking_svc.audit_sealer import AuditSealer
 from booking_svc.instruments import MutationInstruments, RelayInstruments
 from booking_svc.outbox import relay as outbox_relay
 from booking_svc.outbox.relay import Relay, RelayLimits
@@ -188,7 +190,7 @@ def build_usecases(transactions: Transactions, mutations: Mutations, recorder: R
 
 
 class Background:
-    """What runs beside the calls: the relay and the sweeper, each in one process at a time."""
+    """What runs beside the calls: relay, sweeper and audit sealer, each in one process at a time."""
 
     name = "background"
 
@@ -226,6 +228,7 @@ class Background:
             clock_offset=clock_offset,
             after=wakeup.wake,
         )
+        self._sealer = AuditSealer(workers, every_s=settings.seal.every_ms / 1_000)
 
     async def start(self) -> None:
         """Begin to connect, and start the loops."""
@@ -239,6 +242,8 @@ class Background:
             self.supervisor.spawn("relay", runner.run)
         sweeping = LeaseRunner(leases, SWEEPER_LEASE, holder, self._sweeper.work, ttl_ms=lease_ms)
         self.supervisor.spawn("sweeper", sweeping.run)
+        sealing = LeaseRunner(leases, SEALER_LEASE, holder, self._sealer.work, ttl_ms=lease_ms)
+        self.supervisor.spawn("audit sealer", sealing.run)
 
     async def stop(self) -> None:
         """Stop the loops, give the leases up, disconnect."""

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
-from ctl import audit, certs, outbox, projection
+from ctl import audit, certs, maintenance, outbox, projection
 from ctl.console import LogView
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
@@ -249,6 +249,8 @@ def _wanted_ports(words: list[str]) -> dict[str, int]:
 
 
 app.add_typer(audit.app)
+app.add_typer(maintenance.app)
+app.add_typer(maintenance.keys_app)
 app.add_typer(outbox.app)
 app.add_typer(projection.app, name="projection")
 command(epilog="Example: `medforall replay --clinic ID --resource ID --from 2026-11-22T08:00:00`")(

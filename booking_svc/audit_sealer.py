@@ -1,0 +1,101 @@
+"""Seals audit rows into their clinics' hash chains; one process at a time, beside the calls.
+
+A chain inside the bookings' own transactions would make all bookings of a clinic wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, LiteralString
+
+import structlog
+
+from chassis.leases import Lease
+from database.audit_chain import CONTENT, FIRST_LINK, LATE_MIN, link
+from database.transaction import Database, Transaction
+
+_log = structlog.get_logger(__name__)
+
+LEASE_NAME: Final = "audit-sealer"
+_BATCH_ROWS: Final = 500
+
+# Clinics with rows after their last link, or with rows so new that an older one may still come.
+_CLINICS: Final[LiteralString] = """
+SELECT c.id::text
+FROM clinic c
+CROSS JOIN LATERAL (SELECT at FROM audit_event WHERE clinic_id = c.id ORDER BY at DESC LIMIT 1) AS newest
+LEFT JOIN LATERAL (
+    SELECT audit_event_at AS at FROM audit_seal WHERE clinic_id = c.id ORDER BY seq DESC LIMIT 1) AS sealed ON true
+WHERE sealed.at IS NULL OR newest.at > sealed.at OR newest.at > clock_timestamp() - %s * interval '1 minute'
+ORDER BY c.id
+"""
+_HEAD: Final[LiteralString] = """
+SELECT seq, chain_hash, (SELECT max(audit_event_at) FROM audit_seal WHERE clinic_id = %(clinic)s)
+FROM audit_seal WHERE clinic_id = %(clinic)s ORDER BY seq DESC LIMIT 1
+"""
+_UNSEALED: Final[LiteralString] = f"""
+SELECT e.at, {CONTENT}
+FROM audit_event e
+WHERE e.clinic_id = %(clinic)s
+  AND (%(last_at)s::timestamptz IS NULL OR e.at > %(last_at)s::timestamptz - %(late_min)s * interval '1 minute')
+  AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.clinic_id = e.clinic_id AND s.audit_event_id = e.id)
+ORDER BY e.id LIMIT %(limit)s
+"""  # noqa: S608 - made of constants
+_INSERT: Final[LiteralString] = """
+INSERT INTO audit_seal (clinic_id, seq, audit_event_id, audit_event_at, chain_hash)
+SELECT %s, sealed.seq, sealed.id, sealed.at, decode(sealed.hash, 'hex')
+FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[]) AS sealed (seq, id, at, hash)
+"""
+
+
+class AuditSealer:
+    """Works while it holds the lease; hand `work` to a LeaseRunner."""
+
+    def __init__(self, workers: Database, *, every_s: float) -> None:
+        self._workers = workers
+        self._every_s = every_s
+
+    async def work(self, lease: Lease) -> None:
+        """Seal until cancelled. Raises Unavailable when the database is away."""
+        del lease
+        while True:
+            await self.seal()
+            await asyncio.sleep(self._every_s)
+
+    async def seal(self) -> int:
+        """Seal what is there; how many rows that were."""
+        async with self._workers.worker() as tx:
+            clinics = [clinic for (clinic,) in await tx.rows(_CLINICS, (LATE_MIN,))]
+        sealed = 0
+        for clinic_id in clinics:
+            while batch := await self._seal_batch(clinic_id):
+                sealed += batch
+                if batch < _BATCH_ROWS:
+                    break
+        return sealed
+
+    async def _seal_batch(self, clinic_id: str) -> int:
+        async with self._workers.worker() as tx:
+            found = await tx.row(_HEAD, {"clinic": clinic_id})
+            seq, head, last_at = found or (0, FIRST_LINK, None)
+            wanted = {"clinic": clinic_id, "last_at": last_at, "late_min": LATE_MIN, "limit": _BATCH_ROWS}
+            rows = await tx.rows(_UNSEALED, wanted)
+            if rows:
+                head = await _insert(tx, clinic_id, seq, bytes(head), rows)
+        if rows:
+            _log.info("audit.sealed", clinic_id=clinic_id, seq=seq + len(rows), head=head.hex())
+        return len(rows)
+
+
+async def _insert(
+    tx: Transaction, clinic_id: str, seq: int, head: bytes, rows: list[tuple[Any, ...]]
+) -> bytes:
+    """Chain the rows on and return the last link."""
+    hashes = []
+    for _, *content in rows:
+        head = link(head, clinic_id, content)
+        hashes.append(head.hex())
+    places = list(range(seq + 1, seq + len(rows) + 1))
+    ids, times = [row[1] for row in rows], [row[0] for row in rows]
+    await tx.send(_INSERT, (clinic_id, places, ids, times, hashes))
+    return head

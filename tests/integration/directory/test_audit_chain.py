@@ -1,0 +1,168 @@
+"""The audit: who may write it, how it is sealed, and what a tampered row gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from database.audit_chain import ChainReport, verify_chain
+from tests.integration.directory.conftest import Directory, Suite
+from tests.support.booking import Keys, Practice, booking_processes, environment_of, query
+from tests.support.command import medforall
+from tests.support.databases import migrated_database
+from tests.support.servers import Servers
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """A booking process that seals without delay."""
+    folder = tmp_path_factory.mktemp("audit")
+    keys = Keys(folder / "keys")
+    with migrated_database(servers.postgres_url) as database:
+        environment = environment_of(database, keys, servers.nats_url) | {"MEDFORALL_AUDIT_SEAL_MS": "20"}
+        with booking_processes(environment, folder) as processes:
+            yield Suite(database, keys, processes[0])
+
+
+@pytest.fixture
+async def sealed(suite: Suite, directory: Directory, practice: Practice) -> Practice:
+    """A clinic with ten sealed audit rows."""
+    for number in range(10):
+        await directory.add("Service", name=f"Service {number}", default_duration_min=30)
+    await_sealed(suite, practice, 10)
+    return practice
+
+
+def await_sealed(suite: Suite, practice: Practice, rows: int) -> None:
+    """Return when the clinic's chain has so many links."""
+    url, count = suite.database.owner_url, "SELECT count(*) FROM audit_seal WHERE clinic_id = %s"
+    wait_until(lambda: query(url, count, practice.clinic) == [(rows,)], what="the sealer")
+
+
+@pytest.fixture
+def superuser(suite: Suite) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """Somebody who can take every trigger away."""
+    with psycopg.connect(suite.database.owner_url) as owner:
+        owner.execute("SET session_replication_role = replica")
+        yield owner
+
+
+def report_of(suite: Suite, practice: Practice) -> ChainReport:
+    with psycopg.connect(suite.database.owner_url) as owner:
+        return verify_chain(owner, practice.clinic)
+
+
+def row_at(suite: Suite, practice: Practice, seq: int) -> str:
+    """The audit row that a link covers."""
+    found = query(
+        suite.database.owner_url,
+        "SELECT audit_event_id::text FROM audit_seal WHERE clinic_id = %s AND seq = %s",
+        practice.clinic,
+        seq,
+    )
+    return str(found[0][0])
+
+
+async def test_every_row_is_sealed_once_and_the_chain_goes_on(
+    suite: Suite, directory: Directory, sealed: Practice
+) -> None:
+    """The process seals by itself, row after row, and the calls show which rows are sealed."""
+    first = report_of(suite, sealed)
+    assert (first.sealed, first.waiting, first.bad) == (10, 0, None)
+    await directory.add("Service", name="Later", default_duration_min=30)
+    await_sealed(suite, sealed, 11)
+    second = report_of(suite, sealed)
+    assert (second.sealed, second.waiting, second.bad) == (11, 0, None)
+    assert second.head != first.head
+    listed = await directory.call("ListAuditEvents")
+    assert sum(event.sealed for event in listed.audit_events) == 11
+
+
+@pytest.mark.parametrize(
+    ("statement", "wrong"),
+    [
+        ("UPDATE audit_event SET actor = 'somebody else' WHERE id = %s", "changed"),
+        ('UPDATE audit_event SET after = \'{"name": "x"}\' WHERE id = %s', "changed"),
+        ("UPDATE audit_event SET at = at + interval '1 second' WHERE id = %s", "gone"),
+        ("DELETE FROM audit_event WHERE id = %s", "gone"),
+        ("UPDATE audit_seal SET chain_hash = sha256('x') WHERE audit_event_id = %s", "changed"),
+        ("DELETE FROM audit_seal WHERE audit_event_id = %s", "missing"),
+    ],
+)
+async def test_a_change_by_a_superuser_is_found(
+    suite: Suite,
+    sealed: Practice,
+    superuser: psycopg.Connection[tuple[object, ...]],
+    statement: str,
+    wrong: str,
+) -> None:
+    """A row or link that was changed or removed with the triggers off is named, the first one of them."""
+    touched = row_at(suite, sealed, 4)
+    named = row_at(suite, sealed, 5) if wrong == "missing" else touched
+    superuser.execute(statement.encode(), (touched,))
+    superuser.commit()
+    bad = report_of(suite, sealed).bad
+    assert bad is not None
+    assert bad.row_id == named
+    assert wrong in bad.wrong
+
+
+async def test_a_row_slipped_in_is_found(
+    suite: Suite,
+    directory: Directory,
+    sealed: Practice,
+    superuser: psycopg.Connection[tuple[object, ...]],
+) -> None:
+    """A row with a time of the past is not sealed later, and is named."""
+    superuser.execute(
+        "INSERT INTO audit_event (clinic_id, id, at, actor, actor_role, action, entity_type)"
+        " VALUES (%s, gen_random_uuid(), now() - interval '1 hour', 'x', 'admin', 'patient.read', 'patient')",
+        (sealed.clinic,),
+    )
+    superuser.commit()
+    await directory.add("Service", name="Later", default_duration_min=30)
+    await_sealed(suite, sealed, 11)
+    bad = report_of(suite, sealed).bad
+    assert bad is not None
+    assert "slipped in" in bad.wrong
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE {} SET clinic_id = clinic_id", "DELETE FROM {}", "TRUNCATE {}"],
+)
+@pytest.mark.parametrize("table", ["audit_event", "audit_event_default", "audit_seal"])
+async def test_no_role_of_the_services_changes_the_audit(
+    suite: Suite, sealed: Practice, table: str, statement: str
+) -> None:
+    """The application and the workers may add rows and nothing else."""
+    for url in (suite.database.app_url, suite.database.worker_url):
+        with psycopg.connect(url) as connection:
+            connection.execute("SELECT set_config('app.clinic_id', %s, true)", (sealed.clinic,))
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute(statement.format(table).encode())
+
+
+async def test_the_command_names_the_first_bad_row(
+    suite: Suite,
+    sealed: Practice,
+    superuser: psycopg.Connection[tuple[object, ...]],
+    tmp_path: Path,
+) -> None:
+    """`medforall audit verify` says that all is well, and after a change names the row and fails."""
+    environment = {"MEDFORALL_DATABASE_URL": suite.database.owner_url}
+    arguments = ("audit", "verify", "--clinic", sealed.clinic, "--home", str(tmp_path / "home"))
+    done = medforall(*arguments, environment=environment)
+    assert (done.returncode, "1 clinics verified." in done.stdout) == (0, True), done.stderr
+    touched = row_at(suite, sealed, 7)
+    superuser.execute("UPDATE audit_event SET actor = 'me' WHERE id = %s", (touched,))
+    superuser.commit()
+    done = medforall(*arguments, environment=environment)
+    assert done.returncode == 1
+    assert f"audit row {touched}" in done.stdout
+    assert "tampered" in done.stderr
