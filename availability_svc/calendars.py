@@ -25,7 +25,7 @@ from scheduling.facts import Claim
 from scheduling.timeline import Horizon
 
 DAY_MIN: Final = 1440
-BUCKET_DAYS: Final = 7
+BUCKET_DAYS: Final = 14
 """Chosen by measuring, see docs/performance.md: one search reads few keys, one change rewrites few bytes."""
 
 BUCKET_MIN: Final = BUCKET_DAYS * DAY_MIN
