@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -14,7 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from chassis.auth.principal import Principal
-from chassis.grpc.context import current_call, enter_call
+from chassis.grpc.context import CallContext, current_call, enter_call
 from chassis.interceptors.methods import Method
 from chassis.tracing import current_traceparent
 from gateway import http_policy
@@ -110,7 +110,7 @@ class Calls:
     async def serve(self, request: Request, endpoint: Endpoint, variables: Mapping[str, str]) -> Reply:
         """Answer one request. Raises what `Refusals` turns into an answer; rate headers go to the scope."""
         principal = await self._authenticator.principal(request.headers, endpoint.method)
-        enter_call(replace(current_call(), principal=principal, method=endpoint.method.path))
+        _enter(principal, endpoint.method.path)
         await self._admit(request, endpoint, variables, principal)
         message = await self._message(request, endpoint, variables)
         http_policy.apply_headers(endpoint.policy, request.headers, message)
@@ -217,6 +217,20 @@ class Calls:
     def _remaining_s(self) -> float:
         remaining_s = current_call().remaining_s()
         return self._limits.call_timeout_s if remaining_s is None else max(0.001, remaining_s)
+
+
+def _enter(principal: Principal | None, method: str) -> None:
+    """Go on as this caller: logs and outgoing calls know it from here on."""
+    call = current_call()
+    enter_call(
+        CallContext(
+            request_id=call.request_id,
+            method=method,
+            principal=principal,
+            deadline=call.deadline,
+            traceparent=call.traceparent,
+        )
+    )
 
 
 def _with_head(allowed: Sequence[str]) -> Sequence[str]:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import structlog
+from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis.grpc.context import CallContext, current_call, use_call
@@ -161,6 +163,7 @@ class Edge:
             "Time from a request's headers to its answer's last byte.",
             ("route", "method", "status"),
         )
+        self._durations: dict[tuple[str, str, int], Histogram] = {}
         self._refused = metrics.counter(
             "gateway_refusals_total", "Refused requests by error code.", ("code",)
         )
@@ -255,17 +258,24 @@ class Edge:
         refusal = self._refusals.of(error, exchange.request_id)
         exchange.reason = refusal.code
         self._refused.labels(refusal.code).inc()
-        if refusal.status == 500:
+        if refusal.status == 500 and not isinstance(error, grpc.aio.AioRpcError):
+            # A fault of a service is in that service's log, under the same request id.
             self._log.error("http.failed", exc_info=error)
         return refusal.reply(exchange.request_id)
+
+    def _measure(self, route: str, method: str, status: int, duration_s: float) -> None:
+        # Methods of unknown addresses are as many as clients can think of.
+        key = (route, method if route != _OTHER_ROUTE else "", status)
+        child = self._durations.get(key)
+        if child is None:
+            child = self._durations[key] = self._duration.labels(*key)
+        child.observe(duration_s)
 
     def _report(self, exchange: Exchange) -> None:
         """One measurement and one line. The line has the route's template: an address may hold anything."""
         duration_s = exchange.duration_s
         scope = exchange.scope
-        self._duration.labels(
-            exchange.route, scope["method"] if exchange.route != _OTHER_ROUTE else "", exchange.status
-        ).observe(duration_s)
+        self._measure(exchange.route, scope["method"], exchange.status, duration_s)
         path = exchange.route if exchange.route != _OTHER_ROUTE else _known_path(scope)
         fields: dict[str, Any] = {
             "method": scope["method"][:16],

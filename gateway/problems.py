@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from scheduling.errors import Exhausted, Reason
 
 
-class HttpProblem(Exception):  # noqa: N818 - an answer, as often as not the client's
+class HttpProblem(Exception):
     """A refusal that only HTTP knows; it carries its status, and the class's docstring is its message."""
 
     status = 400
@@ -69,7 +69,7 @@ class UnsupportedMediaType(HttpProblem):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
-class ClientGone(Exception):  # noqa: N818 - nothing went wrong here
+class ClientGone(Exception):
     """The client closed the connection: nobody is left to answer."""
 
 

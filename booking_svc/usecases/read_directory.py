@@ -118,7 +118,9 @@ async def _entity(session: Session, query: ListEntries) -> Entity:
 
 
 async def window_entity_of(store: DirectoryStore, resource_id: str) -> Entity:
-    """The description of a resource's windows. Raises NotFound for what has none."""
+    """The description of a resource's windows. Raises Invalid for no resource, NotFound for what has no windows."""
+    if not resource_id:
+        raise Invalid.field("resourceId", "is required")
     kind = await store.resource_kind(resource_id)
     if kind is None or kind not in WINDOWS:
         raise NotFound("No such provider, room or equipment.")

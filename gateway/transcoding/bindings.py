@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"\{([a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~-]+")
 
 
-class UnsupportedBinding(Exception):  # noqa: N818 - says what is wrong
+class UnsupportedBinding(Exception):
     """A contract asks for a route that this gateway cannot make; the message names the RPC and why."""
 
 

