@@ -85,10 +85,11 @@ def new_token() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """The process and the part of it that has a port."""
+    """The process, the part of it that has a port, and the servicer behind that."""
 
     process: Process
     server: AioServer
+    booking: BookingServicer
 
 
 async def build(environ: Mapping[str, str]) -> Process:
@@ -114,13 +115,13 @@ def assemble(settings: BookingSettings) -> Booking:
     recorder = Recorder(new_id)
     expire = ExpireHold(transactions, recorder)
     mutations = Mutations(transactions, expire=expire, observer=instruments, fail_point=fail_points.hit_async)
-    usecases = build_usecases(transactions, mutations, recorder)
+    booking = BookingServicer(build_usecases(transactions, mutations, recorder))
     server = aio_server(
         [
             GrpcService(
                 booking_pb2.DESCRIPTOR.services_by_name["BookingService"],
                 booking_pb2_grpc.add_BookingServiceServicer_to_server,
-                BookingServicer(usecases),
+                booking,
             ),
             build_directory(
                 pool=pool,
@@ -159,7 +160,7 @@ def assemble(settings: BookingSettings) -> Booking:
     services: Sequence[Service] = (MetricsServer(metrics, common.metrics_listen), pool, background, server)
     process = Process("booking", services, drain_ms=common.drain_ms)
     background.supervisor.on_fatal(process.fail)
-    return Booking(process, server)
+    return Booking(process, server, booking)
 
 
 def build_usecases(transactions: Transactions, mutations: Mutations, recorder: Recorder) -> UseCases:

@@ -12,15 +12,25 @@ from database.busy_facts import Stretch, VersionedClaims
 from scheduling import reading
 from scheduling.busy import BusyFacts, Calendar
 from scheduling.clock import exact_minutes_of
-from scheduling.facts import Claim, PatientFacts, PlannedClaim, StaticFacts, rules_of
+from scheduling.facts import (
+    START_AHEAD_MONTHS_MAX,
+    Claim,
+    PatientFacts,
+    PlannedClaim,
+    RoomMode,
+    StaticFacts,
+    rules_of,
+)
 from scheduling.frame import service_of
 from scheduling.ids import gap_id
 from scheduling.judge import Proposal
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.patient_limit import PatientLimits
+from scheduling.rules.required_equipment_type import RequiredUnits
 
 _DAY_MIN: Final = 1440
 _NO_VISITS_MIN: Final = 230 * 365 * _DAY_MIN  # the year 2200: no visit starts later
+_AHEAD_DAYS: Final = 31 * START_AHEAD_MONTHS_MAX  # so long before any start that may be booked lies the past
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,20 @@ def ask_all(session: Session, static: StaticFacts, proposal: Proposal) -> Questi
     """Queue what decides about a proposal before anything is chosen: every room and item that might do."""
     request = proposal.request()
     window = reading.window_of_visit(static, request, proposal.start_min)
-    resource_ids = reading.resources_read(static, request, window)
+    unread = _never_chosen(static, proposal)
+    resource_ids = [found for found in reading.resources_read(static, request, window) if found not in unread]
     return _ask(session, static, proposal, resource_ids, _patient(session, static, proposal))
+
+
+def _never_chosen(static: StaticFacts, proposal: Proposal) -> set[str]:
+    """Return the rooms and equipment that this proposal cannot take, whatever is free."""
+    rules = rules_of(static, proposal.service_id, proposal.provider_id)
+    types = {rule.payload.equipment_type for rule in rules if isinstance(rule.payload, RequiredUnits)}
+    unread = {item.id for item in static.equipment if item.equipment_type not in types}
+    is_named = proposal.room.mode is RoomMode.SPECIFIC
+    if is_named or not service_of(static, proposal.service_id).requires_room:
+        unread |= {room.id for room in static.rooms if room.id != proposal.room.room_id}
+    return unread
 
 
 def ask_chosen(
@@ -121,8 +143,14 @@ def _patient(session: Session, static: StaticFacts, proposal: Proposal) -> Reply
     limits = limits_of(static, proposal)
     if not limits:
         return session.patient(proposal.patient_id, _NO_VISITS_MIN)
-    days = max(limit.min_days_between or 1 for limit in limits) + 2
+    days = max(_days_back(limit) for limit in limits) + 2
     return session.patient(proposal.patient_id, proposal.start_min - days * _DAY_MIN)
+
+
+def _days_back(limit: PatientLimits) -> int:
+    """How long before a start the visits begin that a limit counts: all from now on where it counts those ahead."""
+    ahead = 0 if limit.max_active is None else _AHEAD_DAYS
+    return max(ahead, limit.min_days_between or 0)
 
 
 def expired_in_the_way(
