@@ -26,8 +26,7 @@ class Place:
     facts: LocationFacts
     size_bytes: int
     calendar_ids: tuple[str, ...] = ()
-    gap_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    gap_owners: Mapping[str, str] = field(default_factory=dict)
+    gap_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     serial: int = field(default_factory=lambda: next(_SERIALS))
     prepared: dict[str, Any] = field(default_factory=dict)
 
@@ -51,6 +50,11 @@ class Place:
         """Names by provider."""
         return self.facts.providers
 
+    def learn_gaps(self, calendar_id: str) -> None:
+        """Note the gaps that the calendar of somebody who does not serve here holds: rules bind the whole clinic."""
+        if calendar_id not in self.gap_ids and calendar_id not in self.calendar_ids:
+            self.gap_ids[calendar_id] = gaps_of(self.static, calendar_id)
+
     def quota_rules(self, service_id: str) -> tuple[Rule, ...]:
         """Return the daily limits that bind a service."""
         return tuple(
@@ -64,13 +68,6 @@ def place_of(clinic_id: str, document: str | bytes) -> Place:
     """Return the place that a location's document describes."""
     facts = build_location(document)
     static = facts.static
-    gaps = [rule for rule in static.rules if isinstance(rule.payload, Gap)]
-    gap_ids = {
-        provider.id: tuple(
-            gap_id(rule.id, provider.id) for rule in gaps if rule.provider_id in (None, provider.id)
-        )
-        for provider in static.providers
-    }
     return Place(
         clinic_id=clinic_id,
         facts=facts,
@@ -80,6 +77,14 @@ def place_of(clinic_id: str, document: str | bytes) -> Place:
             *(room.id for room in static.rooms if room.active),
             *(item.id for item in static.equipment if item.active),
         ),
-        gap_ids=gap_ids,
-        gap_owners={gap: provider_id for provider_id, gaps_of in gap_ids.items() for gap in gaps_of},
+        gap_ids={provider.id: gaps_of(static, provider.id) for provider in static.providers},
+    )
+
+
+def gaps_of(static: StaticFacts, provider_id: str) -> tuple[str, ...]:
+    """Return the gaps that a provider's calendar holds beside its own claims."""
+    return tuple(
+        gap_id(rule.id, provider_id)
+        for rule in static.rules
+        if isinstance(rule.payload, Gap) and rule.provider_id in (None, provider_id)
     )

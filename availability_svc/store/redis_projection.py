@@ -41,6 +41,7 @@ HOLE_S_MAX: Final = 10
 """A change that is missing this long while later ones are there makes the calendar be read anew."""
 
 _BEYOND_MAX: Final = 64
+_SCRIPTS_AT_ONCE: Final = 64
 _FLOOR_TTL_MS: Final = 24 * 3_600_000
 _VALUE_TTL_MS: Final = 3_600_000
 _SINCE_AT: Final = GENERATION_BYTES + VERSION_BYTES
@@ -214,18 +215,23 @@ class RedisProjection:
         return int(self._value_ttl_ms * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
 
     def _scripts(self, calls: Sequence[tuple[_Script, list[str], list[Any]]]) -> list[Any]:
-        """Run scripts in one round trip; those that the server does not know yet, in two more."""
-        if not calls:
-            return []
-        with self._guarded():
+        """Run scripts, so many a round trip that none comes near the timeout of a command."""
+        results: list[Any] = []
+        for at in range(0, len(calls), _SCRIPTS_AT_ONCE):
+            with self._guarded():
+                results += self._run_known(calls[at : at + _SCRIPTS_AT_ONCE])
+        return results
+
+    def _run_known(self, calls: Sequence[tuple[_Script, list[str], list[Any]]]) -> list[Any]:
+        """Run scripts in one round trip; in three, when the server does not know them yet."""
+        results = self._run(calls)
+        if any(isinstance(result, NoScriptError) for result in results):
+            for script in {id(call[0]): call[0] for call in calls}.values():
+                self._client.script_load(script.text)
             results = self._run(calls)
-            if any(isinstance(result, NoScriptError) for result in results):
-                for script in {id(call[0]): call[0] for call in calls}.values():
-                    self._client.script_load(script.text)
-                results = self._run(calls)
-            for result in results:
-                if isinstance(result, RedisError):
-                    raise result
+        for result in results:
+            if isinstance(result, RedisError):
+                raise result
         return results
 
     def _run(self, calls: Sequence[tuple[_Script, list[str], list[Any]]]) -> list[Any]:

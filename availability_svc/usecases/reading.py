@@ -127,6 +127,7 @@ class Reader:
         self, place: Place, resource_id: str, window: Horizon, at_least: Versions
     ) -> tuple[Calendars, Layer]:
         """Return what is taken of one resource in the window."""
+        place.learn_gaps(resource_id)
         numbers = buckets_of(window.start_min, window.end_min)
         ids = tuple((resource_id, number) for number in numbers)
         wanted = Wanted(("one", resource_id, numbers.start, numbers.stop), lambda: ids)

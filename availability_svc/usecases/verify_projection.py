@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from availability_svc.calendars import buckets_of, whole_seconds
-from availability_svc.places import Place, place_of
+from availability_svc.places import Place, gaps_of, place_of
 from availability_svc.store.calendar_source import CalendarSource
 from availability_svc.store.location_source import LocationSource
 from availability_svc.store.redis_projection import BucketId, RedisProjection
@@ -63,10 +63,12 @@ class ProjectionCare:
         """
         found = Verification()
         documents = self._documents(clinic_id)
-        gap_ids = _gap_ids([place_of(clinic_id, document) for document in documents.values()])
+        places = [place_of(clinic_id, document) for document in documents.values()]
+        kept = sorted(self._projection.kept_buckets(clinic_id))
+        gap_ids = _gap_ids(places, {calendar_id for calendar_id, _ in kept})
         for location_id, document in documents.items():
             self._verify_location(clinic_id, location_id, document, found)
-        for ids in _batches(sorted(self._projection.kept_buckets(clinic_id))):
+        for ids in _batches(kept):
             self._verify_buckets(clinic_id, ids, gap_ids, found)
         return found
 
@@ -81,7 +83,7 @@ class ProjectionCare:
         calendar_ids = sorted({calendar_id for place in places for calendar_id in place.calendar_ids})
         numbers = buckets_of(start_min, end_min)
         wanted = [(calendar_id, number) for calendar_id in calendar_ids for number in numbers]
-        gap_ids = _gap_ids(places)
+        gap_ids = _gap_ids(places, calendar_ids)
         for ids in _batches(wanted):
             there = self._projection.buckets(clinic_id, ids)
             missing = [bucket_id for bucket_id in ids if bucket_id not in there]
@@ -159,9 +161,11 @@ def _entries(claims: Iterable[Claim]) -> frozenset[Entry]:
     )
 
 
-def _gap_ids(places: Sequence[Place]) -> dict[str, tuple[str, ...]]:
-    """Return the gaps that each provider's calendar holds, over all places."""
-    return {provider_id: gaps for place in places for provider_id, gaps in place.gap_ids.items()}
+def _gap_ids(places: Sequence[Place], calendar_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the gaps that each calendar may hold: rules bind the whole clinic, so any place tells."""
+    if not places:
+        return {}
+    return {calendar_id: gaps_of(places[0].static, calendar_id) for calendar_id in calendar_ids}
 
 
 def _batches(ids: Sequence[BucketId]) -> Iterator[Sequence[BucketId]]:

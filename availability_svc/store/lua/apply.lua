@@ -39,8 +39,9 @@ end
 local version, now = version_at(ARGV[1], 1), tonumber(ARGV[4])
 local floor = redis.call('GET', KEYS[1])
 if not floor then
-    -- Nothing valid is kept of this calendar; whoever fills it must be at least this new.
-    redis.call('SET', KEYS[1], ARGV[2] .. ARGV[1] .. '\0\0\0\0', 'PX', ARGV[3])
+    -- Nothing valid is kept of this calendar. Whoever is filling it at this moment must be at least this new; if
+    -- nobody is, ten minutes are enough.
+    redis.call('SET', KEYS[1], ARGV[2] .. ARGV[1] .. '\0\0\0\0', 'PX', math.min(ARGV[3], 600000))
     return 1
 end
 

@@ -83,6 +83,7 @@ def world(
             "MEDFORALL_ENVIRONMENT": "test",
             "MEDFORALL_LOG_LEVEL": "error",
             "MEDFORALL_DATABASE_POOL_TIMEOUT_MS": "500",
+            "MEDFORALL_REDIS_TIMEOUT_MS": "400",
         },
     )
 

@@ -16,6 +16,7 @@ import redis as redis_client
 from grpc_status import rpc_status
 from medforall.availability.v1 import availability_pb2 as pb
 
+from availability_svc.usecases.verify_projection import ProjectionCare
 from availability_svc.wiring import Stores
 from chassis.auth.principal import Role
 from database.facts import CLAIMS_SQL, build_claims, build_location, claims_parameters
@@ -261,6 +262,31 @@ async def test_free_busy_shows_times_and_nobody(world: World, service: Running) 
 
 def _instant(local: str, zone: str) -> Any:
     return instant_of(localtime.parse_local(local, zone))
+
+
+async def test_free_busy_elsewhere_keeps_a_calendar_whole(
+    world: World, service: Running, care: ProjectionCare
+) -> None:
+    """A provider asked about where it does not work is projected with its gaps: nothing differs from SQL."""
+    here = world.plan.locations[0].facts.id
+    stranger = next(found for found in world.plan.providers if here not in found.location_ids)
+    request = _search(world, days=5)
+    answer = await _call(
+        service.stub.GetFreeBusy,
+        pb.GetFreeBusyRequest(
+            clinic_id=world.plan.id,
+            resource_id=stranger.facts.id,
+            location_id=here,
+            start=request.start,
+            end=request.end,
+        ),
+        _caller(world),
+    )
+    assert not answer.open
+    assert answer.busy
+    found = care.verify(world.plan.id)
+    assert found.entries
+    assert found.differences == []
 
 
 async def test_an_event_takes_a_slot_away_and_gives_it_back(
