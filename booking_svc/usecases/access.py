@@ -6,10 +6,13 @@ from typing import Final
 
 from booking_svc.model import Appointment
 from chassis.auth.principal import Principal, Role
+from scheduling.appointment import AppointmentStatus
 from scheduling.errors import Forbidden, NotFound, Reason, Refused, Stale
 
 OVERRIDE_SCOPE: Final = "override:booking"
 _OVERRIDING_ROLES: Final = (Role.ADMIN, Role.FRONT_DESK)
+
+_STEPS_OF_PATIENTS: Final = (AppointmentStatus.CONFIRMED, AppointmentStatus.CANCELED)
 
 ACTIVE, SUSPENDED, ARCHIVED = "active", "suspended", "archived"
 
@@ -42,6 +45,12 @@ def require_may_book(principal: Principal, *, patient_id: str | None) -> None:
         raise Forbidden("A patient books for itself only.")
     if principal.role is Role.PROVIDER:
         raise Forbidden("A provider moves its visits on; staff and patients book and move them.")
+
+
+def require_may_step(principal: Principal, to: AppointmentStatus) -> None:
+    """Refuse a patient every step but confirming and canceling; the others say what happened at the clinic."""
+    if principal.role is Role.PATIENT and to not in _STEPS_OF_PATIENTS:
+        raise Forbidden("A patient confirms and cancels its visits; staff moves them on.")
 
 
 def require_may_override(principal: Principal) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from booking_svc.model import Change, EventType, HeldClaim, Outcome, Taken, Conflicts
+from booking_svc.model import Change, Conflicts, EventType, HeldClaim, Outcome, Taken
 from booking_svc.store.session import Session
 from booking_svc.usecases import access, existing
 from booking_svc.usecases.commands import ChangeStatus
@@ -22,6 +22,7 @@ from scheduling.claims import Visit, locks_of, visit_claims
 from scheduling.clock import minutes_of
 from scheduling.errors import Conflict, NotFound, Reason, Refused, Stale
 from scheduling.facts import EquipmentUnit, PlannedClaim, ResourceKind
+from scheduling.frame import service_of
 from scheduling.judge import SENTENCES
 
 _MOST_TELLING_FIRST: Final = (
@@ -51,12 +52,21 @@ class CheckInAppointment(StatusChange):
 
     async def __call__(self, session: Session, command: ChangeStatus) -> Outcome:
         """Check in. Raises NotFound, Stale, Refused and, after a no-show, Conflict."""
+        access.require_may_step(command.caller.principal, AppointmentStatus.CHECKED_IN)
         found = await existing.find(session, command.caller, command.appointment_id)
         if found.visit.status is not AppointmentStatus.NO_SHOW:
             return await super().__call__(session, command)
         visit = found.visit
         facts = await self._places.enter(session, visit.location_id, visit.service_id, visit.provider_id)
         return await self._claim_again(session, command, found, facts)
+
+    def _require_step(self, found: Found) -> None:
+        """Refuse a visit that became a no-show meanwhile: it has no claims any more."""
+        if found.visit.status is AppointmentStatus.NO_SHOW:
+            raise Stale(
+                "The visit was just marked as a no-show; try again.", reason=Reason.CONCURRENT_BOOKING
+            )
+        super()._require_step(found)
 
     async def _claim_again(
         self, session: Session, command: ChangeStatus, found: Found, facts: LocationFacts
@@ -71,9 +81,12 @@ class CheckInAppointment(StatusChange):
         _check(locked, command)
         if locked.visit.version != found.visit.version or versions.get().keys() != lock_ids:
             raise Stale("The appointment is being changed by others; try again.")
+        service = service_of(facts.static, locked.visit.service_id)
         after = replace(
             locked.visit,
             status=AppointmentStatus.CHECKED_IN,
+            buffer_before_min=service.buffer_before_min,
+            buffer_after_min=service.buffer_after_min,
             version=locked.visit.version + 1,
             reason=command.reason or locked.visit.reason,
             notes=locked.visit.notes if command.notes is None else command.notes,
@@ -97,8 +110,11 @@ class CheckInAppointment(StatusChange):
         return outcome
 
     async def _plan(self, session: Session, found: Found, facts: LocationFacts) -> tuple[PlannedClaim, ...]:
-        """The claims it had: the same units of equipment, and of its room any unit that is free."""
+        """The claims it had: the same units of equipment and quotas, and of its room any unit that is free."""
         visit, static = found.visit, facts.static
+        quota_units = {
+            claim.resource_id: claim.unit for claim in found.claims if claim.kind is ResourceKind.QUOTA
+        }
         planned = visit_claims(
             static,
             Visit(
@@ -112,18 +128,20 @@ class CheckInAppointment(StatusChange):
                 equipment=tuple(
                     EquipmentUnit(use.equipment_id, unit) for use in visit.equipment for unit in use.units
                 ),
-                quota_units={
-                    claim.resource_id: claim.unit
-                    for claim in found.claims
-                    if claim.kind is ResourceKind.QUOTA
-                },
+                quota_units=quota_units,
             ),
         )
+        # A limit that was set since then counts without it.
+        planned = tuple(
+            claim
+            for claim in planned
+            if claim.kind is not ResourceKind.QUOTA or claim.resource_id in quota_units
+        )
         units = next((room.concurrent_visits for room in static.rooms if room.id == visit.room_id), 1)
-        return await self._with_free_room_unit(session, planned, units, found)
+        return await self._with_free_room_unit(session, planned, units)
 
     async def _with_free_room_unit(
-        self, session: Session, planned: tuple[PlannedClaim, ...], units: int, found: Found
+        self, session: Session, planned: tuple[PlannedClaim, ...], units: int
     ) -> tuple[PlannedClaim, ...]:
         room = next((claim for claim in planned if claim.kind is ResourceKind.ROOM), None)
         if room is None:

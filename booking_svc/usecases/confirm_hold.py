@@ -8,6 +8,7 @@ from datetime import datetime
 from booking_svc.model import Appointment, Change, EventType, Outcome
 from booking_svc.store.session import Session
 from booking_svc.usecases import access, existing
+from booking_svc.usecases.book import equipment_uses
 from booking_svc.usecases.commands import Existing, UseHold
 from booking_svc.usecases.existing import Found
 from booking_svc.usecases.holds import require_usable
@@ -17,6 +18,7 @@ from booking_svc.usecases.taking import Granted, Taker, Wanted, held_claims
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import Forbidden, Invalid, Reason
 from scheduling.facts import RoomChoice, RoomMode
+from scheduling.frame import service_of
 from scheduling.judge import Proposal
 
 
@@ -62,11 +64,7 @@ class ConfirmHold:
         def write(granted: Granted) -> tuple[Outcome, datetime | None]:
             assert granted.found is not None  # noqa: S101 - an existing one was wanted
             before = granted.found.visit
-            after = replace(
-                _confirmed(command, before, patient_id),
-                version=before.version + 1,
-                updated_at=granted.now,
-            )
+            after = _as_granted(_confirmed(command, before, patient_id), granted)
             session.update_appointment(before, after)
             change = Change(
                 event_type=EventType.HOLD_CONFIRMED,
@@ -107,6 +105,20 @@ def _confirmed(command: UseHold, hold: Appointment, patient_id: str | None) -> A
         patient_id=patient_id,
         expires_at=None,
         notes=hold.notes if command.notes is None else command.notes,
+    )
+
+
+def _as_granted(visit: Appointment, granted: Granted) -> Appointment:
+    """The visit one version later, with the room, units and buffers that its claims now stand for."""
+    verdict, service = granted.verdict, service_of(granted.facts.static, visit.service_id)
+    return replace(
+        visit,
+        room_id=verdict.room_id,
+        equipment=equipment_uses(verdict.equipment),
+        buffer_before_min=service.buffer_before_min,
+        buffer_after_min=service.buffer_after_min,
+        version=visit.version + 1,
+        updated_at=granted.now,
     )
 
 

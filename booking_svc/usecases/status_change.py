@@ -34,11 +34,12 @@ class StatusChange:
     async def __call__(self, session: Session, command: ChangeStatus) -> Outcome:
         """Change the state. Raises NotFound, Stale and Refused."""
         step = self._step
+        access.require_may_step(command.caller.principal, step.to)
 
         def check(found: Found) -> None:
             access.require_open(found.clinic_status, may_be_suspended=step.may_be_suspended)
             access.require_etag(found.visit, command.etag)
-            require_transition(found.visit.status, step.to)
+            self._require_step(found)
 
         locked = await existing.lock(session, command, check, with_claims=step.retain is not None)
         before = locked.found.visit
@@ -54,3 +55,7 @@ class StatusChange:
         )
         await session.run()
         return outcome
+
+    def _require_step(self, found: Found) -> None:
+        """Refuse a step that the present state does not allow; asked before and under the lock."""
+        require_transition(found.visit.status, self._step.to)

@@ -1,0 +1,81 @@
+"""What patients may have and do, and what a visit keeps on record of its claims."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from medforall.booking.v1 import appointment_pb2
+
+from tests.integration.booking.conftest import MakeClient, Suite
+from tests.support.booking import MONDAY, at, invariants, outcome, query
+
+UNITS = """
+SELECT (SELECT array_agg(unit ORDER BY unit) FROM claim WHERE appointment_id = %s AND resource_id = %s),
+       (SELECT units FROM appointment_equipment WHERE appointment_id = %s AND equipment_id = %s)
+"""
+
+
+async def test_all_of_a_patients_visits_ahead_count(suite: Suite, make_client: MakeClient) -> None:
+    """A visit in two weeks counts against `max_active` when another is booked three months later."""
+    practice = suite.practice()
+    with psycopg.connect(suite.database.owner_url) as owner:
+        practice.add_rule(owner, "patient_limit", max_active=1)
+    client = make_client(practice)
+    await client.create(at(9))
+    late = at(9, day=MONDAY + timedelta(days=91))
+    assert await outcome(client.create(late)) == "FAILED_PRECONDITION PATIENT_LIMIT"
+    assert await outcome(client.create(late, patient=1)) == "OK"
+
+
+@pytest.mark.parametrize("status", ["CHECKED_IN", "IN_PROGRESS", "COMPLETED", "NO_SHOW"])
+async def test_a_patient_steps_no_visit_on(suite: Suite, make_client: MakeClient, status: str) -> None:
+    """What a patient may not call by name it cannot have by way of an update; confirming and canceling it can."""
+    practice = suite.practice()
+    patient = make_client(practice, "patient", patient_id=practice.patients[0])
+    visit = (await patient.create(at(9))).appointment
+
+    async def step(word: str) -> str:
+        wanted = appointment_pb2.AppointmentStatus.Value(f"APPOINTMENT_STATUS_{word}")
+        return await outcome(patient.call("UpdateAppointment", appointment_id=visit.id, status=wanted))
+
+    assert (await step(status)).startswith("PERMISSION_DENIED")
+    assert await step("CONFIRMED") == "OK"
+    assert await step("CANCELED") == "OK"
+
+
+async def test_a_confirmed_hold_records_what_it_claims(suite: Suite, make_client: MakeClient) -> None:
+    """When its patient becomes known, the units on record are the units that are claimed."""
+    practice = suite.practice(providers=2, rooms=2)
+    with psycopg.connect(suite.database.owner_url) as owner:
+        item = practice.add_equipment(owner, "laser", 2)
+        practice.add_rule(owner, "required_equipment_type", equipment_type="laser", min_units=1)
+    client = make_client(practice)
+    first = (await client.create(at(9))).appointment
+    held = await client.hold(at(9), provider_id=practice.providers[1])
+    await client.call("CancelAppointment", appointment_id=first.id)
+    hold_id = held.appointment.id
+    confirmed = await client.call(
+        "ConfirmHold", hold_id=hold_id, hold_token=held.hold_token, patient_id=practice.patients[1]
+    )
+    claimed, recorded = query(suite.database.owner_url, UNITS, hold_id, item, hold_id, item)[0]
+    assert claimed == recorded
+    assert list(confirmed.appointment.equipment[0].units) == claimed
+    invariants(suite.database)
+
+
+async def test_a_no_show_comes_back_under_a_new_limit(suite: Suite, make_client: MakeClient) -> None:
+    """A limit that was set after somebody did not come does not keep it from getting back what it had."""
+    practice = suite.practice()
+    client = make_client(practice)
+    now = datetime.now(UTC)
+    quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0, tzinfo=None)
+    if quarter.day != (quarter + timedelta(minutes=30)).day:
+        quarter -= timedelta(hours=1)
+    visit = (await client.create(quarter.isoformat(), override_reason="walked in")).appointment
+    await client.call("MarkNoShow", appointment_id=visit.id)
+    with psycopg.connect(suite.database.owner_url) as owner:
+        practice.add_rule(owner, "max_daily", max_per_day=1, scope="service")
+    assert await outcome(client.call("CheckInAppointment", appointment_id=visit.id)) == "OK"
+    invariants(suite.database)
