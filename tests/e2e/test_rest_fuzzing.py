@@ -35,7 +35,7 @@ def test_no_request_breaks_the_contract(suite: RunFile, tmp_path: Path) -> None:
         str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config), "run",
         f"{suite.gateway_url}/openapi.json", "--header", f"Authorization: Bearer {suite.tokens['admin']}",
         "--max-examples", str(_CASES_OF_AN_OPERATION), "--phases", "coverage,fuzzing", "--checks", ",".join(_CHECKS),
-        "--generation-deterministic", "--workers", "2", "--no-color",
+        "--generation-deterministic", "--workers", "2", "--request-timeout", "60", "--no-color",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
     # What no service has built yet says so, and is not a fault.
