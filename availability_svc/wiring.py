@@ -111,7 +111,8 @@ def _followers(
     hearing = Hearing(bus, ProcessMemory(stores.locations, stores.calendars))
     worker = ProjectionWorker(bus, stores.projection, stores.locations, metrics=metrics, clock=clock)
     watch = Watch(bus, hearing, database, freshness, metrics=metrics, clock=clock)
-    return [bus, _Opened(database), hearing, worker, watch]
+    # The worker makes the streams that the others follow.
+    return [bus, _Opened(database), worker, hearing, watch]
 
 
 def _server(
