@@ -76,19 +76,19 @@ class ClinicCiphers:
 
     def keep(self, clinic_id: str, rows: Iterable[tuple[Any, ...]]) -> ClinicCipher:
         """Open the rows of `KEYS_SQL` and keep the cipher. Raises DecryptionError."""
-        keys = [
-            unwrap(bytes(wrapped), clinic_id, key_id(version), self._master_keys) for version, wrapped in rows
-        ]
-        cipher = ClinicCipher(keys)
+        cipher = self.opened(clinic_id, rows)
         self._kept[clinic_id] = (self._monotonic_s(), cipher)
         self._kept.move_to_end(clinic_id)
         while len(self._kept) > self._clinics_max:
             self._kept.popitem(last=False)
         return cipher
 
-    def forget(self, clinic_id: str) -> None:
-        """Read the clinic's keys again at the next call: a value was sealed by a key not known here."""
-        self._kept.pop(clinic_id, None)
+    def opened(self, clinic_id: str, rows: Iterable[tuple[Any, ...]]) -> ClinicCipher:
+        """Open the rows of `KEYS_SQL`, for keys that nobody else may use yet. Raises DecryptionError."""
+        keys = [
+            unwrap(bytes(wrapped), clinic_id, key_id(version), self._master_keys) for version, wrapped in rows
+        ]
+        return ClinicCipher(keys)
 
 
 def key_id(version: int) -> str:

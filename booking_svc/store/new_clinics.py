@@ -31,26 +31,23 @@ class StoredClinics:
     async def create(
         self, clinic_id: str, work: Callable[[Session], Awaitable[tuple[Entry, bool]]]
     ) -> tuple[Entry, bool]:
-        """Run `work` as a clinic that may not exist yet; a new one gets its first data key in the same transaction."""
+        """Run `work` as a clinic that may not exist yet; a new one gets its first data key in the same transaction.
+
+        The new key is kept from other calls: a clinic that is there already has another.
+        """
         key = self._ciphers.first_key(clinic_id)
-        cipher = self._ciphers.keep(clinic_id, [(1, key[1])])
-        try:
-            async with self._pool.connection() as connection:
-                session = Session(connection, clinic_id, cipher, timedelta(0))
-                session.begin(lock_timeout_ms=_LOCK_WAIT_MS)
-                try:
-                    entry, was_there = await work(session)
-                    if not was_there:
-                        session.queue(statements.INSERT_DATA_KEY, *key)
-                    session.commit()
-                    await session.run()
-                finally:
-                    await _ended(session, is_broken=connection.is_broken, is_idle=connection.is_idle)
-        except BaseException:
-            self._ciphers.forget(clinic_id)
-            raise
-        if was_there:
-            self._ciphers.forget(clinic_id)
+        cipher = self._ciphers.opened(clinic_id, [(1, key[1])])
+        async with self._pool.connection() as connection:
+            session = Session(connection, clinic_id, cipher, timedelta(0))
+            session.begin(lock_timeout_ms=_LOCK_WAIT_MS)
+            try:
+                entry, was_there = await work(session)
+                if not was_there:
+                    session.queue(statements.INSERT_DATA_KEY, *key)
+                session.commit()
+                await session.run()
+            finally:
+                await _ended(session, is_broken=connection.is_broken, is_idle=connection.is_idle)
         return entry, was_there
 
     async def page(self, status: str | None, after_id: str | None, limit: int) -> list[Entry]:

@@ -59,6 +59,8 @@ _OF_HOURS_AND_FITNESS: Final = frozenset(
     }
 )
 """What can make a booked visit fall outside; the rest is about the moment of booking, or settled by its claims."""
+_NARROWING: Final = (Kind.LOCATION, Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT, Kind.SERVICE)
+"""What FUTURE_VISITS can be narrowed by, in its parameters' order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class VisitsConcerned:
         """The visits that no longer fit, by start, and the calendar versions of what was rewritten."""
         if entity.kind not in _JUDGED:
             return (), {}
-        visit_ids = await _future_visits(session, entry)
+        visit_ids = await _future_visits(session, entity, entry)
         if not visit_ids:
             return (), {}
         concerned = await self._rewriting.lock(session, caller, visit_ids)
@@ -139,9 +141,9 @@ async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, Loc
     return {location_id: facts for location_id, reply in asked.items() if (facts := reply.get()) is not None}
 
 
-async def _future_visits(session: Session, entry: Entry) -> list[str]:
+async def _future_visits(session: Session, entity: Entity, entry: Entry) -> list[str]:
     """Ids of the live visits to come that the entry may concern, by start. Raises Exhausted beyond a bound."""
-    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, *_narrowed(entry), VISITS_MAX + 1)
+    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, *_narrowed(entity, entry), VISITS_MAX + 1)
     await session.run()
     found = [row[0] for row in pending.rows()]
     if len(found) > VISITS_MAX:
@@ -151,18 +153,17 @@ async def _future_visits(session: Session, entry: Entry) -> list[str]:
     return found
 
 
-def _narrowed(entry: Entry) -> list[str | None]:
-    """Location, provider, room, equipment item and service that a visit must have to be concerned; None is any."""
-    location_id = entry.record.get("location_id") or None if entry.kind is Kind.CLOSURE else None
-    narrows = {
-        Kind.LOCATION: (entry.id, None, None, None, None),
-        Kind.CLOSURE: (location_id, None, None, None, None),
-        Kind.PROVIDER: (None, entry.id, None, None, None),
-        Kind.ROOM: (None, None, entry.id, None, None),
-        Kind.EQUIPMENT: (None, None, None, entry.id, None),
-        Kind.SERVICE: (None, None, None, None, entry.id),
-    }
-    return list(narrows.get(entry.kind, (None, None, None, None, None)))
+def _narrowed(entity: Entity, entry: Entry) -> list[str | None]:
+    """Location, provider, room, equipment item and service that a visit must have to be concerned; None is any.
+
+    A window concerns the visits of its resource, a closure those of its location, if it has one.
+    """
+    wanted: dict[Kind, str | None] = {entry.kind: entry.id}
+    if entry.kind is Kind.WINDOW:
+        wanted = {entity.references["resource_id"]: entry.record["resource_id"]}
+    elif entry.kind is Kind.CLOSURE:
+        wanted = {Kind.LOCATION: entry.record.get("location_id") or None}
+    return [wanted.get(kind) for kind in _NARROWING]
 
 
 async def _used_quota_units(session: Session, concerned: Concerned) -> dict[str, set[int]]:

@@ -71,7 +71,8 @@ class EditDirectory:
         entity = await _entity_of(store, edit)
         before = None if edit.is_new else await _locked(store, entity, edit)
         record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
-        _require_own(edit, record)
+        for written in (record,) if before is None else (before.record, record):
+            _require_own(edit, written)
         await check_references(session, entity, record)
         remembered = await self._displacement.before(session, entity, location_ids)
         entry = await self._write(store, entity, edit, before, record)

@@ -1,0 +1,66 @@
+"""Whose entries a provider may change, and whose keys a clinic's values are sealed by."""
+
+from __future__ import annotations
+
+from booking_svc.directory.entities import Entry
+from booking_svc.store.keys import StoredCiphers
+from booking_svc.store.new_clinics import StoredClinics
+from booking_svc.store.oversight import READ_CLINIC, clinic_of
+from booking_svc.store.pool import Pool
+from booking_svc.store.session import Session
+from chassis.auth.principal import Role
+from chassis.encryption import MasterKey
+from chassis.master_keys import MasterKeys
+from database.clinic_keys import ClinicCiphers
+from database.settings import DatabaseSettings
+from database.transaction import Database
+from tests.integration.directory.conftest import Directory, Suite, token_of
+from tests.support.booking import Practice, new_practice, outcome
+
+KEYS = MasterKeys([MasterKey("one", bytes(range(32)))])
+
+
+async def test_a_provider_takes_nobody_elses_preference(directory: Directory, suite: Suite) -> None:
+    """Giving another's preference one's own name is no way to change it."""
+    practice = new_practice(suite.database, providers=2)
+    own, other = practice.providers
+    directory.clinic = practice.clinic
+    directory.token = token_of(suite.keys, practice.clinic, Role.ADMIN)
+    theirs = await directory.add("Preference", provider_id=other, weight=70)
+    directory.token = token_of(suite.keys, practice.clinic, Role.PROVIDER, provider_id=own)
+    change = directory.call(
+        "UpdatePreference",
+        preference_id=theirs.id,
+        preference={"provider_id": own},
+        update_mask={"paths": ["provider_id"]},
+    )
+    assert (await outcome(change)).startswith("PERMISSION_DENIED")
+    mine = await directory.add("Preference", provider_id=own, weight=70)
+    mine_changed = directory.call(
+        "UpdatePreference",
+        preference_id=mine.id,
+        preference={"weight": 60},
+        update_mask={"paths": ["weight"]},
+    )
+    assert await outcome(mine_changed) == "OK"
+
+
+async def test_a_repeated_create_of_a_clinic_leaves_its_keys_alone(suite: Suite, practice: Practice) -> None:
+    """While a clinic is created that is there already, other calls go on with the clinic's own key."""
+    settings, ciphers = DatabaseSettings(), ClinicCiphers(KEYS)
+    pool = Pool(suite.database.app_url, settings)
+    workers = Database(suite.database.worker_url, settings, application_name="test")
+    known = await StoredCiphers(pool, ciphers).cipher(practice.clinic)
+    seen = []
+
+    async def work(session: Session) -> tuple[Entry, bool]:
+        seen.append(ciphers.cached(practice.clinic))
+        pending = session.queue(READ_CLINIC, practice.clinic)
+        await session.run()
+        return clinic_of(pending.rows()[0]), True
+
+    _, was_there = await StoredClinics(pool, workers, ciphers).create(practice.clinic, work)
+    await pool.stop()
+    assert was_there
+    assert seen == [known]
+    assert ciphers.cached(practice.clinic) is known
