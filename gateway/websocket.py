@@ -35,7 +35,7 @@ _BURST: Final = 60
 _MESSAGES_PER_S: Final = 10
 
 
-class Ended(Exception):  # noqa: N818 - the normal end of a connection
+class Ended(Exception):
     """The connection ends with this code, or because the client went."""
 
     def __init__(self, code: CloseCode | None = None) -> None:
