@@ -28,7 +28,6 @@ from typing import Any
 import psycopg
 from medforall.booking.v1 import booking_pb2 as pb
 
-from booking_svc.rpc.requests import create_appointment, fingerprint
 from booking_svc.settings import BookingSettings
 from booking_svc.store import pipeline
 from booking_svc.wiring import assemble
@@ -44,6 +43,7 @@ LANES = 64
 CONCURRENCY = (1, 16, 64)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _STEP_MIN = 30
+_PASSWORD = "bench-only"  # noqa: S105 - servers that live as long as the run
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,14 +74,14 @@ def running() -> Iterator[Bench]:
         folder, servers = Path(name), []
         try:
             postgres = EmbeddedPostgres(
-                folder / "postgres", port=free_port(), password="bench", log_path=folder / "postgres.log"
+                folder / "postgres", port=free_port(), password=_PASSWORD, log_path=folder / "postgres.log"
             )
             servers.append(start_server(postgres))
             nats = EmbeddedNats(
                 folder / "nats",
                 port=free_port(),
                 monitor_port=free_port(),
-                password="bench",
+                password=_PASSWORD,
                 log_path=folder / "nats.log",
             )
             servers.append(start_server(nats))
@@ -267,25 +267,25 @@ class _Writer:
         return " ".join(text.split()).replace("::uuid::uuid", "::uuid")
 
     def _value(self, value: Any) -> str:
-        if value is None:
-            return "NULL"
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, bytes):
-            return f"'\\x{value.hex()}'::bytea"
-        if isinstance(value, int):
-            return self._number(value)
-        if isinstance(value, str):
-            return self._text(value)
+        match value:
+            case None | bool():
+                return str(value).lower().replace("none", "NULL")
+            case bytes():
+                return f"'\\x{value.hex()}'::bytea"
+            case int():
+                return self._number(value)
+            case str():
+                return self._text(value)
+        return self._array(value)
+
+    def _array(self, value: Sequence[Any]) -> str:
         items = [self._value(item) for item in value]
         if len(items) > 2 and len(set(items)) == 1 and isinstance(value[0], int):
             return f"array_fill({items[0]}, ARRAY[{len(items)}])"
-        kind = (
-            "bigint" if value and all(isinstance(item, int) and abs(item) > 2**31 for item in value) else None
-        )
+        kind = "uuid" if value and _is_uuid(value[0]) else "text"
         if value and all(isinstance(item, int) for item in value):
-            return f"ARRAY[{','.join(items)}]::{kind or 'integer'}[]"
-        return f"ARRAY[{','.join(items)}]::{'uuid' if value and _is_uuid(value[0]) else 'text'}[]"
+            kind = "bigint" if max(map(abs, value)) > 2**31 else "integer"
+        return f"ARRAY[{','.join(items)}]::{kind}[]"
 
     def _number(self, value: int) -> str:
         near = value - self._start_min
@@ -301,7 +301,7 @@ class _Writer:
         moment = _moment(value)
         if (
             moment is not None
-            and abs((near := int((moment - _EPOCH).total_seconds()) // 60 - self._start_min)) < 2_000
+            and abs(near := int((moment - _EPOCH).total_seconds()) // 60 - self._start_min) < 2_000
         ):
             return f"to_timestamp((:start::integer + {near}) * 60.0)"
         return "'" + value.replace("'", "''") + "'"

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import uuid_utils
+from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
 
 from booking_svc.audit_sealer import LEASE_NAME as SEALER_LEASE
 from booking_svc.audit_sealer import AuditSealer
@@ -66,7 +67,6 @@ from database.clinic_keys import ClinicCiphers
 from database.leases import PostgresLeases
 from database.session import configure, connection_arguments
 from database.transaction import Database
-from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
 from scheduling.appointment import AppointmentStatus
 from scheduling.derived import DerivedCache
 

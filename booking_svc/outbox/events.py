@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from medforall.events.v1 import events_pb2
 
 from booking_svc.model import Appointment, Change, HeldClaim
-from medforall.events.v1 import events_pb2
 from scheduling.facts import ResourceKind
 
 AGGREGATE = "appointment"

@@ -26,7 +26,7 @@ WHERE e.published_at IS NULL AND e.parked_at IS NULL
         AND (b.parked_at IS NOT NULL OR b.next_attempt_at > clock_timestamp()))
 ORDER BY e.id
 LIMIT %s
-"""
+"""  # noqa: S608 - made of the constant above
 _MARK_PUBLISHED: Final[LiteralString] = """
 UPDATE outbox_event SET published_at = clock_timestamp(), last_error = NULL, next_attempt_at = NULL
 WHERE id = ANY (%s)
@@ -56,7 +56,7 @@ SELECT {_COLUMNS} FROM outbox_event e
 WHERE e.created_at >= %(since)s AND e.id > %(after)s AND (%(clinic_id)s::uuid IS NULL OR e.clinic_id = %(clinic_id)s)
   AND e.published_at IS NOT NULL
 ORDER BY e.id LIMIT %(limit)s
-"""
+"""  # noqa: S608 - made of the constant above
 _FORGET: Final[LiteralString] = """
 DELETE FROM outbox_event WHERE id IN (
     SELECT id FROM outbox_event WHERE created_at < clock_timestamp() - make_interval(days => %s)

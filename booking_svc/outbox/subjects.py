@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from booking_svc.outbox.queue import OutboxEvent
 from medforall.events.v1 import events_pb2
+
+from booking_svc.outbox.queue import OutboxEvent
 
 _DIRECTORY = "directory"
 

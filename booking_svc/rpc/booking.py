@@ -7,17 +7,16 @@ from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+from medforall.booking.v1 import booking_pb2 as pb
+from medforall.booking.v1 import booking_pb2_grpc
 
-from booking_svc.model import Caller, Outcome
+from booking_svc.model import Caller, Conflicts, Outcome
 from booking_svc.rpc import requests
 from booking_svc.rpc.replies import AnswerCodec, appointment_message, conflict_message, may_read_phi
-from booking_svc.model import Conflicts
 from booking_svc.store.session import Session
 from booking_svc.usecases.catalog import UseCases
 from booking_svc.usecases.commands import Book, ChangeNotes, ChangeStatus, Reschedule
 from booking_svc.usecases.mutation import Alternatives, Mutation
-from medforall.booking.v1 import booking_pb2 as pb
-from medforall.booking.v1 import booking_pb2_grpc
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import DomainError, Invalid
 

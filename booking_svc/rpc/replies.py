@@ -10,12 +10,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from medforall.booking.v1 import appointment_pb2 as appointment
+from medforall.type.v1 import reason_pb2, scheduling_pb2
 
 from booking_svc.model import Appointment, Conflicts, FreeSlot, Outcome
 from booking_svc.rpc.requests import ROOM_MODES, STATUSES
 from chassis.auth.principal import Principal, Role
-from medforall.booking.v1 import appointment_pb2 as appointment
-from medforall.type.v1 import reason_pb2, scheduling_pb2
 from scheduling.clock import instant_of
 from scheduling.facts import ResourceKind
 from scheduling.localtime import zone_of

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf.message import Message
+from medforall.booking.v1 import appointment_pb2 as appointment
+from medforall.booking.v1 import booking_pb2 as booking
 
 from booking_svc.model import Caller
 from booking_svc.usecases import commands
 from chassis.grpc.context import current_call
-from medforall.booking.v1 import appointment_pb2 as appointment
-from medforall.booking.v1 import booking_pb2 as booking
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import Invalid
 from scheduling.facts import RoomMode

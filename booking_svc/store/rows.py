@@ -15,7 +15,6 @@ from scheduling.appointment import AppointmentStatus
 from scheduling.clock import instant_of, minutes_of
 from scheduling.facts import ResourceKind, RoomMode
 
-
 APPOINTMENT_COLUMNS = 26
 """How many columns `appointment_of` reads; statements may select more after them."""
 
@@ -23,9 +22,9 @@ APPOINTMENT_COLUMNS = 26
 def appointment_of(row: Sequence[Any], cipher: ClinicCipher) -> Appointment:
     """Return the appointment of a row of READ_APPOINTMENT or LIST_APPOINTMENTS."""
     (
-        clinic_id, id_, location_id, patient_id, provider_id, room_id, service_id, start, end, status, version, room_mode,
-        buffer_before, buffer_after, notes, reason, override_reason, override_by, rules, expires_at, token_hash,
-        created_by, created_at, updated_at, zone, equipment,
+        clinic_id, id_, location_id, patient_id, provider_id, room_id, service_id, start, end, status, version,
+        room_mode, buffer_before, buffer_after, notes, reason, override_reason, override_by, rules, expires_at,
+        token_hash, created_by, created_at, updated_at, zone, equipment,
     ) = row[:APPOINTMENT_COLUMNS]  # fmt: skip
     override = None
     if override_by is not None:

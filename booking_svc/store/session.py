@@ -299,7 +299,7 @@ class Session:
     # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────
 
     def insert_event(
-        self, event_id: str, visit: Appointment, event_type: str, payload: bytes, traceparent: str | None
+        self, event_id: str, visit: Appointment, *, event_type: str, payload: bytes, traceparent: str | None
     ) -> None:
         """Put an event into the outbox."""
         self.queue(
@@ -314,13 +314,20 @@ class Session:
         )
 
     def insert_audit(
-        self, audit_id: str, caller: Caller, action: str, visit_id: str, before: str | None, after: str | None
+        self,
+        audit_id: str,
+        caller: Caller,
+        *,
+        action: str,
+        visit_id: str,
+        before: str | None,
+        after: str | None,
     ) -> None:
         """Say who did what."""
         principal = caller.principal
         self.queue(
-            statements.INSERT_AUDIT, self.clinic_id, audit_id, principal.subject, principal.role.value, action, visit_id,
-            caller.address, caller.request_id, before, after,
+            statements.INSERT_AUDIT, self.clinic_id, audit_id, principal.subject, principal.role.value,
+            action, visit_id, caller.address, caller.request_id, before, after,
         )  # fmt: skip
 
     def queue(self, statement: Statement, *values: Value) -> Pending:

@@ -215,7 +215,8 @@ INSERT_APPOINTMENT = Statement(
         end_ts_utc, status, version, room_selection_mode, buffer_before_min, buffer_after_min, notes_encrypted,
         reason_encrypted, override_reason_encrypted, override_by, overridden_rules, expires_at, hold_token_hash,
         created_by, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+        $23, $24)
     """,
 )
 # $3 is where the row lies now, $8 where it goes: another month's start moves it to another partition.
@@ -267,7 +268,8 @@ INSERT_CLAIMS = Statement(
     SELECT $1, wanted.resource_id, wanted.unit, tstzrange(wanted.starts_at, wanted.ends_at, '[)'), wanted.starts_at,
         wanted.ends_at, $2, $3
     FROM (SELECT resource_id, unit, to_timestamp(start_min * 60.0), to_timestamp(end_min * 60.0)
-          FROM unnest($4::uuid[], $5::integer[], $6::integer[], $7::integer[]) AS w (resource_id, unit, start_min, end_min)
+          FROM unnest($4::uuid[], $5::integer[], $6::integer[], $7::integer[])
+              AS w (resource_id, unit, start_min, end_min)
          ) AS wanted (resource_id, unit, starts_at, ends_at)
     ORDER BY wanted.resource_id, wanted.unit
     ON CONFLICT DO NOTHING

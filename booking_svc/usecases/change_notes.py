@@ -27,6 +27,8 @@ class UpdateNotes:
 
         locked = await existing.lock(session, command, check, with_claims=False)
         changed = replace(locked.found.visit, notes=command.notes)
-        outcome = existing.write(session, self._recorder, command.caller, locked, EventType.UPDATED, changed)
+        outcome = existing.write(
+            session, self._recorder, command.caller, locked, event_type=EventType.UPDATED, changed=changed
+        )
         await session.run()
         return outcome

@@ -50,7 +50,13 @@ class ConfirmHold:
         changed = _confirmed(command, locked.found.visit, locked.found.visit.patient_id)
         claims = [replace(claim, expires_at=None) for claim in locked.found.claims]
         outcome = existing.write(
-            session, self._recorder, command.caller, locked, EventType.HOLD_CONFIRMED, changed, claims
+            session,
+            self._recorder,
+            command.caller,
+            locked,
+            event_type=EventType.HOLD_CONFIRMED,
+            changed=changed,
+            claims=claims,
         )
         await session.run()
         return outcome

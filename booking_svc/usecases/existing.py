@@ -92,6 +92,7 @@ def write(
     recorder: Recorder,
     caller: Caller,
     locked: Locked,
+    *,
     event_type: EventType,
     changed: Appointment,
     claims: Sequence[HeldClaim] | None = None,

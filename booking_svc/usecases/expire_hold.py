@@ -52,7 +52,15 @@ class ExpireHold:
             session.begin(lock_timeout_ms=_LOCK_WAIT_MS)
             locked = await existing.lock(session, command, _require_ended, with_claims=True)
             changed = replace(locked.found.visit, status=AppointmentStatus.EXPIRED)
-            existing.write(session, self._recorder, caller, locked, EventType.HOLD_EXPIRED, changed, ())
+            existing.write(
+                session,
+                self._recorder,
+                caller,
+                locked,
+                event_type=EventType.HOLD_EXPIRED,
+                changed=changed,
+                claims=(),
+            )
             session.commit()
             await session.run()
         return True

@@ -25,14 +25,20 @@ class Recorder:
         visit = change.after
         event_id = self._new_id()
         payload = event_bytes(change, event_id, now, caller.traceparent)
-        session.insert_event(event_id, visit, change.event_type.value, payload, caller.traceparent)
+        session.insert_event(
+            event_id,
+            visit,
+            event_type=change.event_type.value,
+            payload=payload,
+            traceparent=caller.traceparent,
+        )
         session.insert_audit(
             self._new_id(),
             caller,
-            change.event_type.value,
-            visit.id,
-            _audited(change.before),
-            _audited(visit),
+            action=change.event_type.value,
+            visit_id=visit.id,
+            before=_audited(change.before),
+            after=_audited(visit),
         )
         return Outcome(appointment=visit, consistency_token=consistency.encode(change.versions))
 

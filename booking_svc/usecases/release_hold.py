@@ -26,7 +26,13 @@ class ReleaseHold:
         locked = await existing.lock(session, target, check, with_claims=True)
         changed = replace(locked.found.visit, status=AppointmentStatus.RELEASED)
         outcome = existing.write(
-            session, self._recorder, command.caller, locked, EventType.HOLD_RELEASED, changed, ()
+            session,
+            self._recorder,
+            command.caller,
+            locked,
+            event_type=EventType.HOLD_RELEASED,
+            changed=changed,
+            claims=(),
         )
         await session.run()
         return outcome

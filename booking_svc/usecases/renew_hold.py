@@ -29,7 +29,13 @@ class RenewHold:
         changed = replace(found.visit, expires_at=expiry(found.now, command.ttl_s))
         claims = [replace(claim, expires_at=changed.expires_at) for claim in found.claims]
         outcome = existing.write(
-            session, self._recorder, command.caller, locked, EventType.HOLD_RENEWED, changed, claims
+            session,
+            self._recorder,
+            command.caller,
+            locked,
+            event_type=EventType.HOLD_RENEWED,
+            changed=changed,
+            claims=claims,
         )
         await session.run()
         return outcome

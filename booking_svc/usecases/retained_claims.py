@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from booking_svc.usecases.existing import Found
 from booking_svc.model import HeldClaim
+from booking_svc.usecases.existing import Found
 from scheduling.clock import exact_minutes_of
 from scheduling.facts import ResourceKind
 

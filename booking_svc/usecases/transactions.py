@@ -14,7 +14,6 @@ from booking_svc.store.session import Session
 from chassis.encryption import ClinicCipher
 from database.failures import is_connection_lost, translated
 
-
 ResultT = TypeVar("ResultT")
 
 

@@ -18,14 +18,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import psycopg
+from medforall.booking.v1 import booking_pb2 as pb
+from medforall.booking.v1 import booking_pb2_grpc
 from psycopg.types.json import Jsonb
 
 from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks, sign_token
 from chassis.master_keys import create_master_key_file
 from ctl.ports import free_port
 from ctl.readiness import grpc_serving
-from medforall.booking.v1 import booking_pb2 as pb
-from medforall.booking.v1 import booking_pb2_grpc
 from tests.support.clinic_rows import insert
 from tests.support.databases import MigratedDatabase
 from tests.support.waiting import wait_until
@@ -348,7 +348,6 @@ def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     """The error's details by type name: ErrorInfo, BadRequest, RetryInfo, BookingConflict."""
     from google.rpc import error_details_pb2  # noqa: PLC0415
     from google.rpc.status_pb2 import Status  # noqa: PLC0415
-
     from medforall.type.v1 import scheduling_pb2  # noqa: PLC0415
 
     known = [
@@ -372,13 +371,17 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
     return reason
 
 
+async def tried(call: Any) -> tuple[Any, str]:
+    """The reply and `OK`, or None with the code and reason of the failure."""
+    try:
+        return await call, "OK"
+    except grpc.aio.AioRpcError as error:
+        return None, f"{code_of(error)} {reason_of(error)}" if error.trailing_metadata() else code_of(error)
+
+
 async def outcome(call: Any) -> str:
     """`OK`, or the code and reason of the failure."""
-    try:
-        await call
-    except grpc.aio.AioRpcError as error:
-        return f"{code_of(error)} {reason_of(error)}" if error.trailing_metadata() else code_of(error)
-    return "OK"
+    return (await tried(call))[1]
 
 
 OVERLAPS = """
@@ -389,7 +392,7 @@ SELECT count(*) FROM claim a JOIN claim b ON a.clinic_id = b.clinic_id AND a.res
 
 def query(url: str, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as owner:
-        return owner.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
+        return owner.execute(sql, parameters).fetchall()
 
 
 def invariants(database: MigratedDatabase) -> None:
@@ -426,8 +429,9 @@ def invariants(database: MigratedDatabase) -> None:
     assert (
         query(
             database.owner_url,
-            """SELECT a.id FROM appointment a LEFT JOIN appointment_ref r ON r.id = a.id AND r.start_ts_utc = a.start_ts_utc
-           WHERE r.id IS NULL""",
+            """SELECT a.id FROM appointment a
+               LEFT JOIN appointment_ref r ON r.id = a.id AND r.start_ts_utc = a.start_ts_utc
+               WHERE r.id IS NULL""",
         )
         == []
     )

@@ -10,8 +10,8 @@ import grpc.aio
 import nats
 import psycopg
 import pytest
-
 from medforall.events.v1 import events_pb2
+
 from tests.support.booking import (
     BookingProcess,
     Client,
@@ -34,7 +34,9 @@ from tests.support.waiting import wait_until_async
 class Scene:
     """One booking process with a clinic, which a test kills and starts again."""
 
-    def __init__(self, database: MigratedDatabase, keys: Keys, process: BookingProcess, nats_url: str) -> None:
+    def __init__(
+        self, database: MigratedDatabase, keys: Keys, process: BookingProcess, nats_url: str
+    ) -> None:
         self.database, self.keys, self.process, self.nats_url = database, keys, process, nats_url
         self.practice = new_practice(database, rooms=2)
 
@@ -99,7 +101,14 @@ async def test_a_crash_before_commit_leaves_nothing(scene: Scene, client: Client
     key = new_id()
     with pytest.raises(grpc.aio.AioRpcError):
         await client.create(at(9), idempotency_key=key)
-    for table in ("appointment", "appointment_ref", "claim", "outbox_event", "idempotency_key", "audit_event"):
+    for table in (
+        "appointment",
+        "appointment_ref",
+        "claim",
+        "outbox_event",
+        "idempotency_key",
+        "audit_event",
+    ):
         assert query(scene.database.owner_url, f"SELECT count(*) FROM {table}") == [(0,)], table
     scene.process.restart(MEDFORALL_FAILPOINTS="")
     created = await client.create(at(9), idempotency_key=key, timeout_s=20)

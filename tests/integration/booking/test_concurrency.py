@@ -51,7 +51,7 @@ async def test_partial_overlaps_leave_a_maximal_set(suite: Suite, make_client: M
     client = make_client(practice)
     before = deadlocks(suite.database)
     rng = random.Random(4)
-    wishes = [
+    wishes: list[dict[str, Any]] = [
         {
             "start": at(9 + rng.randrange(3), rng.choice((0, 15, 30, 45))),
             "patient": n,
@@ -146,7 +146,7 @@ async def test_bookings_that_share_nothing_do_not_wait(suite: Suite, make_client
             "SELECT 1 FROM resource WHERE id = ANY (%s) FOR NO KEY UPDATE",
             ([practice.providers[0], practice.rooms[0], practice.patients[0]],),
         )
-        other = {"provider_id": practice.providers[1], "room_id": practice.rooms[1], "patient": 1}
+        other: dict[str, Any] = {"provider_id": practice.providers[1], "room_id": practice.rooms[1], "patient": 1}
         assert await outcome(client.create(at(9), timeout_s=1.5, **other)) == "OK"
     assert await outcome(client.create(at(9))) == "OK"
 
@@ -158,7 +158,7 @@ async def test_expiry_and_confirmation_have_one_winner(suite: Suite, make_client
         service = practice.add_service(owner, requires_room=False, allow_patient_overlap=True)
     practice.services.reverse()
     client = make_client(practice)
-    tally: Counter[str] = Counter()
+    tally: Counter[tuple[str, str]] = Counter()
 
     async def race(n: int) -> None:
         day, place = divmod(n, 500)

@@ -8,8 +8,8 @@ from typing import Any
 import grpc.aio
 import psycopg
 import pytest
-
 from medforall.booking.v1 import appointment_pb2
+
 from scheduling import consistency
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.support.booking import MONDAY, at, details_of, invariants, new_id, outcome, query
@@ -25,7 +25,7 @@ def claims(suite: Suite, visit: Any) -> int:
 
 
 async def test_a_visit_goes_its_whole_way(suite: Suite, make_client: MakeClient) -> None:
-    """Scheduled, confirmed, checked in, in progress, completed: each step raises the version, wrong ones are refused."""
+    """Scheduled, confirmed, checked in, in progress, completed: each step raises the version, others are refused."""
     practice = suite.practice()
     client = make_client(practice)
     visit = (await client.create(at(9))).appointment
@@ -247,7 +247,7 @@ async def test_other_clinics_look_like_nothing(suite: Suite, make_client: MakeCl
     for known in (visit.id, new_id()):
         assert await outcome(stranger.call("GetAppointment", appointment_id=known)) == "NOT_FOUND NOT_FOUND"
     for field in ("service_id", "provider_id", "location_id", "patient_id", "room_id"):
-        theirs = {
+        theirs: str = {
             "service_id": practice.service,
             "provider_id": practice.provider,
             "location_id": practice.location,
@@ -255,7 +255,8 @@ async def test_other_clinics_look_like_nothing(suite: Suite, make_client: MakeCl
             "room_id": practice.rooms[0],
         }[field]
         for value in (theirs, new_id()):
-            assert await outcome(stranger.create(at(9), **{field: value})) == "NOT_FOUND NOT_FOUND", field
+            named: dict[str, Any] = {field: value}
+            assert await outcome(stranger.create(at(9), **named)) == "NOT_FOUND NOT_FOUND", field
 
 
 async def test_a_conflict_names_what_is_taken_and_what_is_free(suite: Suite, make_client: MakeClient) -> None:

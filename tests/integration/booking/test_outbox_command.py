@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import nats
 import psycopg
-
 from medforall.events.v1 import events_pb2
+
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.support.booking import at, new_id, query
 from tests.support.command import medforall
@@ -41,7 +41,9 @@ async def test_published_events_are_sent_again_to_projections(suite: Suite, make
         subscription = await connection.jetstream().subscribe(
             f"medforall.republish.{practice.clinic}.>", ordered_consumer=True
         )
-        events = [events_pb2.Event.FromString((await subscription.next_msg(timeout=5)).data) for _ in range(2)]
+        events = [
+            events_pb2.Event.FromString((await subscription.next_msg(timeout=5)).data) for _ in range(2)
+        ]
     finally:
         await connection.close()
     assert [event.aggregate_id for event in events] == [visit.id] * 2
