@@ -53,29 +53,34 @@ def after_equipment_change(equipment_id: str, turnaround_min: int) -> Rewrite:
     return rewrite
 
 
-def after_gap_change(rule: Rule, *, is_active: bool) -> Rewrite:
+def after_gap_change(rule: Rule, held: Mapping[str, Mapping[str, HeldClaim]], *, is_active: bool) -> Rewrite:
     """The provider's gap claim of this rule is as long as the rule says now, or gone.
 
-    Visits are rewritten earliest first. One that is too near the last takes the next unit, so that bookings to come
-    keep their distance from it all the same, and is over the limit.
+    `held` are the present claims of each gap by visit, also of visits that are not rewritten. Visits are rewritten
+    earliest first, each on a unit that nobody holds or held at that time, so that none is in another's way. One that
+    is too near an earlier one has its claim all the same, so that bookings to come keep their distance from it, and
+    is over the limit.
     """
     gap = rule.payload
-    given: dict[str, list[HeldClaim]] = {}
+    given = {resource_id: dict(claims) for resource_id, claims in held.items()}
 
     def rewrite(visit: Appointment, claims: Claims) -> Wanted:
         resource_id = gap_id(rule.id, visit.provider_id)
         kept = tuple(claim for claim in claims if claim.resource_id != resource_id)
+        others = given.setdefault(resource_id, {})
+        others.pop(visit.id, None)
         if not (is_active and isinstance(gap, Gap) and binds(rule, visit)):
             return Wanted(kept)
         end_min = visit.end_min + gap.min_gap_minutes
         claim = HeldClaim(
             resource_id, ResourceKind.GAP, visit.provider_id, 1, visit.start_min, end_min, visit.expires_at
         )
-        others = given.setdefault(resource_id, [])
-        used = {other.unit for other in others if _overlap(other, claim)}
+        near = [other for other in others.values() if _overlap(other, claim)]
+        used = {other.unit for other in near}
         claim = replace(claim, unit=next(unit for unit in range(1, len(used) + 2) if unit not in used))
-        others.append(claim)
-        return Wanted((*kept, claim), over_limit=Reason.MIN_GAP if claim.unit > 1 else None)
+        others[visit.id] = claim
+        is_late = any(other.start_min < claim.start_min for other in near)
+        return Wanted((*kept, claim), over_limit=Reason.MIN_GAP if is_late else None)
 
     return rewrite
 

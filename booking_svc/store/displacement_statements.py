@@ -32,6 +32,15 @@ QUOTA_UNITS: Final = Statement(
     WHERE c.clinic_id = $1 AND c.starts_at >= to_timestamp($2::integer * 60.0)
     """,
 )
+GAP_CLAIMS: Final = Statement(
+    "gap_claims",
+    """
+    SELECT c.resource_id, c.appointment_id, c.unit, extract(epoch FROM c.starts_at)::bigint / 60,
+        extract(epoch FROM c.ends_at)::bigint / 60, c.expires_at
+    FROM claim c
+    WHERE c.clinic_id = $1 AND c.resource_id = ANY ($2::uuid[]) AND c.ends_at > to_timestamp($3::integer * 60.0)
+    """,
+)
 LOCKS_OF_VISITS: Final = Statement(
     "locks_of_visits",
     """

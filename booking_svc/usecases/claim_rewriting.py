@@ -95,7 +95,12 @@ class ClaimRewriting:
             missing = {(claim.resource_id, claim.unit) for claim in wanted.claims} - had.get()
             if missing:
                 lost.append(found.visit)
-                kept = [claim for claim in found.claims if (claim.resource_id, claim.unit) in missing]
+                lacking = {resource_id for resource_id, _ in missing}
+                kept = [
+                    claim
+                    for claim in found.claims
+                    if claim.resource_id in lacking and (claim.resource_id, claim.unit) not in had.get()
+                ]
                 session.insert_claims(found.visit.id, found.visit.expires_at, kept)
                 claims += tuple(kept)
             if set(claims) != set(found.claims):

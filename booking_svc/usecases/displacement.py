@@ -19,7 +19,7 @@ from booking_svc.directory.rewriting import (
     after_room_change,
     over_capacity,
 )
-from booking_svc.model import Appointment, Caller
+from booking_svc.model import Appointment, Caller, HeldClaim
 from booking_svc.store import displacement_statements as sql
 from booking_svc.store.session import Session
 from booking_svc.usecases.claim_rewriting import ClaimRewriting, Concerned
@@ -27,7 +27,8 @@ from database.location_facts import LocationFacts
 from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Exhausted, Reason
-from scheduling.facts import RoomChoice, RoomMode, Rule
+from scheduling.facts import ResourceKind, RoomChoice, RoomMode, Rule
+from scheduling.ids import gap_id
 from scheduling.judge import Proposal, judge
 from scheduling.rules.registry import parse_payload
 
@@ -124,7 +125,8 @@ class VisitsConcerned:
         rule = _rule_of(entry)
         rewrite: Rewrite
         if rule.rule_type == "min_gap":
-            reason, rewrite = Reason.MIN_GAP, after_gap_change(rule, is_active=entry.active)
+            held = await _gap_claims(session, rule, concerned)
+            reason, rewrite = Reason.MIN_GAP, after_gap_change(rule, held, is_active=entry.active)
         elif rule.rule_type == "max_daily":
             used = await _used_quota_units(session, concerned)
             reason, rewrite = Reason.MAX_DAILY_REACHED, after_limit_change(rule, used, is_active=entry.active)
@@ -175,6 +177,21 @@ async def _used_quota_units(session: Session, concerned: Concerned) -> dict[str,
     for resource_id, unit in pending.rows():
         used.setdefault(resource_id, set()).add(unit)
     return used
+
+
+async def _gap_claims(session: Session, rule: Rule, concerned: Concerned) -> dict[str, dict[str, HeldClaim]]:
+    """The claims that keep the rule's distance, by gap and visit, whoever holds them."""
+    visits = list(concerned.visits())
+    providers = {gap_id(rule.id, visit.provider_id): visit.provider_id for visit in visits}
+    first_min = min(visit.start_min for visit in visits)
+    pending = session.queue(sql.GAP_CLAIMS, session.clinic_id, sorted(providers), first_min)
+    await session.run()
+    held: dict[str, dict[str, HeldClaim]] = {}
+    for resource_id, visit_id, *claim in pending.rows():
+        held.setdefault(resource_id, {})[visit_id] = HeldClaim(
+            resource_id, ResourceKind.GAP, providers[resource_id], *claim
+        )
+    return held
 
 
 def _fell_outside(

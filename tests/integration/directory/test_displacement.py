@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from medforall.directory.v1 import directory_types_pb2 as types
 from medforall.type.v1 import reason_pb2
 
+from scheduling.ids import gap_id
 from tests.integration.directory.conftest import Directory, Suite
 from tests.support.booking import MONDAY, OVERLAPS, Practice, at, code_of, new_id, query, reason_of
 
@@ -139,6 +140,31 @@ async def test_a_new_gap_binds_the_visits_that_are_there(
     gone = await directory.call("DeactivateServiceRule", service_rule_id=reply.service_rule.id)
     assert listed(gone) == {}
     assert (await book(directory, practice, 11, 30)).id
+
+
+async def test_a_longer_gap_is_kept_from_every_visit_that_is_there(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Each visit claims the longer gap, however near others lie; all that are too near an earlier one are listed."""
+    rule = types.ServiceRule(service_id=practice.service, rule_type="min_gap")
+    rule.rule_payload.update({"min_gap_minutes": 10})
+    created = (await directory.call("CreateServiceRule", service_rule=rule)).service_rule
+    visits = [await book(directory, practice, *when) for when in ((10, 0), (10, 45), (11, 30))]
+    rule.rule_payload.update({"min_gap_minutes": 30})
+    reply = await directory.call(
+        "UpdateServiceRule",
+        service_rule_id=created.id,
+        service_rule=rule,
+        update_mask=FieldMask(paths=["rule_payload"]),
+    )
+    assert listed(reply) == {visits[1].id: "MIN_GAP", visits[2].id: "MIN_GAP"}
+    gap = gap_id(created.id, practice.provider)
+    assert [claims_of(suite, visit.id, gap) for visit in visits] == [
+        [("10:00", "11:00")],
+        [("10:45", "11:45")],
+        [("11:30", "12:30")],
+    ]
+    assert query(suite.database.owner_url, OVERLAPS) == [(0,)]
 
 
 async def test_a_new_daily_limit_counts_the_visits_that_are_there(
