@@ -1,0 +1,60 @@
+"""What makes two requests the same, and what a PATCH may ask for."""
+
+from __future__ import annotations
+
+import pytest
+from medforall.booking.v1 import appointment_pb2
+from medforall.booking.v1 import booking_pb2 as pb
+
+from booking_svc.model import Caller
+from booking_svc.rpc import requests
+from booking_svc.usecases.commands import ChangeNotes, ChangeStatus, Reschedule
+from chassis.auth.principal import Principal, Role
+from scheduling.appointment import AppointmentStatus
+from scheduling.errors import Invalid
+
+CALLER = Caller(principal=Principal(subject="tester", role=Role.ADMIN, clinic_id="clinic"))
+
+
+def test_how_a_request_is_made_is_not_what_it_asks_for() -> None:
+    """Key, tag and the age of the slots do not change a request's fingerprint; anything else does."""
+    first = pb.CreateAppointmentRequest(clinic_id="c", start="2027-01-04T09:00", idempotency_key="one")
+    again = pb.CreateAppointmentRequest(clinic_id="c", start="2027-01-04T09:00", idempotency_key="two")
+    again.availability_fetched_at.GetCurrentTime()
+    other = pb.CreateAppointmentRequest(clinic_id="c", start="2027-01-04T09:15", idempotency_key="one")
+    assert requests.fingerprint(first) == requests.fingerprint(again) != requests.fingerprint(other)
+    tagged = pb.CancelAppointmentRequest(appointment_id="a", etag='"3"')
+    assert requests.fingerprint(tagged) == requests.fingerprint(
+        pb.CancelAppointmentRequest(appointment_id="a")
+    )
+
+
+def test_a_patch_hands_over_to_the_right_use_case() -> None:
+    """A status is a step, a time or place a move, notes alone are notes; notes go along with both."""
+    status, step = requests.update_appointment(
+        pb.UpdateAppointmentRequest(status=appointment_pb2.APPOINTMENT_STATUS_CANCELED, notes="x"), CALLER
+    )
+    assert status is AppointmentStatus.CANCELED
+    assert isinstance(step, ChangeStatus)
+    assert step.notes == "x"
+    _, move = requests.update_appointment(pb.UpdateAppointmentRequest(start="2027-01-04T09:00"), CALLER)
+    assert isinstance(move, Reschedule)
+    assert move.notes is None
+    _, notes = requests.update_appointment(pb.UpdateAppointmentRequest(notes=""), CALLER)
+    assert isinstance(notes, ChangeNotes)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.UpdateAppointmentRequest(),
+        pb.UpdateAppointmentRequest(
+            start="2027-01-04T09:00", status=appointment_pb2.APPOINTMENT_STATUS_CANCELED
+        ),
+        pb.UpdateAppointmentRequest(notes="a\x00b"),
+    ],
+)
+def test_a_patch_of_nothing_or_of_two_things_is_refused(request_: pb.UpdateAppointmentRequest) -> None:
+    """Nothing to change, a status together with a time, and text that no database holds."""
+    with pytest.raises(Invalid):
+        requests.update_appointment(request_, CALLER)
