@@ -188,7 +188,7 @@ async def test_a_conflict_offers_alternatives(client: httpx.AsyncClient, service
     assert set(body) == {"error", "message", "details", "requestId"}
     assert (body["error"], body["message"]) == ("SLOT_ALREADY_BOOKED", "Taken.")
     assert body["details"]["bookingConflict"]["taken"] == [
-        {"kind": "provider", "id": PROVIDER, "reason": "slot_already_booked"}
+        {"kind": "provider", "id": PROVIDER, "reason": "SLOT_ALREADY_BOOKED"}
     ]
     assert body["requestId"] == answer.headers["x-request-id"]
 
