@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
-from ctl import audit, certs, maintenance, outbox, projection
+from ctl import audit, certs, import_export, maintenance, outbox, projection
 from ctl.console import LogView
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
@@ -257,3 +257,5 @@ command(epilog="Example: `medforall replay --clinic ID --resource ID --from 2026
     projection.replay
 )
 command(epilog=certs.EXAMPLE)(certs.certs)
+command(epilog=import_export.IMPORT_EXAMPLES, name="import")(import_export.import_files)
+command(epilog=import_export.EXPORT_EXAMPLES)(import_export.export)

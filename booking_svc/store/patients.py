@@ -5,7 +5,7 @@ Opened values live in `Entry.record` for as long as a call lasts and nowhere els
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from booking_svc.directory.entities import Entry, Kind, Record
@@ -56,6 +56,10 @@ _READ: Final = Statement(
     "read_patient_record",
     f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2",  # noqa: S608 - made of constants
 )
+_READ_MANY: Final = Statement(
+    "read_many_patients",
+    f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = ANY ($2::uuid[])",  # noqa: S608 - made of constants
+)
 _LOCK: Final = Statement(
     "lock_patient_record",
     f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2 FOR UPDATE",  # noqa: S608 - made of constants
@@ -104,14 +108,19 @@ class PatientStore:
 
     async def insert(self, patient_id: str, record: Record) -> Entry:
         """Write a new patient with its resource row and search hashes."""
+        written = self.queue_insert(patient_id, record)
+        await self._session.run()
+        return written()
+
+    def queue_insert(self, patient_id: str, record: Record) -> Callable[[], Entry]:
+        """Queue the same; the function gives the entry once the session has run."""
         self._session.queue(_INSERT_RESOURCE, self.clinic_id, patient_id, ResourceKind.PATIENT.value)
         sealed = seal_patient(self._cipher, patient_id, details_of(record))
         pending = self._session.queue(
             _INSERT, self.clinic_id, patient_id, bool(record.get("placeholder")), *_columns(sealed)
         )
         self._insert_tokens(patient_id, sealed)
-        await self._session.run()
-        return self._written(record, pending)
+        return lambda: self._written(record, pending)
 
     async def update(self, entry: Entry, record: Record, *, active: bool) -> Entry:
         """Write a changed patient and raise its version."""
@@ -132,6 +141,12 @@ class PatientStore:
         await self._session.run()
         row = pending.row()
         return None if row is None else self._entry(row)
+
+    async def find_many(self, patient_ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of the patients that the clinic has, by id."""
+        pending = self._session.queue(_READ_MANY, self.clinic_id, list(patient_ids))
+        await self._session.run()
+        return {entry.id: entry for entry in map(self._entry, pending.rows())}
 
     async def search(
         self, terms: Mapping[str, str], *, with_inactive: bool, after_id: str | None, limit: int

@@ -1,0 +1,1 @@
+"""Clinics as files: read, checked, written into a database, and written out again."""

@@ -1,0 +1,194 @@
+"""From words to a record: each word by its field's type, then the contract's and the directory's own checks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import protovalidate
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from medforall.options.v1 import options_pb2
+
+from booking_svc.directory.checks import checked
+from booking_svc.directory.entities import Kind, Record
+from booking_svc.rpc.directory_wire import record_of
+from ctl.transfer.faults import Fault
+from ctl.transfer.reading import Plain, RawEntry, Tree, Where
+from ctl.transfer.sections import Section, id_of
+from scheduling.errors import Invalid
+
+_TRUTH: Final = {"true": True, "false": False, "yes": True, "no": False}
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_SET_BY_SERVICE: Final = frozenset({"clinic_id", "created_at", "updated_at", "etag", "status"})
+_STEPS: Final = re.compile(r"[^.\[\]]+")
+_VALIDATOR: Final = protovalidate.Validator()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An entry that a file asks for."""
+
+    section: Section
+    id: str
+    record: Record
+    active: bool
+    raw: RawEntry
+
+
+class _WrongError(Exception):
+    """A value that its field does not take: what it must be."""
+
+
+class Interpreter:
+    """Makes entries of one clinic, and collects what is wrong with them."""
+
+    def __init__(self, clinic_id: str) -> None:
+        self._clinic_id = clinic_id
+
+    def wanted(self, section: Section, raw: RawEntry, faults: list[Fault] | None) -> Wanted | None:
+        """The entry; None when it has faults, which are added. Without a list it was checked before."""
+        found: list[Fault] = []
+        document = self._document(section, raw, found)
+        message = section.message()
+        if not found:
+            try:
+                json_format.ParseDict(document, message)
+            except json_format.ParseError:
+                found.append(raw.fault((), "does not fit the contract"))
+        if not found and faults is not None:
+            found += _contract_faults(message, raw)
+        record = record_of(message)
+        if not found:
+            record, more = _checked(section, record, raw)
+            found += more
+        if found:
+            if faults is not None:
+                faults += found
+            return None
+        return Wanted(section, message.id, record, document.get("active", True), raw)
+
+    def _document(self, section: Section, raw: RawEntry, faults: list[Fault]) -> dict[str, Any]:
+        if not isinstance(raw.tree, dict):
+            faults.append(raw.fault((), "must be a mapping of fields"))
+            return {}
+        if not raw.tree.get("id") and section.kind is not Kind.CLINIC:
+            faults.append(raw.fault((), "needs an id: a UUID, or a word of your own"))
+        document = self._message(section.message.DESCRIPTOR, raw.tree, (), raw, faults)
+        if section.kind is Kind.CLINIC:
+            document.pop("id", None)
+        if section.kind is Kind.SERVICE_RULE:
+            self._rule_ids(document.get("rule_payload"))
+        return document
+
+    def _rule_ids(self, payload: Any) -> None:
+        """Providers inside of a rule's payload may be words too."""
+        ids = payload.get("provider_ids") if isinstance(payload, dict) else None
+        if isinstance(ids, list):
+            payload["provider_ids"] = [id_of(str(word), self._clinic_id) for word in ids]
+
+    def _message(
+        self, descriptor: Any, tree: dict[str, Tree], where: Where, raw: RawEntry, faults: list[Fault]
+    ) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        for name, value in tree.items():
+            field = descriptor.fields_by_name.get(name)
+            if field is None or (not where and name in _SET_BY_SERVICE):
+                faults.append(raw.fault((*where, name), "is no field that can be set"))
+            elif value is not None:
+                try:
+                    document[name] = self._field(field, value, (*where, name), raw, faults)
+                except _WrongError as error:
+                    faults.append(raw.fault((*where, name), str(error)))
+        return document
+
+    def _field(self, field: Any, value: Tree, where: Where, raw: RawEntry, faults: list[Fault]) -> Any:
+        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct":
+            if not isinstance(value, dict):
+                raise _WrongError("must be a mapping")
+            return _free(value)
+        if not field.is_repeated:
+            return self._single(field, value, where, raw, faults)
+        if not isinstance(value, list):
+            raise _WrongError("must be a list")
+        return [self._single(field, item, (*where, place), raw, faults) for place, item in enumerate(value)]
+
+    def _single(self, field: Any, value: Tree, where: Where, raw: RawEntry, faults: list[Fault]) -> Any:
+        if field.message_type is not None:
+            if not isinstance(value, dict):
+                raise _WrongError("must be a mapping")
+            return self._message(field.message_type, value, where, raw, faults)
+        if not isinstance(value, str):
+            raise _WrongError("must be a single value")
+        if field.GetOptions().Extensions[options_pb2.names]:
+            return id_of(value, self._clinic_id)
+        return _scalar(field, value)
+
+
+def _scalar(field: Any, word: str) -> Any:
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        if word.lower() not in _TRUTH:
+            raise _WrongError("must be true or false")
+        return _TRUTH[word.lower()]
+    if field.enum_type is not None:
+        return _enum(field.enum_type, word)
+    if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
+        if not _WHOLE.fullmatch(word):
+            raise _WrongError("must be a whole number")
+        return int(word)
+    return str(word)
+
+
+def _enum(enum: Any, word: str) -> str:
+    names = [value.name for value in enum.values[1:]]
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    if f"{prefix}{word.upper()}" not in names:
+        known = ", ".join(name.removeprefix(prefix).lower() for name in names)
+        raise _WrongError(f"must be one of: {known}")
+    return f"{prefix}{word.upper()}"
+
+
+def _free(value: Tree) -> Any:
+    """A value of a free form: plain words become numbers and truth values where they look like it."""
+    if isinstance(value, dict):
+        return {name: _free(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_free(item) for item in value]
+    if isinstance(value, Plain):
+        if value in ("true", "false"):
+            return value == "true"
+        if _NUMBER.fullmatch(value):
+            return float(value) if "." in value or "e" in value.lower() else int(value)
+    return None if value is None else str(value)
+
+
+def _contract_faults(message: Message, raw: RawEntry) -> list[Fault]:
+    return [
+        raw.fault(_where(violation.proto.field), violation.proto.message or "is not valid")
+        for violation in _VALIDATOR.collect_violations(message)
+    ]
+
+
+def _where(path: Any) -> Where:
+    steps: list[str | int] = []
+    for element in path.elements:
+        steps.append(element.field_name)
+        if element.HasField("index"):
+            steps.append(element.index)
+    return tuple(steps)
+
+
+def _checked(section: Section, record: Record, raw: RawEntry) -> tuple[Record, list[Fault]]:
+    try:
+        return checked(section.entity, record), []
+    except Invalid as refused:
+        return record, [
+            raw.fault(_steps(violation.field), violation.description) for violation in refused.violations
+        ] or [raw.fault((), refused.message)]
+
+
+def _steps(field: str) -> Where:
+    return tuple(int(step) if step.isdigit() else step for step in _STEPS.findall(field))
