@@ -23,6 +23,7 @@ from booking_svc.usecases.mutation import Mutation, Mutations
 from booking_svc.usecases.oversight import AuditQuery, Oversight
 from booking_svc.usecases.preview_windows import preview_windows
 from booking_svc.usecases.transactions import Transactions
+from scheduling.ids import canonical_id
 
 Context = Any
 _STATUSES: Final = {"active": 1, "suspended": 2, "archived": 3}
@@ -105,7 +106,8 @@ class OversightHandlers:
     ) -> directory_pb2.ListClinicsResponse:
         """Clinics of the installation."""
         size = request.page_size or 50
-        found = await self._new_clinics.page(_WORDS.get(request.status), request.page_token or None, size + 1)
+        after_id = canonical_id(request.page_token, "pageToken") if request.page_token else None
+        found = await self._new_clinics.page(_WORDS.get(request.status), after_id, size + 1)
         token = found[size - 1].id if len(found) > size else ""
         clinics = [clinic_message(entry) for entry in found[:size]]
         return directory_pb2.ListClinicsResponse(clinics=clinics, next_page_token=token)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
+from uuid import UUID
 
 import orjson
 
@@ -138,7 +139,6 @@ def _position(token: str) -> Sequence[str | None]:
         return None, None
     try:
         at, row_id = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        datetime.fromisoformat(at)
-    except (ValueError, TypeError, binascii.Error):
+        return datetime.fromisoformat(at).isoformat(), str(UUID(row_id))
+    except (ValueError, TypeError, AttributeError, binascii.Error):
         raise Invalid.field("pageToken", "is none of ours") from None
-    return at, str(row_id)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
+import psycopg
 
 from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind
 from booking_svc.store import directory_statements as sql
@@ -69,16 +70,18 @@ async def _page(session: Session, query: ListEntries) -> Page:
     await _require_known(session, entity, query.filters)
     size = query.page_size or PAGE_DEFAULT
     after, after_id = _position(query)
-    found = await DirectoryStore(session).page(
-        entity,
-        ListQuery(
-            filters=query.filters,
-            with_inactive=query.with_inactive,
-            after=after,
-            after_id=after_id,
-            limit=size + 1,
-        ),
+    wanted = ListQuery(
+        filters=query.filters,
+        with_inactive=query.with_inactive,
+        after=after,
+        after_id=after_id,
+        limit=size + 1,
     )
+    try:
+        found = await DirectoryStore(session).page(entity, wanted)
+    except psycopg.DataError:
+        # Only the token's position was not checked by anybody: it is a date, a number or a text as the list has it.
+        raise _no_token_of_ours() from None
     next_token = _token(query, entity, found[size - 1]) if len(found) > size else ""
     return Page(entries=tuple(found[:size]), next_token=next_token)
 
@@ -140,11 +143,15 @@ def _position(query: ListEntries) -> tuple[str | None, str | None]:
     try:
         raw = base64.urlsafe_b64decode(query.page_token + "=" * (-len(query.page_token) % 4))
         order, entry_id, filters, with_inactive = orjson.loads(raw)
-    except (ValueError, binascii.Error):
-        raise Invalid.field("pageToken", "is none of ours") from None
+    except (ValueError, TypeError, binascii.Error):
+        raise _no_token_of_ours() from None
     if (
         filters != [list(pair) for pair in sorted(query.filters.items())]
         or with_inactive != query.with_inactive
     ):
         raise Invalid.field("pageToken", "belongs to a list with other filters")
     return str(order), str(entry_id)
+
+
+def _no_token_of_ours() -> Invalid:
+    return Invalid.field("pageToken", "is none of ours")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
+import pytest
+
 from booking_svc.directory.entities import Entry
 from booking_svc.store.keys import StoredCiphers
 from booking_svc.store.new_clinics import StoredClinics
@@ -15,7 +20,7 @@ from database.clinic_keys import ClinicCiphers
 from database.settings import DatabaseSettings
 from database.transaction import Database
 from tests.integration.directory.conftest import Directory, Suite, token_of
-from tests.support.booking import Practice, new_practice, outcome
+from tests.support.booking import Practice, new_id, new_practice, outcome
 
 KEYS = MasterKeys([MasterKey("one", bytes(range(32)))])
 
@@ -43,6 +48,26 @@ async def test_a_provider_takes_nobody_elses_preference(directory: Directory, su
         update_mask={"paths": ["weight"]},
     )
     assert await outcome(mine_changed) == "OK"
+
+
+def forged(*parts: object) -> str:
+    """A page token that says this."""
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("method", "token"),
+    [
+        ("ListServiceRules", forged("high", new_id(), [], False)),
+        ("ListLocations", forged("Here", "nothing", [], False)),
+        ("ListLocations", base64.urlsafe_b64encode(b"5").decode()),
+        ("ListAuditEvents", forged("2026-02-20T09:00:00+00:00", "nothing")),
+        ("ListAuditEvents", forged(7, new_id())),
+    ],
+)
+async def test_a_page_token_of_nobody_is_refused(directory: Directory, method: str, token: str) -> None:
+    """Whatever a made-up token says, the caller is told that it is wrong."""
+    assert (await outcome(directory.call(method, page_token=token))).startswith("INVALID_ARGUMENT")
 
 
 async def test_a_repeated_create_of_a_clinic_leaves_its_keys_alone(suite: Suite, practice: Practice) -> None:
