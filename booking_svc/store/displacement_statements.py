@@ -41,6 +41,11 @@ GAP_CLAIMS: Final = Statement(
     WHERE c.clinic_id = $1 AND c.resource_id = ANY ($2::uuid[]) AND c.ends_at > to_timestamp($3::integer * 60.0)
     """,
 )
+# Versions are raised later, of what is rewritten alone: a raised version without an event would look like a lost one.
+LOCK_UNRAISED: Final = Statement(
+    "lock_unraised",
+    "SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+)
 LOCKS_OF_VISITS: Final = Statement(
     "locks_of_visits",
     """

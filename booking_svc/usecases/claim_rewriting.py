@@ -46,7 +46,8 @@ class ClaimRewriting:
         """Lock every resource that the visits claim, then the visits, and read them under the locks."""
         pending = session.queue(sql.LOCKS_OF_VISITS, session.clinic_id, visit_ids)
         await session.run()
-        versions = session.lock_resources([row[0] for row in pending.rows()])
+        locked = [row[0] for row in pending.rows()]
+        session.queue(sql.LOCK_UNRAISED, session.clinic_id, locked)
         for visit_id in sorted(visit_ids):
             session.lock_appointment(visit_id)
         await session.run()
@@ -55,7 +56,7 @@ class ClaimRewriting:
             asked = [existing.ask(session, visit_id) for visit_id in visit_ids[begin : begin + _BATCH]]
             await session.run()
             found.extend(_live(answer, caller) for answer in asked)
-        return Concerned([each for each in found if each is not None], versions.get())
+        return Concerned([each for each in found if each is not None])
 
     async def rewrite(
         self, session: Session, caller: Caller, concerned: Concerned, rewrite: Rewrite
@@ -70,19 +71,23 @@ class ClaimRewriting:
             if set((wanted := rewrite(found.visit, found.claims)).claims) != set(found.claims)
         ]
         over = [found.visit for found, wanted in changes if wanted.over_limit is not None]
-        await self._lock_quotas(session, concerned, [wanted for _, wanted in changes])
+        await self._raise_versions(session, concerned, changes)
         lost: list[Appointment] = []
         for begin in range(0, len(changes), _BATCH):
             lost += await self._apply(session, caller, concerned, changes[begin : begin + _BATCH])
         return over + [visit for visit in lost if visit not in over]
 
-    async def _lock_quotas(self, session: Session, concerned: Concerned, wanted: list[Wanted]) -> None:
-        days = sorted({day for each in wanted for day in each.quota_days if day[0] not in concerned.versions})
-        if days:
-            session.ensure_quotas(days)
-            versions = session.lock_resources([quota_id for quota_id, _ in days])
-            await session.run()
-            concerned.versions.update(versions.get())
+    async def _raise_versions(
+        self, session: Session, concerned: Concerned, changes: list[tuple[Found, Wanted]]
+    ) -> None:
+        """Raise the versions of every calendar that is rewritten, and make and lock the quotas that need a row."""
+        session.ensure_quotas(sorted({day for _, wanted in changes for day in wanted.quota_days}))
+        touched = {
+            claim.lock_id for found, wanted in changes for claim in set(wanted.claims) ^ set(found.claims)
+        }
+        versions = session.lock_resources(sorted(touched))
+        await session.run()
+        concerned.versions.update(versions.get())
 
     async def _apply(
         self, session: Session, caller: Caller, concerned: Concerned, changes: list[tuple[Found, Wanted]]
