@@ -3,7 +3,7 @@
 Reads go by plain `starts_at` and `ends_at`: under row-level security range operators never use an index.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -144,12 +144,3 @@ def _visit(row: Sequence[Any]) -> PatientVisit:
 
 def _minutes_or_none(instant: datetime | None) -> float | None:
     return None if instant is None else exact_minutes_of(instant)
-
-
-def versions_of(claims: Mapping[Stretch, VersionedClaims]) -> dict[str, int]:
-    """Return the least version that was read, by the resource row that fences it."""
-    least: dict[str, int] = {}
-    for stretch, found in claims.items():
-        lock_id = stretch.lock_id or stretch.resource_id
-        least[lock_id] = min(found.version, least.get(lock_id, found.version))
-    return least

@@ -10,7 +10,7 @@ can be used by itself.
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg import AsyncConnection, Connection
+from psycopg import Connection
 
 from database.busy_facts import (
     CLAIMS_SQL,
@@ -32,7 +32,7 @@ from database.location_facts import (
     build_location,
     location_parameters,
 )
-from scheduling.facts import Claim, PatientFacts
+from scheduling.facts import PatientFacts
 
 
 def read_location_document(connection: Connection[Any], clinic_id: str, location_id: str) -> str | None:
@@ -51,54 +51,12 @@ def read_stretches(
     return build_stretches(stretches, rows)
 
 
-def read_claims(
-    connection: Connection[Any], clinic_id: str, resource_ids: Sequence[str], start_min: int, end_min: int
-) -> list[Claim]:
-    """Return the claims of the resources that touch `[start_min, end_min)`."""
-    parameters = claims_parameters(clinic_id, resource_ids, start_min, end_min)
-    return build_claims(connection.execute(CLAIMS_SQL, parameters).fetchall())
-
-
 def read_patient(
     connection: Connection[Any], clinic_id: str, patient_id: str, since_min: int
 ) -> PatientFacts | None:
     """Return the patient with the visits that start after `since_min`, or None when nobody has that id."""
     parameters = patient_parameters(clinic_id, patient_id, since_min)
     return build_patient(patient_id, connection.execute(PATIENT_SQL, parameters).fetchall())
-
-
-async def read_location_async(
-    connection: AsyncConnection[Any],
-    clinic_id: str,
-    location_id: str,
-    *,
-    provider_ids: Sequence[str] | None = None,
-    service_id: str | None = None,
-) -> LocationFacts | None:
-    """Return the location's facts, narrowed to what one proposal needs, or None when there is none."""
-    parameters = location_parameters(clinic_id, location_id, provider_ids=provider_ids, service_id=service_id)
-    row = await (await connection.execute(LOCATION_SQL, parameters)).fetchone()
-    return None if row is None else build_location(_first(row))
-
-
-async def read_claims_async(
-    connection: AsyncConnection[Any],
-    clinic_id: str,
-    resource_ids: Sequence[str],
-    start_min: int,
-    end_min: int,
-) -> list[Claim]:
-    """Return the claims of the resources that touch `[start_min, end_min)`."""
-    parameters = claims_parameters(clinic_id, resource_ids, start_min, end_min)
-    return build_claims(await (await connection.execute(CLAIMS_SQL, parameters)).fetchall())
-
-
-async def read_patient_async(
-    connection: AsyncConnection[Any], clinic_id: str, patient_id: str, since_min: int
-) -> PatientFacts | None:
-    """Return the patient with the visits that start after `since_min`, or None when nobody has that id."""
-    parameters = patient_parameters(clinic_id, patient_id, since_min)
-    return build_patient(patient_id, await (await connection.execute(PATIENT_SQL, parameters)).fetchall())
 
 
 def _first(row: Sequence[Any]) -> str:
@@ -121,12 +79,8 @@ __all__ = [
     "claims_parameters",
     "location_parameters",
     "patient_parameters",
-    "read_claims",
-    "read_claims_async",
-    "read_location_async",
     "read_location_document",
     "read_patient",
-    "read_patient_async",
     "read_stretches",
     "stretches_parameters",
 ]

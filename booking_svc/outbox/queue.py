@@ -57,11 +57,6 @@ WHERE e.created_at >= %(since)s AND e.id > %(after)s AND (%(clinic_id)s::uuid IS
   AND e.published_at IS NOT NULL
 ORDER BY e.id LIMIT %(limit)s
 """  # noqa: S608 - made of the constant above
-_FORGET: Final[LiteralString] = """
-DELETE FROM outbox_event WHERE id IN (
-    SELECT id FROM outbox_event WHERE created_at < clock_timestamp() - make_interval(days => %s)
-      AND published_at < clock_timestamp() - make_interval(days => %s) ORDER BY id LIMIT %s)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +143,6 @@ class OutboxQueue:
         """Published events made at `since` or later, with ids above `after`, oldest first."""
         parameters = {"since": since, "after": after, "limit": limit, "clinic_id": clinic_id}
         return [_event(row) for row in await (await self._connection.execute(_SINCE, parameters)).fetchall()]
-
-    async def forget(self, days: int, limit: int) -> int:
-        """Delete at most `limit` events published more than `days` ago; how many."""
-        return (await self._connection.execute(_FORGET, (days, days, limit))).rowcount
 
 
 def _event(row: Sequence[Any]) -> OutboxEvent:

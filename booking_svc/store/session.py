@@ -287,15 +287,6 @@ class Session:
         pending = self.queue(statements.INSERT_CLAIMS, *values)
         return Reply(pending, lambda done: {(resource_id, unit) for resource_id, unit in done.rows()})
 
-    def expire_claims_at(self, appointment_id: str, expires_at: datetime | None) -> None:
-        """Let an appointment's claims end by themselves at `expires_at`, or never."""
-        self.queue(
-            statements.UPDATE_CLAIMS_EXPIRY,
-            self.clinic_id,
-            appointment_id,
-            expires_at.isoformat() if expires_at else None,
-        )
-
     # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────
 
     def insert_event(

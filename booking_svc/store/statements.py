@@ -276,10 +276,6 @@ INSERT_CLAIMS = Statement(
     RETURNING resource_id, unit
     """,
 )
-UPDATE_CLAIMS_EXPIRY = Statement(
-    "update_claims_expiry",
-    "UPDATE claim SET expires_at = $3 WHERE clinic_id = $1 AND appointment_id = $2",
-)
 
 # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────────
 

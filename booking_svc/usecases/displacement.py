@@ -6,6 +6,7 @@ can move them. The directory's exclusive lock is held, so no booking comes betwe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +34,8 @@ from scheduling.judge import Proposal, judge
 from scheduling.rules.registry import parse_payload
 
 VISITS_MAX: Final = 20_000
+_JUDGED_AT_ONCE: Final = 20
+"""Visits that are judged before other calls of the process have their turn."""
 _NOTHING_BUSY: Final = BusyFacts()
 _CACHE: Final = DerivedCache()
 _JUDGED: Final = frozenset(
@@ -95,7 +98,9 @@ class VisitsConcerned:
             visit.id: reason for visit, reason in await self._rewrite(session, caller, entry, concerned)
         }
         now_facts = await _facts(session, list(remembered.facts))
-        for visit in concerned.visits():
+        for count, visit in enumerate(concerned.visits(), 1):
+            if count % _JUDGED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if visit.id not in reasons:
                 reason = _fell_outside(visit, remembered.facts, now_facts)
                 if reason is not None:

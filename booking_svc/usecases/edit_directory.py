@@ -1,6 +1,6 @@
 """Create, change and deactivate what a clinic sets up: one path for all plain entities.
 
-    BEGIN ── key row ── clinic's locations locked exclusively ── savepoint ── entry locked, ETag compared
+    BEGIN ── key row ── clinic and its locations locked exclusively ── savepoint ── entry locked, ETag compared
           ── references checked ── written ── visits that no longer fit ── event, audit ── answer ── COMMIT
 
 The exclusive lock waits for bookings that were judged on the old directory, so the visits listed are all there are.
@@ -64,6 +64,8 @@ class EditDirectory:
     async def work(self, session: Session, edit: Edit) -> Edited:
         """Make the change. Raises the domain's refusals."""
         store = DirectoryStore(session)
+        # One change at a time: no location is made between the look at them and their locks.
+        store.lock_directory(directory_keys(session.clinic_id, [session.clinic_id]))
         location_ids = await store.location_ids()
         store.lock_directory(directory_keys(session.clinic_id, location_ids))
         session.savepoint()
