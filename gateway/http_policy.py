@@ -6,8 +6,9 @@
 - Availability has a weak entity tag over its slots alone, so that `fetchedAt` does not defeat it; a 304 says
   when it was confirmed in `X-Fetched-At`.
 - A repeated idempotency key is marked `Idempotent-Replayed: true`.
-- Enum values are lower case without their type's prefix, reasons in capitals (`names`), every field without presence is printed,
-  64-bit integers are strings (`encoding`), unknown fields and parameters are refused (`decoding`, `query`).
+- Enum values are lower case without their type's prefix, reasons in capitals (`names`).
+- Every field without presence is printed; 64-bit integers are strings (`encoding`).
+- Unknown fields and parameters are refused by name (`decoding`, `query`).
 - Without a token an answer carries no room, and a request names no patient, appointment or hold.
 """
 
