@@ -12,6 +12,7 @@ from booking_svc.model import Appointment, Change, EquipmentUse, EventType, Outc
 from booking_svc.store.session import Session
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import Book
+from booking_svc.usecases.judged_facts import ask_all
 from booking_svc.usecases.places import Places
 from booking_svc.usecases.recording import Recorder
 from booking_svc.usecases.taking import Granted, Taker, Wanted, held_claims
@@ -51,7 +52,14 @@ class Booker:
         if command.override_reason:
             access.require_may_override(principal)
         location_id = command.location_id or await self._places.find(session, command)
-        facts = await self._places.enter(session, location_id, command.service_id, command.provider_id)
+        entered = await self._places.enter(
+            session,
+            location_id,
+            command.service_id,
+            command.provider_id,
+            lambda facts: ask_all(session, facts.static, proposal_of(command, facts)),
+        )
+        facts = entered.facts
         visit_id = self._new_id()
         token = "" if command.hold_ttl_s is None else self._new_token()
 
@@ -69,7 +77,11 @@ class Booker:
             return replace(outcome, hold_token=token), visit.expires_at
 
         wanted = Wanted(
-            caller=command.caller, appointment_id=visit_id, facts=facts, proposal=proposal_of(command, facts)
+            caller=command.caller,
+            appointment_id=visit_id,
+            facts=facts,
+            proposal=proposal_of(command, facts),
+            first=entered.question,
         )
         return await self._taker.take(session, wanted, write)
 

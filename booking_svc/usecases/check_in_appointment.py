@@ -57,7 +57,9 @@ class CheckInAppointment(StatusChange):
         if found.visit.status is not AppointmentStatus.NO_SHOW:
             return await super().__call__(session, command)
         visit = found.visit
-        facts = await self._places.enter(session, visit.location_id, visit.service_id, visit.provider_id)
+        facts = (
+            await self._places.enter(session, visit.location_id, visit.service_id, visit.provider_id)
+        ).facts
         return await self._claim_again(session, command, found, facts)
 
     def _require_step(self, found: Found) -> None:

@@ -65,7 +65,7 @@ class ConfirmHold:
         self, session: Session, command: UseHold, found: Found, patient_id: str
     ) -> Outcome:
         hold = found.visit
-        facts = await self._places.enter(session, hold.location_id, hold.service_id, hold.provider_id)
+        facts = (await self._places.enter(session, hold.location_id, hold.service_id, hold.provider_id)).facts
 
         def write(granted: Granted) -> tuple[Outcome, datetime | None]:
             assert granted.found is not None  # noqa: S101 - an existing one was wanted

@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
 from booking_svc.store.session import Session
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import Book
+from booking_svc.usecases.judged_facts import Question
 from database.location_facts import LocationFacts
 from scheduling import localtime, timeline, windows
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, NotFound, Reason, Refused
 from scheduling.timeline import Horizon
 
+_REMEMBERED_MAX: Final = 4_096
+
+
+Ask = Callable[[LocationFacts], Question]
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A location's facts and, when they were foreseen, the busy time that was asked for along with them."""
+
+    facts: LocationFacts
+    question: Question | None = None
+
 
 class Places:
-    """Reads locations, locked against directory changes."""
+    """Reads locations, locked against directory changes.
+
+    The facts that a place had last are remembered: what is asked of them goes out together with the question whether
+    they still hold, and is asked again only when they do not. That saves a round trip.
+    """
 
     def __init__(self, cache: DerivedCache) -> None:
         self._cache = cache
+        self._last: OrderedDict[tuple[str, ...], LocationFacts] = OrderedDict()
 
     async def enter(
-        self, session: Session, location_id: str, service_id: str, provider_id: str
-    ) -> LocationFacts:
+        self, session: Session, location_id: str, service_id: str, provider_id: str, ask: Ask | None = None
+    ) -> Entered:
         """Lock the directory of a location and service, set the savepoint, and return the location's facts.
 
         Raises NotFound, and Refused for a clinic or location that takes no bookings.
         """
+        key = (session.clinic_id, location_id, service_id, provider_id)
         session.lock_directory([location_id, service_id])
         session.savepoint()
         reply = session.location(location_id, provider_id=provider_id, service_id=service_id)
+        foreseen = self._last.get(key)
+        question = None if foreseen is None or ask is None else _asked(ask, foreseen)
         await session.run()
-        facts = reply.get()
-        if facts is None:
-            raise NotFound("There is no such location.", metadata={"resource": "location"})
-        access.require_open(facts.clinic_status, may_be_suspended=False)
-        if not facts.active:
-            raise Refused("The location is out of use.", reason=Reason.RESOURCE_INACTIVE)
-        return facts
+        facts = _usable(reply.get())
+        self._remember(key, facts)
+        return Entered(facts, question if facts is foreseen else None)
+
+    def _remember(self, key: tuple[str, ...], facts: LocationFacts) -> None:
+        self._last[key] = facts
+        self._last.move_to_end(key)
+        while len(self._last) > _REMEMBERED_MAX:
+            self._last.popitem(last=False)
 
     async def find(self, session: Session, command: Book) -> str:
         """The location of a booking that names none: its room's, or the one where the provider works at that time.
@@ -81,3 +110,21 @@ class Places:
         )
         opened = windows.provider_open(self._cache, provider.schedule, static.location, whole)
         return timeline.covers(opened, whole, horizon.start_min, horizon.end_min)
+
+
+def _asked(ask: Ask, foreseen: LocationFacts) -> Question | None:
+    """What is asked of foreseen facts; what is wrong with the request is said when they are known to hold."""
+    try:
+        return ask(foreseen)
+    except DomainError:
+        return None
+
+
+def _usable(facts: LocationFacts | None) -> LocationFacts:
+    """The facts of a place that takes bookings. Raises NotFound and Refused."""
+    if facts is None:
+        raise NotFound("There is no such location.", metadata={"resource": "location"})
+    access.require_open(facts.clinic_status, may_be_suspended=False)
+    if not facts.active:
+        raise Refused("The location is out of use.", reason=Reason.RESOURCE_INACTIVE)
+    return facts

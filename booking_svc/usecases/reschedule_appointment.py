@@ -54,7 +54,7 @@ class RescheduleAppointment:
         provider_id = command.provider_id or before.provider_id
         access.require_may_book(caller.principal, patient_id=before.patient_id)
         location_id = command.location_id or before.location_id
-        facts = await self._places.enter(session, location_id, before.service_id, provider_id)
+        facts = (await self._places.enter(session, location_id, before.service_id, provider_id)).facts
         choice, proposal = _moved(command, before, facts)
 
         def write(granted: Granted) -> tuple[Outcome, datetime | None]:

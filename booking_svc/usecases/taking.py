@@ -19,7 +19,7 @@ from booking_svc.model import Caller, Conflicts, HeldClaim, Outcome, Taken
 from booking_svc.store.session import Session
 from booking_svc.usecases import existing
 from booking_svc.usecases.existing import Found
-from booking_svc.usecases.judged_facts import Judged, ask_all, ask_chosen, expired_in_the_way
+from booking_svc.usecases.judged_facts import Judged, Question, ask_all, ask_chosen, expired_in_the_way
 from booking_svc.usecases.mutation import MetExpiredHolds
 from database.location_facts import LocationFacts
 from scheduling import localtime
@@ -39,6 +39,7 @@ _OF_THE_CHOICE: Final = (Reason.ROOM_ALREADY_BOOKED, Reason.EQUIPMENT_UNAVAILABL
 class Wanted:
     """What is to be taken, for a new appointment or, with `found`, for one that is there.
 
+    `first` is what the first attempt chooses from, when it was asked already.
     `check` is asked again about an existing one once it is locked. `binding` are soft reasons that an override does
     not break.
     """
@@ -48,6 +49,7 @@ class Wanted:
     facts: LocationFacts
     proposal: Proposal
     found: Found | None = None
+    first: Question | None = None
     check: Callable[[Found], None] | None = None
     binding: frozenset[Reason] = frozenset()
 
@@ -84,7 +86,8 @@ class Taker:
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                return await self._attempt(session, wanted, write, is_last=attempt == ATTEMPTS_MAX)
+                first = wanted.first if attempt == 1 else None
+                return await self._attempt(session, wanted, write, first, is_last=attempt == ATTEMPTS_MAX)
             except _ChooseAgain:
                 session.rollback_to_savepoint()
         raise Stale(
@@ -93,8 +96,10 @@ class Taker:
             retry_after_s=0.2,
         )
 
-    async def _attempt(self, session: Session, wanted: Wanted, write: Write, *, is_last: bool) -> Outcome:
-        chosen, judged = await self._choose(session, wanted)
+    async def _attempt(
+        self, session: Session, wanted: Wanted, write: Write, first: Question | None, *, is_last: bool
+    ) -> Outcome:
+        chosen, judged = await self._choose(session, wanted, first)
         if is_last:
             granted = await self._lock_all_and_judge(session, wanted, chosen)
         else:
@@ -109,10 +114,13 @@ class Taker:
             raise _ChooseAgain
         return outcome
 
-    async def _choose(self, session: Session, wanted: Wanted) -> tuple[Verdict, Judged]:
+    async def _choose(
+        self, session: Session, wanted: Wanted, first: Question | None
+    ) -> tuple[Verdict, Judged]:
         """Judge before any lock is held, and so find the rooms and units to lock."""
-        question = ask_all(session, wanted.facts.static, wanted.proposal)
-        await session.run()
+        question = first or ask_all(session, wanted.facts.static, wanted.proposal)
+        if first is None:
+            await session.run()
         judged = question.answer()
         if wanted.proposal.patient_id is not None and judged.busy.patient is None:
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
