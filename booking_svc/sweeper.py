@@ -9,8 +9,10 @@ from typing import Any, Final, LiteralString
 
 import structlog
 
+from chassis.encryption import DecryptionError
 from chassis.leases import Lease
 from database.transaction import Database
+from scheduling.errors import Stale
 
 _log = structlog.get_logger(__name__)
 
@@ -58,11 +60,19 @@ class HoldSweeper:
         """Expire what has ended; how many holds that were."""
         expired = 0
         for clinic_id, hold_id in await self._ended():
-            expired += await self._expire(clinic_id, hold_id)
+            expired += await self._end(clinic_id, hold_id)
         if expired:
             _log.info("holds.expired", count=expired)
             self._after()
         return expired
+
+    async def _end(self, clinic_id: str, hold_id: str) -> bool:
+        """End one hold; one that cannot be read or locked now keeps no other from ending."""
+        try:
+            return await self._expire(clinic_id, hold_id)
+        except (DecryptionError, Stale) as error:
+            _log.error("hold.not_expired", hold_id=hold_id, error_type=type(error).__name__)
+            return False
 
     async def _ended(self) -> list[tuple[str, str]]:
         async with self._workers.worker() as tx:
