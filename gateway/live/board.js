@@ -81,11 +81,13 @@ export class Board {
   fill(card, visit) {
     const service = this.names.services.get(visit.serviceId) ?? "Visit";
     card.dataset.status = visit.status;
-    card.children[0].textContent = `${clockOf(visit.start)} – ${clockOf(visit.end)}`;
+    card.children[0].replaceChildren(clockOf(visit.start), make("i", ` – ${clockOf(visit.end)}`));
     card.children[1].textContent = service;
     card.children[2].textContent = this.names.rooms.get(visit.roomId) ?? "";
-    card.title = `${service}, ${visit.status.replace("_", " ")}`;
-    card.classList.toggle("short", this.endOf(visit) - minuteOf(visit.start) < 45);
+    card.title = `${clockOf(visit.start)} – ${clockOf(visit.end)} ${service}, ${visit.status.replace("_", " ")}`;
+    const minutes = this.endOf(visit) - minuteOf(visit.start);
+    card.classList.toggle("short", minutes < 45);
+    card.classList.toggle("brief", minutes < 20);
   }
 
   /** Put a card into a column; from another one it glides over. */
@@ -135,6 +137,7 @@ export class Board {
     column = make("div", "", { class: "column", "data-provider": providerId });
     element("grid").insertBefore(column, element("now"));
     this.columns.set(providerId, column);
+    element("board").style.setProperty("--columns", this.columns.size);
     this.size(column);
     return column;
   }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -13,6 +13,7 @@ from chassis.auth.principal import Principal
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link
 from gateway.realtime.protocol import CloseCode
+from gateway.realtime.revocation_checks import RevocationChecks, Revocations
 from gateway.realtime.session import Outlet, Session
 from scheduling.channels import Viewer, check_join, parse_channel
 from scheduling.errors import DomainError, Forbidden, Unauthenticated, Unavailable
@@ -23,14 +24,6 @@ SCOPE: Final = "read:appointments"
 _SWEEP_BATCH: Final = 500
 
 End = Callable[[CloseCode], None]
-
-
-class Revocations(Protocol):
-    """Knows which tokens were revoked before they ended."""
-
-    async def revoked(self, principals: Iterable[Principal]) -> set[Principal]:
-        """The ones of `principals` whose token is revoked. Raises Unavailable."""
-        ...
 
 
 class Member:
@@ -76,6 +69,7 @@ class Members:
         self._link = link
         self._life_s = life_s
         self._revocations = revocations
+        self._checks = RevocationChecks(revocations)
         self._instruments = instruments
         self._members_max = members_max
         self._sweep_s = sweep_s
@@ -117,12 +111,12 @@ class Members:
     async def _check(self, principal: Principal) -> None:
         check_may_listen(principal)
         try:
-            revoked = await self._revocations.revoked([principal])
+            is_revoked = await self._checks.is_revoked(principal)
         except Unavailable:
             # The sweep finds it as soon as it can be known.
             _log.warning("members.revocations_unknown")
             return
-        if revoked:
+        if is_revoked:
             raise Unauthenticated("The token was revoked.")
 
     def dismiss(self, member: Member) -> None:

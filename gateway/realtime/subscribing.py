@@ -17,7 +17,7 @@ _ANSWER_WITHIN_S: Final = 10.0
 Refused = list[tuple[str, DomainError]]
 
 
-class SessionGone(Exception):  # noqa: N818 - the normal end of a connection
+class SessionGone(Exception):
     """The session ended while it waited."""
 
 
