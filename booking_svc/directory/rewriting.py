@@ -6,6 +6,7 @@ units and its time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -85,14 +86,23 @@ def after_gap_change(rule: Rule, held: Mapping[str, Mapping[str, HeldClaim]], *,
     return rewrite
 
 
-def after_limit_change(rule: Rule, used: Mapping[str, set[int]], *, is_active: bool) -> Rewrite:
+def after_limit_change(
+    rule: Rule,
+    used: Mapping[str, set[int]],
+    visits: Sequence[tuple[Appointment, Claims]],
+    *,
+    is_active: bool,
+) -> Rewrite:
     """The visit holds one unit of its day's quota, or none when the rule does not bind it any more.
 
-    `used` are the units that are taken of each quota; it grows as visits are rewritten, earliest first. A visit that
-    finds the limit reached takes the lowest unit above all used, and is over the limit.
+    `used` are the units that are taken of each quota, those of the `visits` that are rewritten among them. Visits are
+    rewritten earliest first: one that needs a unit takes the lowest that is free, and one that comes when the day has
+    as many as it may is over the limit, whatever its unit.
     """
     limit = rule.payload
     taken = {quota: set(units) for quota, units in used.items()}
+    rewritten = Counter(claim.resource_id for _, claims in visits for claim in claims)
+    count = Counter({quota: len(units) - rewritten[quota] for quota, units in used.items()})
 
     def rewrite(visit: Appointment, claims: Claims) -> Wanted:
         quota_id, day, bounds = _quota_of(rule, visit)
@@ -103,8 +113,9 @@ def after_limit_change(rule: Rule, used: Mapping[str, set[int]], *, is_active: b
         units = taken.setdefault(quota_id, set())
         unit = own.unit if own else next(n for n in range(1, len(units) + 2) if n not in units)
         units.add(unit)
+        count[quota_id] += 1
         claim = HeldClaim(quota_id, ResourceKind.QUOTA, quota_id, unit, *bounds, visit.expires_at)
-        over = Reason.MAX_DAILY_REACHED if unit > limit.max_per_day else None
+        over = Reason.MAX_DAILY_REACHED if count[quota_id] > limit.max_per_day else None
         return Wanted((*kept, claim), ((quota_id, day),), over)
 
     return rewrite

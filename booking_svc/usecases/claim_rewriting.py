@@ -65,12 +65,9 @@ class ClaimRewriting:
 
         What cannot be had stays as it was: a visit never loses what it held.
         """
-        changes = [
-            (found, wanted)
-            for found in concerned.found
-            if set((wanted := rewrite(found.visit, found.claims)).claims) != set(found.claims)
-        ]
-        over = [found.visit for found, wanted in changes if wanted.over_limit is not None]
+        judged = [(found, rewrite(found.visit, found.claims)) for found in concerned.found]
+        over = [found.visit for found, wanted in judged if wanted.over_limit is not None]
+        changes = [(found, wanted) for found, wanted in judged if set(wanted.claims) != set(found.claims)]
         await self._raise_versions(session, concerned, changes)
         lost: list[Appointment] = []
         for begin in range(0, len(changes), _BATCH):

@@ -134,7 +134,8 @@ class VisitsConcerned:
             reason, rewrite = Reason.MIN_GAP, after_gap_change(rule, held, is_active=entry.active)
         elif rule.rule_type == "max_daily":
             used = await _used_quota_units(session, concerned)
-            reason, rewrite = Reason.MAX_DAILY_REACHED, after_limit_change(rule, used, is_active=entry.active)
+            reason = Reason.MAX_DAILY_REACHED
+            rewrite = after_limit_change(rule, used, concerned.pairs(), is_active=entry.active)
         else:
             return []
         return [

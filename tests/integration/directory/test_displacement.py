@@ -183,6 +183,28 @@ async def test_a_new_daily_limit_counts_the_visits_that_are_there(
     assert (await book(directory, practice, 15, start=at(15, day=next_day))).id
 
 
+async def test_a_lower_limit_lists_as_many_as_are_over_it(directory: Directory, practice: Practice) -> None:
+    """What counts is how many visits a day has, not which places of the day's quota they got."""
+    rule = types.ServiceRule(service_id=practice.service, rule_type="max_daily")
+    rule.rule_payload.update({"max_per_day": 3})
+    created = (await directory.call("CreateServiceRule", service_rule=rule)).service_rule
+    visits = [await book(directory, practice, hour) for hour in (9, 10, 11)]
+
+    async def lower(limit: int) -> dict[str, str]:
+        rule.rule_payload.update({"max_per_day": limit})
+        mask = FieldMask(paths=["rule_payload"])
+        reply = await directory.call(
+            "UpdateServiceRule", service_rule_id=created.id, service_rule=rule, update_mask=mask
+        )
+        return listed(reply)
+
+    assert await lower(1) == {visit.id: "MAX_DAILY_REACHED" for visit in visits[1:]}
+    for visit in visits[:2]:
+        await directory.booking("CancelAppointment", appointment_id=visit.id)
+    assert await lower(2) == {}
+    assert await lower(1) == {}
+
+
 async def test_a_smaller_pool_lists_the_visits_that_find_it_empty(
     directory: Directory, practice: Practice, suite: Suite
 ) -> None:
