@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
-from ctl import audit, certs, import_export, maintenance, outbox, projection
+from ctl import access, audit, certs, import_export, maintenance, outbox, projection
 from ctl.console import LogView
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
@@ -248,6 +248,7 @@ def _wanted_ports(words: list[str]) -> dict[str, int]:
     return wanted
 
 
+app.add_typer(access.app)
 app.add_typer(audit.app)
 app.add_typer(maintenance.app)
 app.add_typer(maintenance.keys_app)
