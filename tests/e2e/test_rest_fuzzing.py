@@ -17,7 +17,7 @@ _CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-_CASES_OF_AN_OPERATION = 4
+_CASES_OF_AN_OPERATION = 2
 
 
 @pytest.mark.slow
@@ -31,11 +31,12 @@ def test_no_request_breaks_the_contract(suite: RunFile, tmp_path: Path) -> None:
         f'[parameters]\nclinicId = "{demo.clinic_id}"\n'
         f'locationId = "{demo.location_id}"\nserviceId = "{demo.service_id}"\n'
     )
+    # One worker: hypothesis parses source in threads, which Python 3.11's parser does not always survive.
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config), "run",
         f"{suite.gateway_url}/openapi.json", "--header", f"Authorization: Bearer {suite.tokens['admin']}",
         "--max-examples", str(_CASES_OF_AN_OPERATION), "--phases", "coverage,fuzzing", "--checks", ",".join(_CHECKS),
-        "--generation-deterministic", "--workers", "2", "--request-timeout", "60", "--no-color",
+        "--generation-deterministic", "--workers", "1", "--request-timeout", "60", "--no-color",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
     # What no service has built yet says so, and is not a fault.
