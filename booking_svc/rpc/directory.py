@@ -14,7 +14,15 @@ from medforall.type.v1 import reason_pb2
 
 from booking_svc.directory.entities import Displaced, Edited, Kind
 from booking_svc.rpc.directory_oversight import NewClinics, OversightHandlers
-from booking_svc.rpc.directory_wire import changes_of, filters_of, message_of, record_of, shown_to
+from booking_svc.rpc.directory_wire import (
+    changes_of,
+    filters_of,
+    impersonal,
+    message_of,
+    record_of,
+    shown_to,
+)
+from booking_svc.rpc.replies import may_read_phi
 from booking_svc.rpc.requests import caller_of, fingerprint
 from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics
@@ -70,10 +78,11 @@ FAMILIES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EditCodec:
-    """Answers of one RPC that changes an entry."""
+    """Answers of one RPC that changes an entry; `with_phi` False keeps what it says of a person to itself."""
 
     family: Family
     reply: type[Any]
+    with_phi: bool
 
     def answer(self, outcome: Edited) -> Message:
         """The reply of a new change."""
@@ -81,7 +90,10 @@ class EditCodec:
             consistency_token=outcome.consistency_token,
             displaced=[_displaced(visit) for visit in outcome.displaced],
         )
-        getattr(reply, self.family.field).CopyFrom(message_of(outcome.entry, self.family.message))
+        shown = message_of(outcome.entry, self.family.message)
+        if self.family.kind is Kind.PATIENT and not self.with_phi:
+            shown = impersonal(shown)
+        getattr(reply, self.family.field).CopyFrom(shown)
         return reply
 
     def dump(self, answer: Message) -> bytes:
@@ -126,7 +138,11 @@ class DirectoryServicer(OversightHandlers):
             clinic_id=edit.clinic_id,
             method=method,
             fingerprint=fingerprint(request),
-            codec=EditCodec(family, getattr(directory_pb2, f"{method}Response")),
+            codec=EditCodec(
+                family,
+                getattr(directory_pb2, f"{method}Response"),
+                with_phi=may_read_phi(edit.caller.principal),
+            ),
             work=self._work(edit),
         )
         return await self._mutations.run(mutation)

@@ -33,6 +33,10 @@ PUBLIC_FIELDS: Final = {
 """What a patient may know of a clinic's directory."""
 
 
+PERSONAL_FIELDS: Final = ("name", "dob", "contact", "notes")
+"""What a Patient says of a person."""
+
+
 def record_of(message: Message) -> Record:
     """Everything that a caller may set, with zero values where nothing was said."""
     shown = json_format.MessageToDict(
@@ -86,6 +90,13 @@ def shown_to(role: Role, message: MessageT) -> MessageT:
         for field in message.DESCRIPTOR.fields:
             if field.name not in public:
                 message.ClearField(field.name)
+    return message
+
+
+def impersonal(message: MessageT) -> MessageT:
+    """The patient as a caller may see it who writes personal data but does not read it."""
+    for name in PERSONAL_FIELDS:
+        message.ClearField(name)
     return message
 
 

@@ -50,6 +50,20 @@ async def test_a_provider_takes_nobody_elses_preference(directory: Directory, su
     assert await outcome(mine_changed) == "OK"
 
 
+async def test_who_only_writes_personal_data_is_told_none(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """An integration with `write:phi` alone changes a patient and learns nothing by that; with `read:phi` it does."""
+    asa = await directory.add("Patient", name="Asa Berg", dob="1980-04-30", notes="afraid of needles")
+    change = {"patient_id": asa.id, "patient": {"notes": "calm"}, "update_mask": {"paths": ["notes"]}}
+    directory.token = suite.keys.token(practice.clinic, "service", scopes=("write:phi",))
+    blind = (await directory.call("UpdatePatient", **change)).patient
+    assert (blind.id, blind.name, blind.dob, blind.notes) == (asa.id, "", "", "")
+    directory.token = suite.keys.token(practice.clinic, "service", scopes=("write:phi", "read:phi"))
+    seen = (await directory.call("UpdatePatient", **change)).patient
+    assert (seen.name, seen.notes) == ("Asa Berg", "calm")
+
+
 def forged(*parts: object) -> str:
     """A page token that says this."""
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
