@@ -90,7 +90,7 @@ class BookingModel(RuleBasedStateMachine):
         try:
             return getattr(self.stub, method)(request, metadata=self.metadata, timeout=20), "OK"
         except grpc.RpcError as error:
-            return None, error.code().name  # type: ignore[attr-defined]
+            return None, error.code().name
 
     def expected(self, start: int, length: int, provider: str, patient: str, but: str = "") -> str:
         """OK, or that something is taken."""
