@@ -81,6 +81,7 @@ protos-check: $(VENV)/.installed-dev
 	@$(BIN)/python tools/generate_protos.py --check
 
 test: $(VENV)/.installed-dev  ## Run check and all tests; prints each part's time budget and what it took
+	@sh tools/install_chromium.sh
 	@start=$$(date +%s); $(MAKE) --no-print-directory check \
 	  && MEDFORALL_CHECK_TOOK_S=$$(( $$(date +%s) - start )) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup
 

@@ -6,7 +6,9 @@ for name in chromium chromium-browser google-chrome; do
 done
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
   echo "Installing Chromium for the browser tests (once)"
-  if timeout 240 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; then
+  export DEBIAN_FRONTEND=noninteractive
+  if timeout 120 apt-get update -qq >/dev/null 2>&1 \
+    && timeout 400 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; then
     exit 0
   fi
 fi
