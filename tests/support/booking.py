@@ -211,9 +211,10 @@ def new_practice(
 
 
 class BookingProcess:
-    """One `python -m booking_svc`."""
+    """One `python -m booking_svc`, or another service that listens for gRPC."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, *, module: str = "booking_svc") -> None:
+        self._module = module
         self.port, self.metrics_port = free_port(), free_port()
         self.target = f"127.0.0.1:{self.port}"
         self._environment = {
@@ -229,13 +230,13 @@ class BookingProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "booking_svc"], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", self._module], cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
 
     def wait_serving(self, timeout_s: float = 30.0) -> None:
         def ready() -> bool:
             if self.popen.poll() is not None:
-                raise AssertionError(f"booking_svc ended:\n{self.log.read_text()[-4000:]}")
+                raise AssertionError(f"{self._module} ended:\n{self.log.read_text()[-4000:]}")
             return grpc_serving(self.target)
 
         wait_until(ready, timeout_s=timeout_s, what="booking_svc")

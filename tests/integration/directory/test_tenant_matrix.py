@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import psycopg
 import pytest
+from medforall.availability.v1 import availability_pb2, availability_pb2_grpc
 from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
 from medforall.directory.v1 import directory_pb2, directory_pb2_grpc
 from medforall.options.v1 import options_pb2 as options
@@ -17,10 +18,20 @@ from medforall.options.v1 import options_pb2 as options
 from chassis.auth.principal import Role
 from ctl.key_store import DEFAULT_SCOPES
 from tests.integration.directory.conftest import Suite
-from tests.support.booking import Practice, at, details_of, new_id, new_practice
+from tests.support.booking import (
+    BookingProcess,
+    Practice,
+    at,
+    details_of,
+    environment_of,
+    new_id,
+    new_practice,
+)
 from tests.support.requests import IdField, Ids, filled, id_fields
+from tests.support.servers import Servers
 
 CONTRACTS: Final = {
+    "AvailabilityService": (availability_pb2, availability_pb2_grpc.AvailabilityServiceStub),
     "BookingService": (booking_pb2, booking_pb2_grpc.BookingServiceStub),
     "DirectoryService": (directory_pb2, directory_pb2_grpc.DirectoryServiceStub),
 }
@@ -31,6 +42,7 @@ RPCS: Final = [
 ]
 # Answered otherwise than with NOT_FOUND, and the same for every id: these say why.
 ANSWERED_OTHERWISE: Final = {
+    "BatchSearchSlots.searches.clinic_id": "INVALID_ARGUMENT",  # a batch is of one clinic, its own
     "UpdateWindow.window.resource_id": "INVALID_ARGUMENT",  # a window never moves to another resource
 }
 # What the clinic's own ids may be answered with: the call got past them.
@@ -52,9 +64,12 @@ class World:
 class Caller:
     """Calls any RPC as an admin of a clinic, or as the platform where no admin may."""
 
-    def __init__(self, suite: Suite, channel: grpc.aio.Channel) -> None:
+    def __init__(self, suite: Suite, channels: Mapping[str, grpc.aio.Channel]) -> None:
         self._suite = suite
-        self._stubs = {service: stub(channel) for service, (_, stub) in CONTRACTS.items()}
+        self._stubs = {
+            service: stub(channels.get(service, channels["BookingService"]))
+            for service, (_, stub) in CONTRACTS.items()
+        }
 
     async def send(self, world: World | Practice, service: str, method: str, request: Any) -> Any:
         practice = world.practice if isinstance(world, World) else world
@@ -134,10 +149,27 @@ def request_of(world: World, service: str, method: str) -> Any:
     return filled(getattr(module, f"{method}Request"), world.ids, special)
 
 
+@pytest.fixture(scope="module")
+def availability(suite: Suite, servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The target of an availability process on the same database."""
+    redis_url = f"{servers.redis_url.rstrip('/').removesuffix('/0')}/11"
+    environment = environment_of(suite.database, suite.keys, servers.nats_url)
+    log = tmp_path_factory.mktemp("availability") / "availability.log"
+    process = BookingProcess(environment | {"MEDFORALL_REDIS_URL": redis_url}, log, module="availability_svc")
+    try:
+        process.wait_serving()
+        yield process.target
+    finally:
+        process.stop()
+
+
 @pytest.fixture
-async def caller(suite: Suite) -> AsyncIterator[Caller]:
-    async with grpc.aio.insecure_channel(suite.process.target) as channel:
-        yield Caller(suite, channel)
+async def caller(suite: Suite, availability: str) -> AsyncIterator[Caller]:
+    async with (
+        grpc.aio.insecure_channel(suite.process.target) as booking,
+        grpc.aio.insecure_channel(availability) as searching,
+    ):
+        yield Caller(suite, {"BookingService": booking, "AvailabilityService": searching})
 
 
 @dataclass(slots=True)
@@ -188,7 +220,7 @@ def rows_of(suite: Suite, clinic: str) -> dict[str, Any]:
         ]
         return {
             table: owner.execute(
-                f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t"  # noqa: S608 - from the catalogue
+                f"SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {table} t"
                 " WHERE clinic_id = %s",
                 (clinic,),
             ).fetchone()
