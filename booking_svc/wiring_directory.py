@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from medforall.directory.v1 import directory_pb2, directory_pb2_grpc
+
 from booking_svc.rpc.directory import DirectoryServicer
 from booking_svc.store.new_clinics import StoredClinics
 from booking_svc.store.pool import Pool
@@ -21,7 +23,6 @@ from booking_svc.usecases.transactions import Transactions
 from chassis.grpc.server import GrpcService
 from database.clinic_keys import ClinicCiphers
 from database.transaction import Database
-from medforall.directory.v1 import directory_pb2, directory_pb2_grpc
 from scheduling.ids import NewId
 
 

@@ -39,7 +39,7 @@ _GONE = (
 )
 
 
-class Rejected(Exception):  # noqa: N818 - it reads as what happened
+class Rejected(Exception):
     """The server will never take this message: too large, no such subject, another stream expected."""
 
 

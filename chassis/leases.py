@@ -43,7 +43,7 @@ class LeaseStore(Protocol):
         ...
 
 
-class LeaseLost(Exception):  # noqa: N818 - it reads as what happened
+class LeaseLost(Exception):
     """The lease went to somebody else, or could not be renewed in time."""
 
 

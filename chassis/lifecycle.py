@@ -42,7 +42,7 @@ class Service(Protocol):
         ...
 
 
-class Fatal(Exception):  # noqa: N818 - it reads as what happened
+class Fatal(Exception):
     """The process cannot go on; the message is one sentence for the operator."""
 
 

@@ -119,10 +119,10 @@ class GrpcServerSettings:
     )
     concurrent_streams_max: int = setting(
         "MEDFORALL_GRPC_CONCURRENT_STREAMS_MAX",
-        default=100,
+        default=1_000,
         unit="streams",
         minimum=1,
-        doc="Concurrent calls that one connection may have open.",
+        doc="Concurrent calls that one connection may have open; a gateway has one connection to a service.",
     )
     in_flight_max: int = setting(
         "MEDFORALL_GRPC_IN_FLIGHT_MAX",

@@ -4,8 +4,6 @@ The class says what kind of refusal it is (and so which gRPC code and HTTP statu
 the reason says exactly why. Neither messages nor metadata ever hold patient data.
 """
 
-# ruff: noqa: N818 - these are the words of the domain; "Error" would add nothing to `Conflict` or `Stale`
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

@@ -31,7 +31,7 @@ PATIENCE_S = 10.0
 LOOK_S = 0.05
 
 
-class CheckFailed(Exception):  # noqa: N818 - it reads as what happened
+class CheckFailed(Exception):
     """A step did not do what it should."""
 
 

@@ -31,7 +31,7 @@ _ID_CHARS_MAX = 128
 _LIFETIME_MAX_S = 400 * 86_400
 
 
-class UnknownKey(Exception):  # noqa: N818 - it reads as what happened
+class UnknownKey(Exception):
     """The token names a key that is not in the set, and the set may be read again.
 
     Refresh, then verify again.
