@@ -186,10 +186,6 @@ class Database:
         """
         return await self._retried(clinic_id, work)
 
-    async def in_worker(self, work: Callable[[Transaction], Awaitable[ResultT]]) -> ResultT:
-        """`in_tenant` without a tenant."""
-        return await self._retried(None, work)
-
     async def _retried(
         self, clinic_id: str | None, work: Callable[[Transaction], Awaitable[ResultT]]
     ) -> ResultT:

@@ -177,15 +177,6 @@ def equipment_blocked_among(
     return found or timeline.NEVER
 
 
-def units_free(frame: Frame, equipment_type: str, start_min: int) -> int:
-    """Return how many units of a type can be had at `start_min`."""
-    return sum(
-        timeline.has(level, frame.horizon, start_min)
-        for pool in equipment_pools(frame, equipment_type)
-        for level in pool.levels
-    )
-
-
 def choose_units(
     frame: Frame, pools: Sequence[Pool], units: int, start_min: int
 ) -> tuple[EquipmentUnit, ...]:

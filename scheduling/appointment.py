@@ -46,9 +46,6 @@ TRANSITIONS: Final[dict[AppointmentStatus, frozenset[AppointmentStatus]]] = {
     _S.EXPIRED: frozenset(),
 }
 
-FINAL: Final = frozenset({_S.COMPLETED, _S.CANCELED, _S.RELEASED, _S.EXPIRED})
-"""Nothing follows these."""
-
 ACTIVE: Final = frozenset({_S.HELD, _S.SCHEDULED, _S.CONFIRMED, _S.CHECKED_IN, _S.IN_PROGRESS})
 """Visits that are going to happen or are happening: they hold all their claims."""
 

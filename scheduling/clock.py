@@ -21,11 +21,6 @@ def shifted_clock(offset_ms: int, clock: Clock = system_clock) -> Clock:
     return lambda: clock() + offset
 
 
-def fixed_clock(instant: datetime) -> Clock:
-    """Return a clock that always shows `instant`, an aware datetime."""
-    return lambda: instant
-
-
 def minutes_of(instant: datetime) -> int:
     """Return the whole minutes from the epoch to `instant`, an aware datetime, rounded down."""
     return (instant - EPOCH) // MINUTE

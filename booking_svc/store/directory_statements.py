@@ -12,7 +12,6 @@ from booking_svc.directory.entities import PLAIN, WINDOWS, Entity
 from booking_svc.store.pipeline import Statement
 
 SYSTEM_COLUMNS: Final = ("id", "active", "version", "created_at", "updated_at")
-_NO_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
