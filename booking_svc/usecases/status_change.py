@@ -51,7 +51,13 @@ class StatusChange:
         )
         claims = None if step.retain is None else step.retain(locked.found)
         outcome = existing.write(
-            session, self._recorder, command.caller, locked, event_type=step.event_type, changed=changed, claims=claims
+            session,
+            self._recorder,
+            command.caller,
+            locked,
+            event_type=step.event_type,
+            changed=changed,
+            claims=claims,
         )
         await session.run()
         return outcome

@@ -211,9 +211,7 @@ async def test_a_provider_changes_its_own_windows_only(
     assert code_of(refused.value) == "PERMISSION_DENIED"
 
 
-async def test_a_preview_shows_what_the_clock_change_does(
-    directory: Directory, practice: Practice
-) -> None:
+async def test_a_preview_shows_what_the_clock_change_does(directory: Directory, practice: Practice) -> None:
     """A window over the missing hour is shown shorter and marked, and nothing is written."""
     place = await directory.add("Location", name="Berlin", timezone="Europe/Berlin")
     preview = await directory.call(
