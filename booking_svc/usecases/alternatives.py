@@ -10,11 +10,12 @@ from typing import Final
 
 from booking_svc.model import Conflicts, FreeSlot, RoomLabel
 from booking_svc.store.session import Session
-from booking_svc.usecases.book import proposal_of, room_choice
+from booking_svc.usecases.book import proposal_of
 from booking_svc.usecases.commands import Book, Reschedule
 from booking_svc.usecases.judged_facts import gap_locks, limits_of
 from booking_svc.usecases.mutation import Alternatives
 from booking_svc.usecases.places import Places
+from booking_svc.usecases.reschedule_appointment import moved
 from database.busy_facts import Stretch
 from database.location_facts import Label, LocationFacts
 from scheduling import reading
@@ -24,7 +25,6 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError
 from scheduling.facts import Claim, RoomChoice, RoomMode
 from scheduling.judge import Proposal
-from scheduling.localtime import parse_local
 from scheduling.search import SearchQuery, SearchResult, SlotOrder, search
 from scheduling.timeline import DAY_MIN, Horizon
 
@@ -77,19 +77,7 @@ class NearestSlots:
             facts = await _facts(session, command.location_id or visit.location_id, visit.service_id)
             if facts is None:
                 return refusal
-            zone = facts.static.location.zone
-            start_min = parse_local(command.start, zone) if command.start else visit.start_min
-            proposal = Proposal(
-                service_id=visit.service_id,
-                provider_id=command.provider_id or visit.provider_id,
-                start_min=start_min,
-                duration_min=parse_local(command.end, zone) - start_min
-                if command.end
-                else visit.end_min - visit.start_min,
-                patient_id=visit.patient_id,
-                room=room_choice(command.room_id, command.room_mode),
-                ignore_appointment_ids=frozenset({visit.id}),
-            )
+            _, proposal = moved(command, visit, facts)
             return await self._add(session, refusal, facts, proposal)
 
         return add

@@ -55,7 +55,7 @@ class RescheduleAppointment:
         access.require_may_book(caller.principal, patient_id=before.patient_id)
         location_id = command.location_id or before.location_id
         facts = (await self._places.enter(session, location_id, before.service_id, provider_id)).facts
-        choice, proposal = _moved(command, before, facts)
+        choice, proposal = moved(command, before, facts)
 
         def write(granted: Granted) -> tuple[Outcome, datetime | None]:
             require_fresh(command.availability_fetched_at, granted.now)
@@ -91,7 +91,7 @@ def require_not_expired(found: Found) -> None:
         raise Refused("The hold has ended.", reason=Reason.HOLD_EXPIRED)
 
 
-def _moved(command: Reschedule, before: Appointment, facts: LocationFacts) -> tuple[RoomChoice, Proposal]:
+def moved(command: Reschedule, before: Appointment, facts: LocationFacts) -> tuple[RoomChoice, Proposal]:
     """The proposal: what is not asked for otherwise stays, and keeps its duration; an `auto` room is chosen again."""
     zone = facts.static.location.zone
     start_min = localtime.parse_local(command.start, zone) if command.start else before.start_min

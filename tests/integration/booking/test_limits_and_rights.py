@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import grpc.aio
 import psycopg
 import pytest
 from medforall.booking.v1 import appointment_pb2
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import MONDAY, at, invariants, outcome, query
+from tests.support.booking import MONDAY, at, details_of, invariants, outcome, query
 
 UNITS = """
 SELECT (SELECT array_agg(unit ORDER BY unit) FROM claim WHERE appointment_id = %s AND resource_id = %s),
@@ -79,3 +80,23 @@ async def test_a_no_show_comes_back_under_a_new_limit(suite: Suite, make_client:
         practice.add_rule(owner, "max_daily", max_per_day=1, scope="service")
     assert await outcome(client.call("CheckInAppointment", appointment_id=visit.id)) == "OK"
     invariants(suite.database)
+
+
+async def test_what_a_move_is_offered_it_can_have(suite: Suite, make_client: MakeClient) -> None:
+    """A visit that keeps its named room is offered the times at which that room is free."""
+    practice = suite.practice(providers=2, rooms=2)
+    client = make_client(practice)
+    room = practice.rooms[0]
+    visit = (await client.create(at(9), room_id=room)).appointment
+    other = practice.providers[1]
+    for hour, minute in ((10, 30), (11, 0), (11, 30)):
+        await client.create(at(hour, minute), patient=1, provider_id=other, room_id=room)
+    await client.create(at(11), patient=2, room_id=practice.rooms[1])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.call("RescheduleAppointment", appointment_id=visit.id, start=at(11))
+    offered = [slot.start for slot in details_of(refused.value)["BookingConflict"].same_provider]
+    assert len(offered) == 3
+    for start in offered:
+        assert (
+            await outcome(client.call("RescheduleAppointment", appointment_id=visit.id, start=start)) == "OK"
+        )
