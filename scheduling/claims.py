@@ -119,6 +119,8 @@ def _equipment_claims(static: StaticFacts, visit: Visit) -> Iterator[PlannedClai
     """Yield a claim for every unit of equipment."""
     turnaround = {item.id: item.turnaround_min for item in static.equipment}
     for chosen in visit.equipment:
+        if chosen.equipment_id not in turnaround:
+            raise NotFound("There is no such equipment at the location.", metadata={"resource": "equipment"})
         span = visit.start_min, visit.end_min + turnaround[chosen.equipment_id]
         yield _claim(ResourceKind.EQUIPMENT, chosen.equipment_id, chosen.unit, span)
 

@@ -8,6 +8,7 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, Invalid, NotFound, Reason, Refused
 from scheduling.facts import (
     Equipment,
+    EquipmentUnit,
     PatientFacts,
     PlannedClaim,
     Preference,
@@ -233,3 +234,11 @@ def test_a_provider_in_two_places_is_offered_where_the_window_is() -> None:
     starts = clocks(found(static, claim("provider", "10:00", "10:30")))
     assert (starts[0], starts[-1]) == ("09:00", "11:30")
     assert "10:00" not in starts
+
+
+def test_equipment_that_went_elsewhere_is_not_found() -> None:
+    """Claims cannot be made again on an item that the location no longer has, and the caller is told which."""
+    gone = claims.Visit("service", "provider", at("09:00"), at("09:30"), equipment=(EquipmentUnit("ecg", 1),))
+    with pytest.raises(NotFound) as refused:
+        claims.visit_claims(clinic(service=BUFFERED, rooms=ROOMS), gone)
+    assert refused.value.metadata == {"resource": "equipment"}
