@@ -33,7 +33,14 @@ def generate(target: Path) -> None:
     outputs = ["python", "grpc_python", "mypy", "mypy_grpc"]
     files = [name for package in SOURCES for name in proto_files(package)]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "grpc_tools.protoc", *includes, *[f"--{o}_out={target}" for o in outputs], *files]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        *includes,
+        *[f"--{o}_out={target}" for o in outputs],
+        *files,
+    ]
     subprocess.run(command, check=True, env=environment)
     drop_empty_services(target)
 
@@ -48,8 +55,13 @@ def drop_empty_services(target: Path) -> None:
 
 def differences(left: Path, right: Path) -> list[str]:
     """Files that differ between two trees, caches left aside."""
+
     def listing(root: Path) -> set[str]:
-        return {str(p.relative_to(root)) for p in root.rglob("*.py*") if p.is_file() and "__pycache__" not in p.parts}
+        return {
+            str(p.relative_to(root))
+            for p in root.rglob("*.py*")
+            if p.is_file() and "__pycache__" not in p.parts
+        }
 
     names = listing(left) | listing(right)
     return sorted(n for n in names if not same(left / n, right / n))

@@ -146,7 +146,11 @@ async def test_bookings_that_share_nothing_do_not_wait(suite: Suite, make_client
             "SELECT 1 FROM resource WHERE id = ANY (%s) FOR NO KEY UPDATE",
             ([practice.providers[0], practice.rooms[0], practice.patients[0]],),
         )
-        other: dict[str, Any] = {"provider_id": practice.providers[1], "room_id": practice.rooms[1], "patient": 1}
+        other: dict[str, Any] = {
+            "provider_id": practice.providers[1],
+            "room_id": practice.rooms[1],
+            "patient": 1,
+        }
         assert await outcome(client.create(at(9), timeout_s=1.5, **other)) == "OK"
     assert await outcome(client.create(at(9))) == "OK"
 
