@@ -18,9 +18,9 @@ from medforall.booking.v1 import booking_pb2_grpc
 DEADLINE_S = 10
 
 
-def credentials() -> list[tuple[str, str]]:
+def credentials() -> tuple[tuple[str, str]]:
     """Metadata that every call carries."""
-    return [("authorization", f"Bearer {os.environ['TOKEN']}")]
+    return (("authorization", f"Bearer {os.environ['TOKEN']}"),)
 
 
 def first_slot(stub: availability_pb2_grpc.AvailabilityServiceStub) -> availability.SearchSlotsResponse:
