@@ -19,9 +19,11 @@ from rich.console import Console
 from ctl.failures import CtlError
 
 AUTHORITY = "ca"
-PARTS = ("gateway", "booking", "availability", "realtime")
+CLIENT = "client"
+PARTS = ("gateway", "booking", "availability", "realtime", CLIENT)
 _HOSTS = ("localhost", "127.0.0.1", "::1")
 _BACKDATED = timedelta(minutes=5)
+_LEFT_MIN = timedelta(days=1)
 _ORGANISATION = "medforall development"
 
 _out = Console()
@@ -48,7 +50,7 @@ class _Issuer:
 def make_certificates(
     directory: Path, *, days: int = 90, hosts: tuple[str, ...] = _HOSTS, now: datetime | None = None
 ) -> dict[str, Pair]:
-    """An authority (`ca`) and a certificate for each process, for servers and clients alike.
+    """An authority (`ca`) and a certificate for each process, for servers and clients alike, and for one `client`.
 
     Keys are EC P-256, files of keys have mode 600. Raises CertificatesExistError rather than overwrite anything.
     """
@@ -62,6 +64,25 @@ def make_certificates(
         certificate = _sign(_leaf(name, key.public_key(), hosts, starts, ends), authority)
         pairs[name] = _save(directory, name, certificate, key)
     return pairs
+
+
+def ensure_certificates(directory: Path, *, now: datetime | None = None) -> dict[str, Pair]:
+    """The pairs in `directory`, made when there is none. Raises CtlError when they are not whole or soon end."""
+    if not directory.exists():
+        return make_certificates(directory, now=now)
+    pairs = {name: _pair(directory, name) for name in (AUTHORITY, *PARTS)}
+    anew = f"Remove {directory}: it is made again."
+    try:
+        ends = min(_ends(pair.certificate_file) for pair in pairs.values())
+    except (OSError, ValueError) as error:
+        raise CtlError(f"The certificates in {directory} cannot be read: {error}.", hint=anew) from error
+    if ends - (now or datetime.now(UTC)) < _LEFT_MIN:
+        raise CtlError(f"The certificates in {directory} end at {ends:%Y-%m-%d %H:%M} UTC.", hint=anew)
+    return pairs
+
+
+def _ends(certificate_file: Path) -> datetime:
+    return x509.load_pem_x509_certificate(certificate_file.read_bytes()).not_valid_after_utc
 
 
 def _make_authority(starts: datetime, ends: datetime) -> _Issuer:
@@ -140,7 +161,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def _save(directory: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
-    pair = Pair(directory / f"{name}.pem", directory / f"{name}.key")
+    pair = _pair(directory, name)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -152,6 +173,10 @@ def _save(directory: Path, name: str, certificate: x509.Certificate, key: ec.Ell
             f"{error.filename} is there already, and is not overwritten.", hint="Name another directory."
         ) from error
     return pair
+
+
+def _pair(directory: Path, name: str) -> Pair:
+    return Pair(directory / f"{name}.pem", directory / f"{name}.key")
 
 
 def _write_new(path: Path, content: bytes, *, mode: int) -> None:
@@ -175,7 +200,7 @@ def certs(
         list[str] | None, typer.Option(help="Further names or addresses of this machine.")
     ] = None,
 ) -> None:
-    """Make an authority and a certificate for each process, for development."""
+    """Make an authority, and a certificate for each process and for a client, for development."""
     try:
         pairs = make_certificates(directory, days=days, hosts=(*_HOSTS, *(host or ())))
     except OSError as error:

@@ -129,12 +129,13 @@ def _home(home: Home) -> Iterator[Finding]:
         says=f"{free >> 20} MB free",
         advice="" if free >= _FREE_BYTES_MIN else "Free some space, or move the home.",
     )
-    loose = [path.name for path in home.keys.glob("*") if _is_open_to_others(path)]
+    secret = [*home.keys.glob("*"), *home.certs.glob("*.key")]
+    loose = [str(path.relative_to(home.path)) for path in secret if _is_open_to_others(path)]
     yield Finding(
         check="keys",
         ok=not loose,
         says=f"readable by others: {', '.join(loose)}" if loose else "readable by their owner alone",
-        advice=f"chmod 600 {home.keys}/{{{','.join(loose)}}}" if loose else "",
+        advice=f"In {home.path}: chmod 600 {' '.join(loose)}" if loose else "",
     )
 
 
@@ -167,10 +168,10 @@ def _probes(running: RunFile) -> dict[str, Callable[[], bool]]:
     probes: dict[str, Callable[[], bool]] = {
         "valkey": lambda: readiness.passes(readiness.check_redis, running.redis_url),
         "nats": lambda: readiness.passes(readiness.check_nats, running.nats_url),
-        "gateway": lambda: readiness.http_ok(f"{running.gateway_url}/healthz"),
+        "gateway": lambda: readiness.http_ok(f"{running.gateway_url}/healthz", running.tls),
     }
     for name, target in running.grpc.items():
-        probes[name] = lambda target=target: readiness.grpc_serving(target)  # type: ignore[misc]
+        probes[name] = lambda target=target: readiness.grpc_serving(target, running.tls)  # type: ignore[misc]
     return probes
 
 

@@ -3,6 +3,7 @@
 <home>/home.json   says that this is a home, and of which layout
 <home>/postgres/   <home>/nats/   <home>/valkey/    the embedded servers' data
 <home>/keys/       signing key, JWKS, master key, passwords
+<home>/certs/      development certificates, once `medforall up --tls` was used
 <home>/logs/       one file per process
 <home>/run/        what runs now: lock, children, the ports of last time
 <home>/run.json    how to reach the suite; there only while it is ready
@@ -26,7 +27,7 @@ LAYOUT = 1
 DEFAULT = Path(".medforall")
 _NEEDED_NEW_BYTES = 400 * 2**20
 _NEEDED_AGAIN_BYTES = 64 * 2**20
-_PARTS = ("postgres", "nats", "valkey", "keys", "logs", "run", "run.json", "home.json")
+_PARTS = ("postgres", "nats", "valkey", "keys", "certs", "logs", "run", "run.json", "home.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class Home:
     @property
     def keys(self) -> Path:
         return self.path / "keys"
+
+    @property
+    def certs(self) -> Path:
+        return self.path / "certs"
 
     @property
     def run(self) -> Path:

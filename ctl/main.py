@@ -31,7 +31,7 @@ command = registrar(app)
 
 
 @command(
-    epilog="Examples: `medforall up` · `medforall up --detach --port 8080` · "
+    epilog="Examples: `medforall up` · `medforall up --tls` · `medforall up --detach --port 8080` · "
     "`medforall up --home /tmp/second --port booking=9001 --port gateway=8081`"
 )
 def up(
@@ -49,13 +49,21 @@ def up(
     demo: Annotated[
         bool, typer.Option("--demo/--no-demo", help="Make demo clinics when there is none.")
     ] = True,
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            help="HTTPS at the gateway and mutual TLS between services, by the certificates in <home>/certs.",
+        ),
+    ] = False,
     detached_child: Annotated[bool, typer.Option("--detached-child", hidden=True)] = False,
 ) -> None:
     """Start the whole suite and show one log; Ctrl-C drains and stops it.
 
     Starts PostgreSQL, NATS and Valkey (unless MEDFORALL_DATABASE_URL, MEDFORALL_NATS_URL or
     MEDFORALL_REDIS_URL name servers of yours), migrates, makes demo clinics in an empty database, and starts
-    the four services. What dies is started again. How to reach it all stands in `<home>/run.json`.
+    the four services. With `--tls` they speak TLS only; its certificates are made when there are none (and
+    renewed by removing their directory). What dies is started again. How to reach it all stands in `<home>/run.json`.
     """
     from ctl import up as runner  # noqa: PLC0415 - most commands do without what this imports
 
@@ -63,10 +71,13 @@ def up(
     place = home_of(home)
     if detach:
         arguments = [f"--port={name}={number}" for name, number in wanted.items()]
-        facts = runner.run_detached(place, _out, arguments=[*arguments, "--demo" if demo else "--no-demo"])
+        arguments += ["--demo" if demo else "--no-demo", *(["--tls"] if tls else [])]
+        facts = runner.run_detached(place, _out, arguments=arguments)
         _out.print(f"Running in the background (pid {facts.pids['medforall']}); stop it with: medforall down")
         return
-    runner.run_foreground(place, _out, wanted_ports=wanted, with_demo=demo, show_logs=not detached_child)
+    runner.run_foreground(
+        place, _out, wanted_ports=wanted, with_demo=demo, with_tls=tls, show_logs=not detached_child
+    )
 
 
 @command(epilog="Examples: `medforall down` · `medforall down --home /tmp/second`")

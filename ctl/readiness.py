@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
@@ -12,15 +14,15 @@ import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ctl.failures import ServerError
+from ctl.run_file import TlsFacts
 
 _PROBE_TIMEOUT_S = 1.0
 _CONNECT_TIMEOUT_S = 5
 
 
-def grpc_serving(target: str) -> bool:
-    """Whether the server at `target` (host:port) says SERVING by grpc.health.v1."""
-    # A pool of its own: else the channel would inherit the back-off of earlier probes.
-    with grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+def grpc_serving(target: str, tls: TlsFacts | None = None) -> bool:
+    """Whether the server at `target` (host:port) says SERVING by grpc.health.v1, over mutual TLS if `tls` is given."""
+    with _channel(target, tls) as channel:
         try:
             reply = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_PROBE_TIMEOUT_S
@@ -30,10 +32,30 @@ def grpc_serving(target: str) -> bool:
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def http_ok(url: str) -> bool:
-    """Whether `url` answers 200."""
+def _channel(target: str, tls: TlsFacts | None) -> grpc.Channel:
+    # A pool of its own: else the channel would inherit the back-off of earlier probes.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    if tls is None:
+        return grpc.insecure_channel(target, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=Path(tls.ca_file).read_bytes(),
+        private_key=Path(tls.key_file).read_bytes(),
+        certificate_chain=Path(tls.certificate_file).read_bytes(),
+    )
+    return grpc.secure_channel(target, credentials, options=options)
+
+
+def trusting(tls: TlsFacts | None) -> ssl.SSLContext | None:
+    """What HTTPS clients of the suite trust; None when it speaks plain HTTP."""
+    return ssl.create_default_context(cafile=tls.ca_file) if tls else None
+
+
+def http_ok(url: str, tls: TlsFacts | None = None) -> bool:
+    """Whether `url` answers 200; an https one by the authority of `tls`."""
     try:
-        with urllib.request.urlopen(url, timeout=_PROBE_TIMEOUT_S) as answer:  # noqa: S310 - our own address
+        with urllib.request.urlopen(  # noqa: S310 - our own address
+            url, timeout=_PROBE_TIMEOUT_S, context=trusting(tls)
+        ) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False

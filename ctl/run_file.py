@@ -22,10 +22,20 @@ class DemoFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFacts:
+    """What a client of a suite with TLS needs, as absolute paths: whom to trust, and who it is itself."""
+
+    ca_file: str
+    certificate_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
     """What is in `run.json`; URLs hold credentials, so the file is for its owner alone.
 
-    `database_url` is the owner's (it sees all clinics); `grpc` and `metrics` map a service to host:port.
+    `database_url` is the owner's (it sees all clinics); `grpc` and `metrics` map a service to host:port;
+    `tls` is there when gateway and services speak TLS only.
     """
 
     gateway_url: str
@@ -38,6 +48,7 @@ class RunFile:
     tokens: dict[str, str]
     demo: DemoFacts | None
     nats_monitor_url: str = field(default="")
+    tls: TlsFacts | None = field(default=None)
 
     def write(self, home: Home) -> None:
         """Put the file in place at once, mode 600."""
@@ -57,6 +68,13 @@ def shell_variables(facts: RunFile) -> dict[str, str]:
     """What the first steps of the documentation need, by the names that they use."""
     variables = {"GATEWAY": facts.gateway_url}
     variables |= {f"{name.upper()}_GRPC": target for name, target in facts.grpc.items()}
+    if facts.tls:
+        variables |= {
+            "CURL_CA_BUNDLE": facts.tls.ca_file,  # curl reads it by itself
+            "CA_FILE": facts.tls.ca_file,
+            "CLIENT_CERT_FILE": facts.tls.certificate_file,
+            "CLIENT_KEY_FILE": facts.tls.key_file,
+        }
     if facts.demo:
         variables |= {
             "TOKEN": facts.tokens["admin"],
@@ -72,5 +90,5 @@ def shell_variables(facts: RunFile) -> dict[str, str]:
 def parse(said: dict[str, Any]) -> RunFile:
     """A `RunFile` from its JSON object; unknown keys are left out, so that older scripts read newer files."""
     known = {name: value for name, value in said.items() if name in RunFile.__dataclass_fields__}
-    demo = known.pop("demo", None)
-    return RunFile(**known, demo=DemoFacts(**demo) if demo else None)
+    demo, tls = known.pop("demo", None), known.pop("tls", None)
+    return RunFile(**known, demo=DemoFacts(**demo) if demo else None, tls=TlsFacts(**tls) if tls else None)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctl.certs import AUTHORITY, CLIENT, Pair
 from ctl.ports import LOOPBACK
 from ctl.processes import ProcessSpec
 from ctl.readiness import grpc_serving, http_ok
+from ctl.run_file import TlsFacts
 
 GRPC_SERVICES = ("booking", "availability", "realtime")
 SERVICES = (*GRPC_SERVICES, "gateway")
@@ -24,7 +26,7 @@ _PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ServiceEnvironment:
-    """What the services of one suite have in common."""
+    """What the services of one suite have in common; with certificates, they speak TLS only."""
 
     ports: Mapping[str, int]
     app_database_url: str
@@ -35,6 +37,7 @@ class ServiceEnvironment:
     master_key_file: Path
     gateway_token_file: Path
     logs: Path
+    certificates: Mapping[str, Pair] | None = None
 
     def grpc_target(self, service: str) -> str:
         """host:port of a gRPC service."""
@@ -46,7 +49,19 @@ class ServiceEnvironment:
 
     @property
     def gateway_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports['gateway']}"
+        return f"{'https' if self.certificates else 'http'}://{LOOPBACK}:{self.ports['gateway']}"
+
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What a client needs; None without TLS."""
+        if self.certificates is None:
+            return None
+        client = self.certificates[CLIENT]
+        return TlsFacts(
+            ca_file=str(self.certificates[AUTHORITY].certificate_file),
+            certificate_file=str(client.certificate_file),
+            key_file=str(client.key_file),
+        )
 
     def spec(self, service: str) -> ProcessSpec:
         """The process of one service."""
@@ -62,8 +77,8 @@ class ServiceEnvironment:
 
     def _readiness(self, service: str) -> Callable[[], bool]:
         if service in GRPC_SERVICES:
-            return functools.partial(grpc_serving, self.grpc_target(service))
-        return functools.partial(http_ok, f"{self.gateway_url}/healthz")
+            return functools.partial(grpc_serving, self.grpc_target(service), self.tls)
+        return functools.partial(http_ok, f"{self.gateway_url}/healthz", self.tls)
 
     def _variables(self, service: str) -> dict[str, str | None]:
         """The environment of one service; each gets only what it needs. None removes what we inherited."""
@@ -85,4 +100,16 @@ class ServiceEnvironment:
             variables["MEDFORALL_MASTER_KEY_FILE"] = str(self.master_key_file)
         for name in GRPC_SERVICES:
             variables[f"MEDFORALL_{name.upper()}_TARGET"] = self.grpc_target(name)
-        return variables
+        return variables | self._tls_variables(service)
+
+    def _tls_variables(self, service: str) -> dict[str, str]:
+        if self.certificates is None:
+            return {}
+        pair = self.certificates[service]
+        demand = "MEDFORALL_HTTP_TLS" if service == "gateway" else "MEDFORALL_TLS_REQUIRE_CLIENT_CERT"
+        return {
+            "MEDFORALL_TLS_CA_FILE": str(self.certificates[AUTHORITY].certificate_file),
+            "MEDFORALL_TLS_CERT_FILE": str(pair.certificate_file),
+            "MEDFORALL_TLS_KEY_FILE": str(pair.key_file),
+            demand: "on",
+        }

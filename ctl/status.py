@@ -68,9 +68,9 @@ def _parts(facts: RunFile) -> dict[str, tuple[str, Callable[[], bool]]]:
         "valkey": _server(facts.redis_url, readiness.check_redis),
     }
     for name, target in facts.grpc.items():
-        parts[name] = (target, functools.partial(readiness.grpc_serving, target))
+        parts[name] = (target, functools.partial(readiness.grpc_serving, target, facts.tls))
     healthz = f"{facts.gateway_url}/healthz"
-    parts["gateway"] = (facts.gateway_url, functools.partial(readiness.http_ok, healthz))
+    parts["gateway"] = (facts.gateway_url, functools.partial(readiness.http_ok, healthz, facts.tls))
     return parts
 
 

@@ -11,6 +11,7 @@ import psycopg
 
 from chassis.auth.principal import Role
 from ctl import demo, ports, readiness, secret_store
+from ctl.certs import Pair, ensure_certificates
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 from ctl.embedded.server import write_private
 from ctl.failures import ServerError, disk_faults_told
@@ -88,12 +89,14 @@ class Suite:
         wanted_ports: Mapping[str, int],
         given: GivenServers,
         with_demo: bool = True,
+        with_tls: bool = False,
     ) -> None:
         self._home = home
         self._view = view
         self._wanted_ports = dict(wanted_ports)
         self._given = given
         self._with_demo = with_demo
+        self._with_tls = with_tls
         self._keys = KeyStore(home)
         self._supervisor = Supervisor(view, children_file=home.children_file, on_change=self._publish)
         self._run_file: Callable[[], RunFile] | None = None
@@ -210,7 +213,13 @@ class Suite:
             master_key_file=self._keys.master_key_file.resolve(),
             gateway_token_file=self._keys.gateway_token_file.resolve(),
             logs=self._home.logs,
+            certificates=self._certificates() if self._with_tls else None,
         )
+
+    def _certificates(self) -> dict[str, Pair]:
+        directory = self._home.certs.resolve()
+        with disk_faults_told(directory):
+            return ensure_certificates(directory)
 
     def _publish(self) -> None:
         if self._run_file:
@@ -230,6 +239,7 @@ class Suite:
             pids={"medforall": os.getpid(), **self._supervisor.pids},
             tokens=demo_tokens(self._keys, facts, now_s=int(time.time())) if facts else {},
             demo=facts,
+            tls=environment.tls,
         )
 
 

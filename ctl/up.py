@@ -99,7 +99,13 @@ class _LogPump:
 
 
 def run_foreground(
-    home: Home, console: Console, *, wanted_ports: Mapping[str, int], with_demo: bool, show_logs: bool
+    home: Home,
+    console: Console,
+    *,
+    wanted_ports: Mapping[str, int],
+    with_demo: bool,
+    with_tls: bool,
+    show_logs: bool,
 ) -> None:
     """Run the suite until a signal ends it; raises `CtlError` when it cannot be started."""
     home.open()
@@ -112,6 +118,7 @@ def run_foreground(
             wanted_ports=wanted_ports,
             given=GivenServers.from_environment(os.environ),
             with_demo=with_demo,
+            with_tls=with_tls,
         )
         pump = _LogPump(home, view) if show_logs else None
         try:

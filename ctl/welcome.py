@@ -1,6 +1,7 @@
 """What a newcomer reads when the suite is ready: addresses, a token, three commands that work when pasted."""
 
 import json
+import shlex
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ctl.home import Home
-from ctl.run_file import DemoFacts, RunFile
+from ctl.readiness import trusting
+from ctl.run_file import DemoFacts, RunFile, TlsFacts
 
 _SEARCH_DAYS = 7
 _TIMEOUT_S = 10.0
@@ -28,6 +30,9 @@ def print_welcome(console: Console, facts: RunFile, home: Home) -> None:
     _fact(console, "Documentation", f"{facts.gateway_url}/docs")
     for name, target in facts.grpc.items():
         _fact(console, f"gRPC {name}", target)
+    if facts.tls:
+        _fact(console, "TLS: trust", facts.tls.ca_file)
+        _fact(console, "TLS: for gRPC", f"{facts.tls.certificate_file}  {facts.tls.key_file}")
     _fact(console, "All of it", f"{home.run_file}  (URLs, tokens and demo ids, for scripts)")
     if facts.demo and facts.demo.patient_ids:
         _heading(console, "First steps: paste these")
@@ -39,21 +44,22 @@ def print_welcome(console: Console, facts: RunFile, home: Home) -> None:
 def first_steps(facts: RunFile, demo: DemoFacts) -> list[str]:
     """Shell lines: set a token; search; book the first free slot; list that day."""
     token = facts.tokens["admin"]
+    curl = f"curl -s --cacert {shlex.quote(facts.tls.ca_file)}" if facts.tls else "curl -s"
     clinic = f"{facts.gateway_url}/v1/clinics/{demo.clinic_id}"
     search = f"{clinic}/availability?{urllib.parse.urlencode(_search(demo))}"
     lines = [
         f"TOKEN={token}",
-        f"curl -s -H \"Authorization: Bearer $TOKEN\" '{search}'",
+        f"{curl} -H \"Authorization: Bearer $TOKEN\" '{search}'",
     ]
-    slot = first_slot(search, token)
+    slot = first_slot(search, token, facts.tls)
     if slot:
         booking = json.dumps(booking_of(slot, demo))
         lines += [
             (
-                f"curl -s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' "
+                f"{curl} -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' "
                 f"-H 'Idempotency-Key: {uuid.uuid4()}' -d '{booking}' '{clinic}/appointments'"
             ),
-            f"curl -s -H \"Authorization: Bearer $TOKEN\" '{clinic}/appointments?date={slot['start'][:10]}'",
+            f"{curl} -H \"Authorization: Bearer $TOKEN\" '{clinic}/appointments?date={slot['start'][:10]}'",
         ]
     return lines
 
@@ -71,11 +77,13 @@ def booking_of(slot: Mapping[str, Any], demo: DemoFacts) -> dict[str, str]:
     }
 
 
-def first_slot(search_url: str, token: str) -> dict[str, Any] | None:
+def first_slot(search_url: str, token: str, tls: TlsFacts | None = None) -> dict[str, Any] | None:
     """The first free slot that the search finds; None when there is none or the gateway does not answer."""
     request = urllib.request.Request(search_url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our own gateway
+        with urllib.request.urlopen(  # noqa: S310 - our own gateway
+            request, timeout=_TIMEOUT_S, context=trusting(tls)
+        ) as answer:
             slots = json.load(answer).get("slots", [])
     except (urllib.error.URLError, OSError, ValueError):
         return None

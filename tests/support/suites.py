@@ -1,6 +1,6 @@
 """A whole suite for tests, started and stopped by the command itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,10 +13,18 @@ _homes: dict[str, Home] = {}
 
 
 @contextmanager
-def running_suite(home: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[RunFile]:
-    """`medforall up --detach` in `home`, with `environment` for all processes; drained at the end."""
+def running_suite(
+    home: Path, *, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> Iterator[RunFile]:
+    """`medforall up --detach` with `arguments` in `home`, `environment` for all processes; drained at the end."""
     done = medforall(
-        "up", "--detach", "--home", str(home), environment=environment, timeout_s=_START_TIMEOUT_S
+        "up",
+        "--detach",
+        "--home",
+        str(home),
+        *arguments,
+        environment=environment,
+        timeout_s=_START_TIMEOUT_S,
     )
     if done.returncode:
         raise RuntimeError(f"the suite did not start:\n{done.stdout}\n{done.stderr}")

@@ -85,11 +85,11 @@ async def test_https_and_mutual_tls(
 
 
 def test_certs_command(tmp_path: Path) -> None:
-    """The command writes an authority and four pairs, keys readable by their owner only, and overwrites nothing."""
+    """The command writes an authority and five pairs, keys readable by their owner only, and overwrites nothing."""
     directory = tmp_path / "certs"
     first = CliRunner().invoke(app, ["certs", "--directory", str(directory)])
     assert first.exit_code == 0, first.output
-    assert len(list(directory.glob("*.pem"))) == 5
+    assert len(list(directory.glob("*.pem"))) == 6
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.glob("*.key")} == {0o600}
     again = CliRunner().invoke(app, ["certs", "--directory", str(directory)])
     assert again.exit_code == 1
