@@ -20,7 +20,7 @@ from typing import Final
 from uuid import UUID
 
 from scheduling import timeline
-from scheduling.busy import Calendar
+from scheduling.busy import SERIALS, Calendar
 from scheduling.facts import Claim
 from scheduling.timeline import Horizon
 
@@ -80,6 +80,7 @@ class StoredCalendar(Calendar):
 
     def __init__(self, raw: bytes) -> None:  # the parent's claims are never set
         self._raw = raw
+        self.serial = next(SERIALS)
         self._claims: tuple[Claim, ...] | None = None
         self._by_unit = None
         self._fleeting = ()

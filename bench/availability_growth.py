@@ -17,7 +17,7 @@ from scheduling.search import SearchQuery, search
 def cpu_ms(providers: int, days: int, rounds: int = 9) -> float:
     """Median CPU of searching what is in memory and writing a page of 50 slots."""
     static, request = static_facts(providers), SlotRequest("service", preferred_time_of_day=TimeOfDay.MORNING)
-    busy = BusyFacts({key: (Calendar(found),) for key, found in claims_of(static, days).items()})
+    busy = BusyFacts({key: (Calendar(found),) for key, found in claims_of(static, days).items()}, kept=True)
     place = Place("clinic", _facts(static), 0)
     cache, writer, spent = DerivedCache(), SlotWriter(), []
     query = SearchQuery(request, START_MIN, START_MIN + days * 1440)

@@ -94,9 +94,23 @@ def room_blocked(
     key = ("room", room_types, choice.room_id, only)
     found = frame.once(key)
     if found is None:
-        starts = timeline.union(*(pool.levels[0] for pool in room_pools(frame, room_types, choice, only)))
-        found = frame.once(key, timeline.without(frame.everything, starts))
+        rooms = rooms_for(frame, room_types, choice, only)
+
+        def make() -> Bits:
+            starts = timeline.union(*(room_pool(frame, room).levels[0] for room in rooms))
+            return timeline.without(frame.everything, starts)
+
+        name = ("rooms", *(room.fingerprint for room in rooms))
+        found = frame.once(key, frame.kept(name, [room.id for room in rooms], make))
     return found or timeline.NEVER
+
+
+def rooms_for(
+    frame: Frame, room_types: frozenset[str], choice: RoomChoice, only: frozenset[str] | None
+) -> list[Room]:
+    """Return the rooms that will do."""
+    wanted = only if choice.room_id is None else frozenset({choice.room_id})
+    return [room for room in rooms_of(frame, room_types, wanted) if _among(room.id, only)]
 
 
 def room_pools(
@@ -106,8 +120,7 @@ def room_pools(
     only: frozenset[str] | None = None,
 ) -> list[Pool]:
     """Return the pools of the rooms that will do."""
-    wanted = only if choice.room_id is None else frozenset({choice.room_id})
-    return [room_pool(frame, room) for room in rooms_of(frame, room_types, wanted) if _among(room.id, only)]
+    return [room_pool(frame, room) for room in rooms_for(frame, room_types, choice, only)]
 
 
 def blocked_without_room_of_type(frame: Frame, room_type: str) -> Bits:
@@ -119,7 +132,7 @@ def blocked_without_room_of_type(frame: Frame, room_type: str) -> Bits:
 
 def preferred_rooms(provider: Provider, service_id: str) -> tuple[str, ...]:
     """Return the rooms the provider prefers for a service, best first."""
-    if not provider.preferences:
+    if not any(preference.room_ids for preference in provider.preferences):
         return ()
     ordered = sorted(preferences_for(provider, service_id), key=lambda found: -found.weight)
     return tuple(dict.fromkeys(room_id for preference in ordered for room_id in preference.room_ids))

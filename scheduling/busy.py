@@ -5,23 +5,30 @@ and shared between searches; its timelines are derived on first use. Several cal
 overlap.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
 
 from scheduling import timeline
 from scheduling.facts import Claim, PatientFacts
 from scheduling.timeline import Bits, Horizon
 
 _NONE: frozenset[str] = frozenset()
+SERIALS: Final = count()
 
 
 class Calendar:
-    """The claims of one resource in one stretch of time. Immutable for its users."""
+    """The claims of one resource in one stretch of time. Immutable for its users.
 
-    __slots__ = ("_by_unit", "_fleeting", "_span", "claims")
+    `serial` differs for each calendar: what is derived of one may be kept under it.
+    """
+
+    __slots__ = ("_by_unit", "_fleeting", "_span", "claims", "serial")
 
     def __init__(self, claims: Iterable[Claim]) -> None:
         self.claims = tuple(claims)
+        self.serial = next(SERIALS)
         self._by_unit: dict[int, Bits] | None = None
         self._fleeting: tuple[Claim, ...] = ()
         self._span = Horizon(0, 0)
@@ -48,6 +55,17 @@ class Calendar:
         for claim in self._fleeting:
             if claim.is_live(now_min):
                 yield claim.unit, timeline.interval(horizon, claim.start_min, claim.end_min)
+
+    def state(self, now_min: float) -> Hashable:
+        """Return what names the time that is taken at `now_min`: the serial, and how many holds are left.
+
+        Holds end one after another, so their number says which ones.
+        """
+        if self._by_unit is None:
+            self._derive()
+        if not self._fleeting:
+            return self.serial
+        return self.serial, sum(claim.is_live(now_min) for claim in self._fleeting)
 
     def _without(
         self, horizon: Horizon, now_min: float, ignored: frozenset[str]
@@ -76,10 +94,14 @@ class BusyFacts:
 
     `calendars` holds, by resource id, every bucket that touches the time `resources.busy_span` names. A
     resource that is not in it is free. Quotas and gaps are resources like the others.
+
+    `kept` says that the calendars outlive the question: then a search keeps the masks it derives of them, and
+    derives them for whole weeks, so that searches of other days find them.
     """
 
     calendars: Mapping[str, tuple[Calendar, ...]] = field(default_factory=dict)
     patient: PatientFacts | None = None
+    kept: bool = False
 
     @classmethod
     def of(cls, claims: Iterable[Claim], patient: PatientFacts | None = None) -> "BusyFacts":

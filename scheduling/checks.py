@@ -6,8 +6,9 @@ contradict.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from scheduling import allocation, localtime, timeline
@@ -23,12 +24,16 @@ from scheduling.facts import (
     rules_of,
 )
 from scheduling.frame import Frame, Pool
-from scheduling.rules.registry import LEAD_TIME, kind_of
+from scheduling.ids import gap_id
+from scheduling.rules.min_gap import Gap
+from scheduling.rules.payload import payload_of
+from scheduling.rules.registry import LEAD_TIME, MIN_GAP, kind_of
 from scheduling.rules.required_equipment_type import RequiredUnits
 from scheduling.rules.room_type import RequiredRoomType
-from scheduling.timeline import Bits, Probe
+from scheduling.timeline import Bits, Horizon, Probe
 
 _PROVIDER: Final = ResourceKind.PROVIDER
+_NO_ROOMS: Final = Probe((), Horizon(0, 0))
 
 
 @dataclass(slots=True)
@@ -44,6 +49,42 @@ class Check:
     rule: Rule | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """A check before it is asked of a provider. One that `is_settled` follows from hours and claims alone.
+
+    `binds` is the only provider that it is about, None for all.
+    """
+
+    name: str
+    reason: Reason
+    blocked: Callable[[Provider], Bits]
+    is_soft: bool = False
+    subject_kind: ResourceKind | None = None
+    rule: Rule | None = None
+    is_settled: bool = False
+
+    @property
+    def binds(self) -> str | None:
+        """The rule's provider, if it names one."""
+        return None if self.rule is None else self.rule.provider_id
+
+    def check(self, provider: Provider) -> Check:
+        """Return the check of one provider."""
+        subject = "" if self.subject_kind is not _PROVIDER else provider.id
+        if self.rule is not None:
+            subject = self.rule.id
+        return Check(
+            self.name,
+            self.reason,
+            self.blocked(provider),
+            self.is_soft,
+            self.subject_kind,
+            subject,
+            self.rule,
+        )
+
+
 class Plan:
     """The checks of one frame, and what rooms and equipment each provider's visits need.
 
@@ -53,11 +94,14 @@ class Plan:
     __slots__ = (
         "_binding",
         "_common",
+        "_narrowed",
         "_needs",
         "_own",
         "_pools",
         "_probes",
+        "_settled",
         "_shared",
+        "_unsettled",
         "choice",
         "frame",
         "only",
@@ -69,9 +113,21 @@ class Plan:
         self.frame, self.choice, self.only = frame, choice, only
         self._binding = rules_of(frame.static, frame.service.id)
         self._shared = [r for r in self._binding if r.provider_id is None and _is_shared(r)]
-        self._own = [r for r in self._binding if r.provider_id is not None or not _is_shared(r)]
+        self._narrowed = frozenset(r.provider_id for r in self._binding if r.provider_id is not None)
+        self._own = [
+            *_provider_conditions(frame),
+            *(
+                condition
+                for rule in self._binding
+                if rule.provider_id is not None or not _is_shared(rule)
+                for condition in _rule_conditions(frame, rule)
+            ),
+            *self._pool_conditions(),
+        ]
+        self._settled = [condition for condition in self._own if condition.is_settled]
+        self._unsettled = [condition for condition in self._own if not condition.is_settled]
         self._common: list[Check] | None = None
-        self._probes: dict[tuple[str, ...], Probe] = {}
+        self._probes: dict[tuple[frozenset[str], tuple[str, ...]], Probe] = {}
         self._pools: dict[tuple[frozenset[str], tuple[str, ...]], list[Pool]] = {}
         self._needs: dict[str | None, tuple[frozenset[str], dict[str, int]]] = {}
 
@@ -90,39 +146,44 @@ class Plan:
         if self._common is None:
             checks = [*_time_checks(self.frame), *_patient_checks(self.frame)]
             checks.extend(
-                check for rule in self._shared for check in _rule_checks(self.frame, rule, provider)
+                condition.check(provider)
+                for rule in self._shared
+                for condition in _rule_conditions(self.frame, rule)
             )
             self._common = checks
         return self._common
 
     def own(self, provider: Provider) -> Iterator[Check]:
         """Yield the checks of one provider, the ones that refuse most first."""
-        frame = self.frame
-        yield Check("hours", Reason.OUTSIDE_HOURS, self._closed(provider), False, _PROVIDER, provider.id)
-        if frame.anchor is GridAnchor.WINDOW_START:
-            yield Check("grid", Reason.OFF_GRID, self._off_window_grid(provider), True)
-        taken = frame.provider_blocked(provider.id)
-        yield Check("busy", Reason.SLOT_ALREADY_BOOKED, taken, False, _PROVIDER, provider.id)
-        for rule in self._own:
-            if rule.provider_id in (None, provider.id):
-                yield from _rule_checks(frame, rule, provider)
-        room_types, demands = self.needs(provider)
-        if allocation.needs_room(frame, self.choice):
-            blocked = allocation.room_blocked(frame, room_types, self.choice, self.only)
-            yield Check("room", Reason.ROOM_ALREADY_BOOKED, blocked, False, ResourceKind.ROOM)
-        if self.only is not None:
-            for equipment_type, units in demands.items():
-                blocked = allocation.equipment_blocked_among(frame, equipment_type, units, self.only)
-                yield Check("equipment", Reason.EQUIPMENT_UNAVAILABLE, blocked, False, ResourceKind.EQUIPMENT)
+        for condition in self._own:
+            if condition.binds in (None, provider.id):
+                yield condition.check(provider)
 
     def starts(self, provider: Provider) -> Bits:
         """Return the starts that no check refuses."""
-        starts = self.open_starts()
-        for check in self.own(provider):
-            starts = timeline.without(starts, check.blocked)
+        starts = timeline.both(self.open_starts(), self._settled_starts(provider))
+        for condition in self._unsettled:
+            if condition.binds in (None, provider.id):
+                starts = timeline.without(starts, condition.blocked(provider))
             if not starts:
                 break
         return starts
+
+    def _settled_starts(self, provider: Provider) -> Bits:
+        """Return the starts that the provider's hours, visits and gaps leave."""
+        frame = self.frame
+        rules = [c.rule for c in self._settled if c.rule is not None and c.binds in (None, provider.id)]
+        gaps = [(gap_id(rule.id, provider.id), payload_of(rule, Gap).min_gap_minutes) for rule in rules]
+
+        def make() -> Bits:
+            starts = frame.everything
+            for condition in self._settled:
+                if condition.binds in (None, provider.id):
+                    starts = timeline.without(starts, condition.blocked(provider))
+            return starts
+
+        name = ("settled", provider.schedule.fingerprint, frame.anchor, frame.service.slot_step_min, *gaps)
+        return frame.kept(name, (provider.id, *(resource_id for resource_id, _ in gaps)), make)
 
     def open_starts(self) -> Bits:
         """Return the starts inside the window that no common check refuses."""
@@ -141,8 +202,7 @@ class Plan:
 
     def needs(self, provider: Provider) -> tuple[frozenset[str], dict[str, int]]:
         """Return the room types a visit's room must have, and how many units of which equipment it takes."""
-        narrowed = any(rule.provider_id == provider.id for rule in self._own)
-        key = provider.id if narrowed else None
+        key = provider.id if provider.id in self._narrowed else None
         if key not in self._needs:
             room_types: set[str] = set()
             demands: dict[str, int] = {}
@@ -171,30 +231,48 @@ class Plan:
 
     def room_probe(self, provider: Provider) -> Probe:
         """Return the same rooms, ready to be asked which of them are free at a minute."""
-        pools = self.pools(provider)
-        key = tuple(pool.resource_id for pool in pools)
+        if not allocation.needs_room(self.frame, self.choice):
+            return _NO_ROOMS
+        room_types, _ = self.needs(provider)
+        key = (room_types, allocation.preferred_rooms(provider, self.frame.service.id))
         found = self._probes.get(key)
         if found is None:
-            named = ((pool.resource_id, pool.levels[0]) for pool in pools)
-            found = self._probes[key] = Probe(named, self.frame.horizon)
+            rooms = allocation.rooms_for(self.frame, room_types, self.choice, self.only)
+            name = ("probe", key[1], *(room.fingerprint for room in rooms))
+            found = self.frame.kept(name, [room.id for room in rooms], lambda: self._new_probe(provider))
+            self._probes[key] = found
         return found
 
-    def _closed(self, provider: Provider) -> Bits:
-        """Return the starts from which the provider does not work long enough."""
-        frame = self.frame
-        return timeline.without(frame.everything, frame.provider_open_starts(provider))
+    def _new_probe(self, provider: Provider) -> Probe:
+        """Return the provider's rooms packed for single minutes."""
+        named = ((pool.resource_id, pool.levels[0]) for pool in self.pools(provider))
+        return Probe(named, self.frame.horizon)
 
-    def _off_window_grid(self, provider: Provider) -> Bits:
-        """Return the starts off the grid that begins with each stretch of the provider's open time."""
-        frame, step = self.frame, self.frame.service.slot_step_min
-        opened = frame.provider_open(provider)
-        on_grid = timeline.union(
-            *(
-                timeline.grid(frame.horizon, step, low, high)
-                for low, high in timeline.runs(opened, frame.horizon)
+    def _pool_conditions(self) -> Iterator[_Condition]:
+        """Yield the conditions that a room is free, and the units that were locked, where they apply."""
+        if allocation.needs_room(self.frame, self.choice):
+            yield _Condition("room", Reason.ROOM_ALREADY_BOOKED, self._roomless, False, ResourceKind.ROOM)
+        if self.only is not None:
+            yield _Condition(
+                "equipment",
+                Reason.EQUIPMENT_UNAVAILABLE,
+                self._short_of_equipment,
+                False,
+                ResourceKind.EQUIPMENT,
             )
+
+    def _roomless(self, provider: Provider) -> Bits:
+        """Return the starts for which no room of the provider's visit is free."""
+        return allocation.room_blocked(self.frame, self.needs(provider)[0], self.choice, self.only)
+
+    def _short_of_equipment(self, provider: Provider) -> Bits:
+        """Return the starts for which the equipment that may be chosen is too little."""
+        demands = self.needs(provider)[1]
+        blocked = (
+            allocation.equipment_blocked_among(self.frame, equipment_type, units, self.only)
+            for equipment_type, units in demands.items()
         )
-        return timeline.without(frame.everything, on_grid)
+        return timeline.union(*blocked)
 
 
 def _is_shared(rule: Rule) -> bool:
@@ -225,13 +303,42 @@ def _patient_checks(frame: Frame) -> Iterator[Check]:
     yield Check("patient", Reason.PATIENT_ALREADY_BOOKED, blocked, False, ResourceKind.PATIENT, patient.id)
 
 
-def _rule_checks(frame: Frame, rule: Rule, provider: Provider) -> Iterator[Check]:
+def _provider_conditions(frame: Frame) -> Iterator[_Condition]:
+    """Yield the conditions that the provider works and is free."""
+    closed, busy = partial(_closed, frame), partial(_busy, frame)
+    yield _Condition("hours", Reason.OUTSIDE_HOURS, closed, False, _PROVIDER, is_settled=True)
+    if frame.anchor is GridAnchor.WINDOW_START:
+        yield _Condition("grid", Reason.OFF_GRID, partial(_off_window_grid, frame), True, is_settled=True)
+    yield _Condition("busy", Reason.SLOT_ALREADY_BOOKED, busy, False, _PROVIDER, is_settled=True)
+
+
+def _closed(frame: Frame, provider: Provider) -> Bits:
+    """Return the starts from which the provider does not work long enough."""
+    return timeline.without(frame.everything, frame.provider_open_starts(provider))
+
+
+def _busy(frame: Frame, provider: Provider) -> Bits:
+    """Return the starts at which the provider is taken."""
+    return frame.provider_blocked(provider.id)
+
+
+def _off_window_grid(frame: Frame, provider: Provider) -> Bits:
+    """Return the starts off the grid that begins with each stretch of the provider's open time."""
+    step, opened = frame.service.slot_step_min, frame.provider_open(provider)
+    on_grid = timeline.union(
+        *(timeline.grid(frame.horizon, step, low, high) for low, high in timeline.runs(opened, frame.horizon))
+    )
+    return timeline.without(frame.everything, on_grid)
+
+
+def _rule_conditions(frame: Frame, rule: Rule) -> Iterator[_Condition]:
     """Yield a rule's conditions: one, or two for a lead time, whose ends have reasons of their own."""
     kind = kind_of(rule)
     if kind is LEAD_TIME:
         too_soon, too_far = LEAD_TIME.too_soon(frame, rule), LEAD_TIME.too_far(frame, rule)
-        yield Check(kind.rule_type, Reason.LEAD_TIME, too_soon, True, None, rule.id, rule)
-        yield Check(kind.rule_type, Reason.TOO_FAR_AHEAD, too_far, True, None, rule.id, rule)
+        yield _Condition(kind.rule_type, Reason.LEAD_TIME, lambda _: too_soon, True, None, rule)
+        yield _Condition(kind.rule_type, Reason.TOO_FAR_AHEAD, lambda _: too_far, True, None, rule)
         return
-    blocked = kind.blocked(frame, rule, provider)
-    yield Check(kind.rule_type, kind.reason, blocked, kind.is_soft, kind.subject_kind, rule.id, rule)
+    blocked = partial(kind.blocked, frame, rule)
+    is_gap = kind is MIN_GAP
+    yield _Condition(kind.rule_type, kind.reason, blocked, kind.is_soft, kind.subject_kind, rule, is_gap)

@@ -5,12 +5,15 @@ everything the value was derived from, so nothing in it ever becomes wrong; it o
 """
 
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from scheduling.timeline import Bits
+from scheduling.timeline import Bits, Probe
 
 BYTES_MAX: Final = 64 * 1024 * 1024
 _ENTRY_BYTES: Final = 300
+
+DerivedT = TypeVar("DerivedT", bound=Bits | Probe | tuple[Any, ...])
+"""A mask, masks ready to be asked, or a tuple of such."""
 
 
 class DerivedCache:
@@ -25,12 +28,12 @@ class DerivedCache:
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._half_bytes = bytes_max // 2
-        self._young: dict[Hashable, Bits] = {}
-        self._old: dict[Hashable, Bits] = {}
+        self._young: dict[Hashable, Any] = {}
+        self._old: dict[Hashable, Any] = {}
         self._young_bytes = 0
 
-    def get(self, key: Hashable) -> Bits | None:
-        """Return what is kept under `key`, or None."""
+    def get(self, key: Hashable) -> Any:
+        """Return what is kept under `key`, which is what was put there, or None."""
         found = self._young.get(key)
         if found is None and self._old:
             found = self._old.get(key)
@@ -38,14 +41,23 @@ class DerivedCache:
                 self.put(key, found)
         return found
 
-    def put(self, key: Hashable, bits: Bits) -> Bits:
-        """Keep `bits` under `key` and return them."""
-        self._young_bytes += _ENTRY_BYTES + bits.bit_length() // 7
+    def put(self, key: Hashable, value: DerivedT) -> DerivedT:
+        """Keep `value` under `key` and return it."""
+        self._young_bytes += _ENTRY_BYTES + _size_bytes(value)
         if self._young_bytes > self._half_bytes:
             self._old, self._young, self._young_bytes = self._young, {}, 0
-        self._young[key] = bits
-        return bits
+        self._young[key] = value
+        return value
 
     def __len__(self) -> int:
         """Count the entries of both generations; one may be in each."""
         return len(self._young) + len(self._old)
+
+
+def _size_bytes(value: object) -> int:
+    """Return about what a value takes."""
+    if isinstance(value, int):
+        return value.bit_length() // 7
+    if isinstance(value, Probe):
+        return value.size_bytes
+    return sum(map(_size_bytes, value)) if isinstance(value, tuple) else 0

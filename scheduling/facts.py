@@ -185,6 +185,12 @@ class Room:
     turnaround_min: int = 0
     schedule: Schedule = Schedule()
     active: bool = True
+    fingerprint: tuple[object, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Name once what decides when a unit of it is free: derived bits are cached under it."""
+        named = (self.concurrent_visits, self.turnaround_min, self.schedule.fingerprint)
+        object.__setattr__(self, "fingerprint", (self.id, *named))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ of starts over one horizon, each at most once, whoever asks: the rules, the chec
 and units.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import date
 from typing import Final
 
 from scheduling import localtime, timeline, windows
 from scheduling.busy import BusyFacts, Calendar
-from scheduling.derived import DerivedCache
+from scheduling.derived import DerivedCache, DerivedT
 from scheduling.errors import Invalid, NotFound, Reason, Refused
 from scheduling.facts import (
     Equipment,
@@ -46,12 +46,15 @@ class Frame:
     """Facts and a request, laid over the whole UTC days that the window and its margins touch.
 
     `window` bounds the visits asked for: a visit lies wholly inside. `reach_min` is how long after a visit's
-    end some claim of it may last; claims beyond the horizon are not looked at.
+    end some claim of it may last; claims beyond the horizon are not looked at. `keeps` makes of the horizon
+    whole weeks and keeps what is derived of calendars for the next frame.
     """
 
     __slots__ = (
         "_blocked",
         "_days",
+        "_keeps",
+        "_shape",
         "_taken",
         "_units",
         "anchor",
@@ -84,6 +87,7 @@ class Frame:
         reach_min: int,
         cache: DerivedCache,
         anchor: GridAnchor = GridAnchor.LOCAL_MIDNIGHT,
+        keeps: bool = False,
     ) -> None:
         self.static, self.busy, self.request = static, busy, request
         self.location, self.zone = static.location, static.location.zone
@@ -91,7 +95,18 @@ class Frame:
         self.duration_min = duration_of(self.service, request.duration_min)
         self.lead_min, self.tail_min = self.service.buffer_before_min, self.service.buffer_after_min
         self.now_min, self.cache, self.anchor = now_min, cache, anchor
-        self.window, self.horizon = window, horizon_around(window, self.service, self.duration_min, reach_min)
+        horizon = horizon_around(window, self.service, self.duration_min, reach_min)
+        self.window, self.horizon = window, timeline.in_whole_weeks(horizon) if keeps else horizon
+        self._keeps = keeps and not request.ignore_appointment_ids
+        self._shape = (
+            self.horizon.start_min,
+            self.horizon.end_min,
+            self.duration_min,
+            self.lead_min,
+            self.tail_min,
+            self.service.buffers_within_hours,
+            self.location.fingerprint,
+        )
         self.everything = timeline.always(self.horizon)
         self.patient = patient_of(busy, request)
         self._days: tuple[date, ...] = ()
@@ -127,7 +142,7 @@ class Frame:
     def grid(self) -> Bits:
         """Return the starts whose wall-clock minute of the local day is a multiple of the service's step."""
         key = ("grid", self.zone, self.service.slot_step_min, self.horizon.start_min, self.horizon.end_min)
-        found = self.cache.get(key)
+        found: Bits | None = self.cache.get(key)
         return self.cache.put(key, self._local_grid()) if found is None else found
 
     def _local_grid(self) -> Bits:
@@ -161,7 +176,7 @@ class Frame:
             before,
             width,
         )
-        found = self.cache.get(key)
+        found: Bits | None = self.cache.get(key)
         if found is None:
             starts = timeline.later(timeline.erode(self.provider_open(provider), width), before)
             found = self.cache.put(key, starts)
@@ -185,6 +200,23 @@ class Frame:
         if self.service.buffers_within_hours:
             return self.lead_min, self.lead_min + self.duration_min + self.tail_min
         return 0, self.duration_min
+
+    def kept(self, name: Hashable, resource_ids: Iterable[str], make: Callable[[], DerivedT]) -> DerivedT:
+        """Return what `make` derives of some resources' calendars, from an earlier frame where one has it.
+
+        It must follow from `name`, the location, the horizon, the visit's length and buffers, and what is
+        taken of those resources; from nothing else.
+        """
+        if not self._keeps:
+            return make()
+        key = (name, self._shape, *map(self._state, resource_ids))
+        found: DerivedT | None = self.cache.get(key)
+        return self.cache.put(key, make()) if found is None else found
+
+    def _state(self, resource_id: str) -> Hashable:
+        """Return what names the time in which a resource is taken."""
+        calendars = self.busy.calendars.get(resource_id, _NO_CALENDARS)
+        return tuple([calendar.state(self.now_min) for calendar in calendars])
 
     def units(self, resource_id: str) -> dict[int, Bits]:
         """Return the taken minutes of each unit of a resource that is taken at all."""

@@ -28,30 +28,32 @@ _PARTS_OF_DAY: Final = {
     TimeOfDay.EVENING: (1020, 1440),
 }
 
-Classes = Iterable[tuple[int, Bits]]
-"""Points and the starts that earn them; a start earns the points of the first class it is in."""
+Classes = tuple[tuple[int, Bits], ...]
+"""Points and the starts that earn them: every start is in exactly one class."""
+
+Rows = Iterable[tuple[int, Bits]]
+"""Points and the starts that earn them: a start earns the points of the first row it is in."""
 
 
 class Scores:
     """One provider's starts by score, the dearest part worked out only for the classes that are asked for."""
 
-    __slots__ = ("_compactness", "_plan", "_provider", "_refined", "rough")
+    __slots__ = ("_plan", "_provider", "_refined", "rough")
 
     def __init__(self, plan: Plan, provider: Provider, starts: Bits) -> None:
         self._plan, self._provider = plan, provider
-        self._compactness: list[tuple[int, Bits]] | None = None
         self._refined: dict[int, dict[int, Bits]] = {}
-        by_preference = _cut({0: starts}, list(_preference_classes(plan, provider)))
-        self.rough = _cut(by_preference, list(_time_of_day_classes(plan.frame)))
+        self.rough = _split(starts, _liking_classes(plan, provider))
         """Starts by their points for preferences and time of day; compactness adds up to COMPACT_MAX."""
 
     def refine(self, rough: int) -> dict[int, Bits]:
         """Return the starts of one rough class by their whole score."""
-        if self._compactness is None:
-            self._compactness = list(_compactness_classes(self._plan.frame, self._provider))
-        if rough not in self._refined:
-            self._refined[rough] = _cut({rough: self.rough[rough]}, self._compactness)
-        return self._refined[rough]
+        found = self._refined.get(rough)
+        if found is None:
+            classes = _compactness_classes(self._plan.frame, self._provider)
+            by_compactness = _split(self.rough[rough], classes)
+            found = self._refined[rough] = {rough + more: bits for more, bits in by_compactness.items()}
+        return found
 
     def at(self, start_min: int) -> int:
         """Return the score of one start, which must be one of the provider's."""
@@ -59,6 +61,33 @@ class Scores:
         rough = next(points for points, bits in self.rough.items() if timeline.has(bits, horizon, start_min))
         found = self.refine(rough).items()
         return next(score for score, bits in found if timeline.has(bits, horizon, start_min))
+
+
+def _split(starts: Bits, classes: Classes) -> dict[int, Bits]:
+    """Return the starts by class; the classes do not overlap."""
+    return {points: hit for points, mask in classes if (hit := timeline.both(starts, mask))}
+
+
+def _liking_classes(plan: Plan, provider: Provider) -> Classes:
+    """Return every start by its points for the provider's preferences and the asked-for time of day.
+
+    Kept for all providers with the same preferences, and where no rooms are liked for later searches too.
+    """
+    frame = plan.frame
+    rows = tuple(allocation.preferences_for(provider, frame.service.id))
+    equipment = tuple(row.equipment_type in plan.needs(provider)[1] for row in rows if row.equipment_type)
+    wanted = frame.request.preferred_time_of_day
+    key = ("likes", frame.zone, frame.horizon.start_min, frame.horizon.end_min, rows, equipment, wanted)
+    if any(row.room_ids for row in rows):
+        return _cut_by_likes(plan, provider, rows)
+    found: Classes | None = frame.cache.get(key)
+    return frame.cache.put(key, _cut_by_likes(plan, provider, rows)) if found is None else found
+
+
+def _cut_by_likes(plan: Plan, provider: Provider, rows: tuple[Preference, ...]) -> Classes:
+    """Return the horizon cut by preferences and by time of day."""
+    by_preference = _cut({0: plan.frame.everything}, list(_preference_classes(plan, provider, rows)))
+    return tuple(_cut(by_preference, list(_time_of_day_classes(plan.frame))).items())
 
 
 def _cut(classes: dict[int, Bits], parts: list[tuple[int, Bits]]) -> dict[int, Bits]:
@@ -76,7 +105,7 @@ def _cut(classes: dict[int, Bits], parts: list[tuple[int, Bits]]) -> dict[int, B
     return found
 
 
-def _time_of_day_classes(frame: Frame) -> Classes:
+def _time_of_day_classes(frame: Frame) -> Rows:
     """Yield the starts in the asked-for part of the local day, then the others."""
     wanted = frame.request.preferred_time_of_day
     everything = frame.everything
@@ -87,10 +116,9 @@ def _time_of_day_classes(frame: Frame) -> Classes:
     yield 0, everything
 
 
-def _preference_classes(plan: Plan, provider: Provider) -> Classes:
+def _preference_classes(plan: Plan, provider: Provider, rows: Iterable[Preference]) -> Rows:
     """Yield the starts by what the provider's preferences say of them, the best first."""
     everything = plan.frame.everything
-    rows = allocation.preferences_for(provider, plan.frame.service.id)
     found = [item for row in rows for item in _classes_of(plan, provider, row)]
     yield from sorted(found, key=lambda item: -item[0])
     yield _NEUTRAL, everything
@@ -124,7 +152,13 @@ def _matches(plan: Plan, provider: Provider, preference: Preference) -> list[Bit
 
 
 def _compactness_classes(frame: Frame, provider: Provider) -> Classes:
-    """Yield the starts that touch a visit, that leave a crumb, and the others.
+    """Return the starts that touch a visit, that leave a crumb, and the others."""
+    name = ("compactness", provider.schedule.fingerprint)
+    return frame.kept(name, (provider.id,), lambda: _new_compactness_classes(frame, provider))
+
+
+def _new_compactness_classes(frame: Frame, provider: Provider) -> Classes:
+    """Work them out.
 
     `fits` holds the starts at which a visit like this one fits in between the provider's hours and visits; a
     crumb is free time beside the visit into which no such visit fits.
@@ -139,15 +173,15 @@ def _compactness_classes(frame: Frame, provider: Provider) -> Classes:
         timeline.without(timeline.later(free, before + 1), timeline.later(fits, whole)),
         timeline.without(timeline.later(free, -after), timeline.later(fits, -whole)),
     )
-    yield COMPACT_MAX, timeline.without(touches, crumbs)
-    yield 0, timeline.without(crumbs, touches)
-    yield _COMPACT, frame.everything
+    touching, leaving = timeline.without(touches, crumbs), timeline.without(crumbs, touches)
+    neither = timeline.without(timeline.without(frame.everything, touching), leaving)
+    return ((COMPACT_MAX, touching), (0, leaving), (_COMPACT, neither))
 
 
 def _times_of_day(frame: Frame, pairs: tuple[tuple[int, int], ...]) -> Bits:
     """Return the minutes whose wall clock lies in one of the half-open pairs of minutes of the day."""
     key = ("times", frame.zone, pairs, frame.horizon.start_min, frame.horizon.end_min)
-    found = frame.cache.get(key)
+    found: Bits | None = frame.cache.get(key)
     if found is None:
         found = frame.cache.put(key, timeline.intervals(frame.horizon, _wall_intervals(frame, pairs)))
     return found

@@ -66,6 +66,7 @@ def frame_for(
     now_min: float,
     cache: DerivedCache,
     anchor: GridAnchor = GridAnchor.LOCAL_MIDNIGHT,
+    keeps: bool = False,
 ) -> Frame:
     """Return the frame in which a question about the window is answered."""
     return Frame(
@@ -77,6 +78,7 @@ def frame_for(
         reach_min=reach_min(static, request.service_id),
         cache=cache,
         anchor=anchor,
+        keeps=keeps,
     )
 
 

@@ -159,15 +159,13 @@ class SearchResult:
 
     def _slot(self, key: SlotKey) -> Slot:
         """Return the slot of a key, with the rooms that are free for it."""
-        rooms = self._rooms_of(key.provider_id).names(key.start_min)
-        end_min = key.start_min + self._plan.frame.duration_min
-        return Slot(key.start_min, end_min, key.provider_id, rooms, key.score)
+        start_min, provider_id, score = key
+        rooms = (self._rooms.get(provider_id) or self._rooms_of(provider_id)).names(start_min)
+        return Slot(start_min, start_min + self._plan.frame.duration_min, provider_id, rooms, score)
 
     def _rooms_of(self, provider_id: str) -> Probe:
         """Return the rooms a provider's visits may take, best first, ready to be asked for a minute."""
-        found = self._rooms.get(provider_id)
-        if found is None:
-            found = self._rooms[provider_id] = self._plan.room_probe(self._providers[provider_id])
+        found = self._rooms[provider_id] = self._plan.room_probe(self._providers[provider_id])
         return found
 
 
@@ -188,7 +186,14 @@ def search(
     """
     window = window_of(query.start_min, query.end_min)
     frame = frame_for(
-        static, busy, query.request, window=window, now_min=now_min, cache=cache, anchor=query.anchor
+        static,
+        busy,
+        query.request,
+        window=window,
+        now_min=now_min,
+        cache=cache,
+        anchor=query.anchor,
+        keeps=busy.kept,
     )
     return SearchResult(Plan(frame, room), query.order)
 

@@ -25,6 +25,7 @@ Bits = int
 
 NEVER: Final[Bits] = 0
 DAY_MIN: Final = 1440
+WEEK_MIN: Final = 7 * DAY_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Horizon:
     def minutes(self) -> int:
         """The number of minutes covered."""
         return self.end_min - self.start_min
+
+
+def in_whole_weeks(horizon: Horizon) -> Horizon:
+    """Return the horizon widened to whole weeks since the epoch."""
+    return Horizon(horizon.start_min // WEEK_MIN * WEEK_MIN, -(-horizon.end_min // WEEK_MIN) * WEEK_MIN)
 
 
 def always(horizon: Horizon) -> Bits:
@@ -205,18 +211,26 @@ def last(timeline: Bits, horizon: Horizon) -> int | None:
 
 _CHUNK_BITS: Final = 2048
 _CHUNK: Final = (1 << _CHUNK_BITS) - 1
+_FEW: Final = 8
 
 
 def minutes(timeline: Bits, horizon: Horizon) -> Iterator[int]:
     """Yield the minutes set, earliest first, doing no more work than is asked for.
 
-    A chunk of some 34 hours at a time is cut off and taken apart word by word; only words that hold something are
-    looked into.
+    A chunk of some 34 hours at a time is cut off, from the first minute on; one that holds more than a few is taken
+    apart word by word.
     """
-    base = horizon.start_min - 1
+    skipped = ((timeline & -timeline).bit_length() - 1) // 64 * 64 if timeline else 0
+    base = horizon.start_min - 1 + skipped
+    timeline >>= skipped
     while timeline:
         chunk = timeline & _CHUNK
-        if chunk:
+        if chunk.bit_count() < _FEW:
+            while chunk:
+                low = chunk & -chunk
+                yield base + low.bit_length()
+                chunk ^= low
+        else:
             for index, word in enumerate(memoryview(chunk.to_bytes(_CHUNK_BITS // 8, "little")).cast("Q")):
                 rest = word
                 while rest:
@@ -268,6 +282,11 @@ class Probe:
         inside = always(horizon)
         self._named = [(name, (bits & inside).to_bytes(size, "little")) for name, bits in named]
         self._start_min = horizon.start_min
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes, about."""
+        return sum(len(packed) + 100 for _, packed in self._named)
 
     def names(self, at_min: int) -> tuple[str, ...]:
         """Return the names of the timelines that have the minute, which lies in the horizon, in the given order."""

@@ -13,14 +13,11 @@ cache, under the fingerprints of what it was derived from.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
 
 from scheduling import localtime, recurrence, timeline
 from scheduling.derived import DerivedCache
 from scheduling.facts import Location, Schedule, Window, WindowKind
-from scheduling.timeline import Bits, Horizon
-
-WEEK_MIN: Final = 7 * timeline.DAY_MIN
+from scheduling.timeline import WEEK_MIN, Bits, Horizon
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +164,13 @@ def _by_week(
     cache: DerivedCache, key: tuple[object, ...], horizon: Horizon, make: Callable[[Horizon], Bits]
 ) -> Bits:
     """Return a timeline of the horizon put together from cached weeks, itself cached."""
-    span = cache.get((*key, horizon.start_min, horizon.end_min))
+    span: Bits | None = cache.get((*key, horizon.start_min, horizon.end_min))
     if span is not None:
         return span
     bits = timeline.NEVER
     for week in range(horizon.start_min // WEEK_MIN, -(-horizon.end_min // WEEK_MIN)):
         span_of_week = Horizon(week * WEEK_MIN, (week + 1) * WEEK_MIN)
-        found = cache.get((*key, week))
+        found: Bits | None = cache.get((*key, week))
         if found is None:
             found = cache.put((*key, week), make(span_of_week))
         bits = timeline.union(bits, timeline.moved(found, span_of_week, horizon))

@@ -119,9 +119,9 @@ class Reader:
         wanted = self._wanted(place, request, window)
         calendars, layer = self._calendars.read(place, wanted, whom.at_least)
         if whom.patient is None:
-            return BusyFacts(calendars), layer
+            return BusyFacts(calendars, kept=True), layer
         own, own_layer = self._patient_calendars(place, whom, window)
-        return BusyFacts({**calendars, **own}, whom.patient), max(layer, own_layer)
+        return BusyFacts({**calendars, **own}, whom.patient, kept=True), max(layer, own_layer)
 
     def resource_calendars(
         self, place: Place, resource_id: str, window: Horizon, at_least: Versions

@@ -49,10 +49,12 @@ class MaxDaily:
         if found is None:
             days = frame.days()
             ids = quota_ids(rule.id, frame.location.id, days, provider.id if limit.is_per_provider else None)
+            held = frame.busy.calendars
             full = [
                 day
                 for day, resource_id in zip(days, ids, strict=True)
-                if frame.is_used_up(resource_id, limit.max_per_day)
+                if (resource_id in held or not limit.max_per_day)
+                and frame.is_used_up(resource_id, limit.max_per_day)
             ]
             found = frame.once(key, timeline.union(*map(frame.day, full))) or timeline.NEVER
         return found

@@ -1,6 +1,7 @@
 """Search, judge and explain agree with an oracle that counts minutes, on random clinics around clock changes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, note, settings
@@ -105,6 +106,20 @@ def test_pages_together_are_the_whole_in_a_total_order(clinic: Clinic, order: Sl
         for s in search(clinic.static, clinic.busy, wider, clinic.now_min, CACHE)
     }
     assert all(found[slot.start_min, slot.provider_id] == slot for slot in whole)
+
+
+@SLOW
+@given(clinics(), st.sampled_from(SlotOrder), st.lists(st.integers(0, 3_000), min_size=1, max_size=3))
+def test_masks_kept_of_calendars_change_no_answer(
+    clinic: Clinic, order: SlotOrder, delays_min: list[int]
+) -> None:
+    """Whatever was searched before, and whichever holds have ended since, kept masks find what fresh ones find."""
+    kept = replace(clinic.busy, kept=True)
+    for delay_min in (0, 0, *sorted(delays_min)):
+        now_min, later = clinic.now_min + delay_min, delay_min % 700
+        query = SearchQuery(clinic.request, clinic.start_min + later, clinic.end_min + later, order)
+        fresh = search(clinic.static, clinic.busy, query, now_min, DerivedCache())
+        assert list(search(clinic.static, kept, query, now_min, CACHE)) == list(fresh)
 
 
 @SLOW
