@@ -20,7 +20,7 @@ from database.clinic_keys import ClinicCiphers
 from database.settings import DatabaseSettings
 from database.transaction import Database
 from tests.integration.directory.conftest import Directory, Suite, token_of
-from tests.support.booking import Practice, new_id, new_practice, outcome
+from tests.support.booking import Practice, new_practice, outcome
 
 KEYS = MasterKeys([MasterKey("one", bytes(range(32)))])
 
@@ -69,14 +69,17 @@ def forged(*parts: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
+SOME_ID = "01a205a0-0000-7000-8000-000000000001"
+
+
 @pytest.mark.parametrize(
     ("method", "token"),
     [
-        ("ListServiceRules", forged("high", new_id(), [], False)),
+        ("ListServiceRules", forged("high", SOME_ID, [], False)),
         ("ListLocations", forged("Here", "nothing", [], False)),
         ("ListLocations", base64.urlsafe_b64encode(b"5").decode()),
         ("ListAuditEvents", forged("2026-02-20T09:00:00+00:00", "nothing")),
-        ("ListAuditEvents", forged(7, new_id())),
+        ("ListAuditEvents", forged(7, SOME_ID)),
     ],
 )
 async def test_a_page_token_of_nobody_is_refused(directory: Directory, method: str, token: str) -> None:
