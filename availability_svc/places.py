@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import count
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ class Place:
 
     `calendar_ids` are the providers, rooms and equipment items that may serve here, `gap_ids` the gaps that each
     provider's calendar also holds. `serial` differs for each reading. `prepared` is for what the wire makes of it.
+    `digest` names the document it was built from.
     """
 
     clinic_id: str
@@ -29,6 +31,7 @@ class Place:
     gap_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     serial: int = field(default_factory=lambda: next(_SERIALS))
     prepared: dict[str, Any] = field(default_factory=dict)
+    digest: bytes = b""
 
     @property
     def static(self) -> StaticFacts:
@@ -78,7 +81,14 @@ def place_of(clinic_id: str, document: str | bytes) -> Place:
             *(item.id for item in static.equipment if item.active),
         ),
         gap_ids={provider.id: gaps_of(static, provider.id) for provider in static.providers},
+        digest=digest_of(document),
     )
+
+
+def digest_of(document: str | bytes) -> bytes:
+    """Return sixteen bytes that differ whenever the document does."""
+    raw = document.encode() if isinstance(document, str) else document
+    return blake2b(raw, digest_size=16).digest()
 
 
 def gaps_of(static: StaticFacts, provider_id: str) -> tuple[str, ...]:

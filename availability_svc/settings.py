@@ -44,10 +44,10 @@ class AvailabilitySettings:
     )
     derived_bytes_max: int = setting(
         "MEDFORALL_AVAILABILITY_DERIVED_BYTES_MAX",
-        default=64 * 1024 * 1024,
+        default=256 * 1024 * 1024,
         unit="bytes",
         minimum=1_048_576,
-        doc="What the engine may keep of derived open time, grids and masks.",
+        doc="What the engine may keep of derived open time, grids and masks of calendars.",
     )
     projection_ttl_ms: int = setting(
         "MEDFORALL_AVAILABILITY_PROJECTION_TTL_MS",

@@ -16,7 +16,7 @@ DerivedT = TypeVar("DerivedT", bound=Bits | Probe | tuple[Any, ...])
 """A mask, masks ready to be asked, or a tuple of such."""
 
 
-class DerivedCache:
+class Generations:
     """Keeps what was used lately, in two generations.
 
     New and reused entries live in the young one. When it holds half of `bytes_max`, it becomes the old one
@@ -26,7 +26,7 @@ class DerivedCache:
 
     __slots__ = ("_half_bytes", "_old", "_young", "_young_bytes")
 
-    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self._half_bytes = bytes_max // 2
         self._young: dict[Hashable, Any] = {}
         self._old: dict[Hashable, Any] = {}
@@ -52,6 +52,24 @@ class DerivedCache:
     def __len__(self) -> int:
         """Count the entries of both generations; one may be in each."""
         return len(self._young) + len(self._old)
+
+
+class DerivedCache(Generations):
+    """Two memories, so that what is quickly derived again never pushes out what is dear.
+
+    This one holds a quarter of `bytes_max`: weeks of open time and grids, made of local times. `masks` holds the
+    rest: what was put together from them and from calendars.
+    """
+
+    __slots__ = ("masks",)
+
+    def __init__(self, bytes_max: int = BYTES_MAX) -> None:
+        super().__init__(bytes_max // 4)
+        self.masks = Generations(bytes_max - bytes_max // 4)
+
+    def __len__(self) -> int:
+        """Count the entries of both memories."""
+        return super().__len__() + len(self.masks)
 
 
 def _size_bytes(value: object) -> int:

@@ -176,10 +176,10 @@ class Frame:
             before,
             width,
         )
-        found: Bits | None = self.cache.get(key)
+        found: Bits | None = self.cache.masks.get(key)
         if found is None:
             starts = timeline.later(timeline.erode(self.provider_open(provider), width), before)
-            found = self.cache.put(key, starts)
+            found = self.cache.masks.put(key, starts)
         return found
 
     def resource_open(self, resource: Room | Equipment) -> Bits | None:
@@ -210,8 +210,8 @@ class Frame:
         if not self._keeps:
             return make()
         key = (name, self._shape, *map(self._state, resource_ids))
-        found: DerivedT | None = self.cache.get(key)
-        return self.cache.put(key, make()) if found is None else found
+        found: DerivedT | None = self.cache.masks.get(key)
+        return self.cache.masks.put(key, make()) if found is None else found
 
     def _state(self, resource_id: str) -> Hashable:
         """Return what names the time in which a resource is taken."""

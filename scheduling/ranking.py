@@ -80,8 +80,8 @@ def _liking_classes(plan: Plan, provider: Provider) -> Classes:
     key = ("likes", frame.zone, frame.horizon.start_min, frame.horizon.end_min, rows, equipment, wanted)
     if any(row.room_ids for row in rows):
         return _cut_by_likes(plan, provider, rows)
-    found: Classes | None = frame.cache.get(key)
-    return frame.cache.put(key, _cut_by_likes(plan, provider, rows)) if found is None else found
+    found: Classes | None = frame.cache.masks.get(key)
+    return frame.cache.masks.put(key, _cut_by_likes(plan, provider, rows)) if found is None else found
 
 
 def _cut_by_likes(plan: Plan, provider: Provider, rows: tuple[Preference, ...]) -> Classes:

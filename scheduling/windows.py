@@ -38,7 +38,7 @@ def provider_open(cache: DerivedCache, schedule: Schedule, location: Location, h
 
     def make(week: Horizon) -> Bits:
         own = working_time(schedule, location, week, always_open=False).open
-        return timeline.both(own, location_open(location, week))
+        return timeline.both(own, _location_week(cache, location, week))
 
     return _by_week(cache, ("provider", schedule.fingerprint, location.fingerprint), horizon, make)
 
@@ -54,6 +54,13 @@ def resource_open(
         return working_time(schedule, location, week, always_open=True).open
 
     return _by_week(cache, ("resource", schedule.fingerprint, location.fingerprint), horizon, make)
+
+
+def _location_week(cache: DerivedCache, location: Location, week: Horizon) -> Bits:
+    """Return the location's hours in a week, worked out once for all of its providers."""
+    key = ("location", location.fingerprint, week.start_min)
+    found: Bits | None = cache.get(key)
+    return cache.put(key, location_open(location, week)) if found is None else found
 
 
 def location_open(location: Location, horizon: Horizon) -> Bits:
@@ -164,7 +171,7 @@ def _by_week(
     cache: DerivedCache, key: tuple[object, ...], horizon: Horizon, make: Callable[[Horizon], Bits]
 ) -> Bits:
     """Return a timeline of the horizon put together from cached weeks, itself cached."""
-    span: Bits | None = cache.get((*key, horizon.start_min, horizon.end_min))
+    span: Bits | None = cache.masks.get((*key, horizon.start_min, horizon.end_min))
     if span is not None:
         return span
     bits = timeline.NEVER
@@ -174,4 +181,4 @@ def _by_week(
         if found is None:
             found = cache.put((*key, week), make(span_of_week))
         bits = timeline.union(bits, timeline.moved(found, span_of_week, horizon))
-    return cache.put((*key, horizon.start_min, horizon.end_min), bits)
+    return cache.masks.put((*key, horizon.start_min, horizon.end_min), bits)

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from availability_svc.layers import Layer, LayerCounters
-from availability_svc.places import Place, place_of
+from availability_svc.places import Place, digest_of, place_of
 from availability_svc.store.flights import Flights
 from availability_svc.store.memory import Remembered
 from availability_svc.store.redis_projection import RedisProjection
@@ -117,9 +117,16 @@ class LocationSource:
                 if outdated is None:
                     raise
                 return outdated, Layer.L1
-        place = None if document is None else place_of(key[0], document)
+        place = None if document is None else self._place(key, document)
         self._keep(key, place, began_s)
         return place, layer
+
+    def _place(self, key: PlaceId, document: bytes) -> Place:
+        """Return the place of a document: the one that is known, with all it has learnt, if nothing changed."""
+        known = self._kept.get_outdated(key)
+        if known is not None and known.digest == digest_of(document):
+            return known
+        return place_of(key[0], document)
 
     def _from_redis(self, key: PlaceId) -> bytes | None:
         if self._now_s() - self._changed_at_s.get(key[0], -_DISTRUST_S) < _DISTRUST_S:
