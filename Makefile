@@ -38,6 +38,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed-run requirements/dev.in
 
 setup: $(VENV)/.installed-dev  ## Install everything into .venv; nothing is started
 	@sh tools/install_chromium.sh
+	@sh tools/install_node_packages.sh
 
 pin:  ## Resolve requirements/*.in afresh and write the exact versions to constraints.txt
 	@rm -rf build/pin && $(PYTHON) -m venv build/pin
@@ -82,6 +83,7 @@ protos-check: $(VENV)/.installed-dev
 
 test: $(VENV)/.installed-dev  ## Run check and all tests; prints each part's time budget and what it took
 	@sh tools/install_chromium.sh
+	@sh tools/install_node_packages.sh
 	@start=$$(date +%s); $(MAKE) --no-print-directory check \
 	  && MEDFORALL_CHECK_TOOK_S=$$(( $$(date +%s) - start )) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup
 

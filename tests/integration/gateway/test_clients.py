@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,9 +16,9 @@ from medforall.type.v1 import scheduling_pb2
 
 from scheduling.errors import Conflict, Unavailable
 from tests.integration.gateway.conftest import APPOINTMENT, CLINIC, PROVIDER, SERVICE, Services, StartGateway
+from tests.support.node import node
 
 ROOT = Path(__file__).resolve().parents[3]
-NODE = shutil.which("node")
 
 
 @pytest.fixture
@@ -117,7 +116,6 @@ console.log([canceled.status, canceled.replayed, read.data.appointment.id, read.
 
 
 @pytest.mark.node
-@pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 async def test_node_client(
     start_gateway: StartGateway, services: Services, token: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -138,8 +136,7 @@ async def test_node_client(
             "appointment": APPOINTMENT,
         }
     )
-    assert NODE is not None
-    child = await asyncio.create_subprocess_exec(NODE, str(script), stdout=-1, stderr=-1)
+    child = await asyncio.create_subprocess_exec(node(), str(script), stdout=-1, stderr=-1)
     out, err = await asyncio.wait_for(child.communicate(), 30)
     assert out.decode().split() == ["200", "true", APPOINTMENT, '"4"', "304", "NOT_IMPLEMENTED"], err.decode()
     canceled = next(
