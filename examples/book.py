@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 from medforall.availability.v1 import availability_pb2 as availability
@@ -16,6 +17,16 @@ from medforall.booking.v1 import booking_pb2 as booking
 from medforall.booking.v1 import booking_pb2_grpc
 
 DEADLINE_S = 10
+
+
+def open_channel(target: str) -> grpc.Channel:
+    """A channel; with the client certificate that `medforall env` names when the suite speaks TLS."""
+    if "CA_FILE" not in os.environ:
+        return grpc.insecure_channel(target)
+    files = (os.environ[name] for name in ("CA_FILE", "CLIENT_KEY_FILE", "CLIENT_CERT_FILE"))
+    return grpc.secure_channel(
+        target, grpc.ssl_channel_credentials(*(Path(file).read_bytes() for file in files))
+    )
 
 
 def credentials() -> tuple[tuple[str, str]]:
@@ -42,8 +53,8 @@ def first_slot(stub: availability_pb2_grpc.AvailabilityServiceStub) -> availabil
 def main() -> None:
     """Book the first free slot, then give it back."""
     with (
-        grpc.insecure_channel(os.environ["AVAILABILITY_GRPC"]) as search_channel,
-        grpc.insecure_channel(os.environ["BOOKING_GRPC"]) as booking_channel,
+        open_channel(os.environ["AVAILABILITY_GRPC"]) as search_channel,
+        open_channel(os.environ["BOOKING_GRPC"]) as booking_channel,
     ):
         found = first_slot(availability_pb2_grpc.AvailabilityServiceStub(search_channel))
         slot = found.slots[0]

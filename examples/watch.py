@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import sys
 
 from websockets.asyncio.client import connect
@@ -18,7 +19,8 @@ ANSWERS = {"authenticated", "subscribed"}
 async def watch(count: int) -> None:
     """Join the clinic's channel and print one line a message."""
     url = os.environ["GATEWAY"].replace("http", "ws", 1) + "/v1/realtime/ws"
-    async with connect(url) as socket:
+    trust = ssl.create_default_context(cafile=os.environ["CA_FILE"]) if "CA_FILE" in os.environ else None
+    async with connect(url, ssl=trust) as socket:
         await socket.send(json.dumps({"type": "authenticate", "token": os.environ["TOKEN"]}))
         await socket.send(json.dumps({"type": "subscribe", "channels": [f"clinic:{os.environ['CLINIC']}"]}))
         async for text in socket:

@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,11 @@ from websockets.asyncio.client import connect
 from ctl.certs import PARTS
 from ctl.readiness import grpc_serving, trusting
 from ctl.run_file import DemoFacts, RunFile, TlsFacts
-from tests.support.command import medforall
-from tests.support.suites import home_of, running_suite
+from tests.support.command import ROOT, medforall
+from tests.support.suites import commands_printed_for, home_of, running_suite
 
 pytestmark = pytest.mark.slow
+STATUS = "-w '%{http_code}\\n'"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def get_appointment(channel: grpc.Channel, facts: RunFile, clinic: DemoFacts, id
     """The id that the booking service answers with."""
     reply = booking_pb2_grpc.BookingServiceStub(channel).GetAppointment(
         booking_pb2.GetAppointmentRequest(clinic_id=clinic.clinic_id, appointment_id=id_),
-        metadata=[("authorization", f"Bearer {facts.tokens['admin']}")],
+        metadata=(("authorization", f"Bearer {facts.tokens['admin']}"),),
         timeout=10,
     )
     return str(reply.appointment.id)
@@ -148,7 +150,7 @@ def test_who_shows_no_certificate_or_speaks_plainly_is_refused(
             client.get(f"{secure.gateway_url}/healthz")
 
 
-def test_status_doctor_and_what_up_printed(secure: RunFile) -> None:
+def test_status_doctor_and_what_up_prints(secure: RunFile) -> None:
     """Status and doctor look through TLS; the printed commands and those after `medforall env` work as they stand."""
     home = home_of(secure)
     assert {path.stem for path in home.certs.glob("*.key")} == {"ca", *PARTS}
@@ -156,11 +158,19 @@ def test_status_doctor_and_what_up_printed(secure: RunFile) -> None:
     assert {row["ready"] for row in json.loads(status.stdout)} == {True}, status.stdout
     doctor = medforall("doctor", "--home", str(home.path)).stdout
     assert not re.search(r"(gateway|booking|availability|realtime|keys) +fault", doctor), doctor
-    log = (home.logs / "up.log").read_text()
-    assert "Bearer" not in log
+    lines = [line.replace("curl -s", f"curl -s {STATUS}") for line in commands_printed_for(secure)]
+    assert [line[-3:] for line in shell("\n".join(lines)).splitlines()] == ["200", "201", "200"]
     variables = medforall("env", "--home", str(home.path)).stdout
-    line = 'curl -sS -o /dev/null -w "%{http_code}" -H "Authorization: Bearer $TOKEN" "$GATEWAY/v1/clinics/$CLINIC"'
+    read = f'curl -sS {STATUS} -H "Authorization: Bearer $TOKEN" "$GATEWAY/v1/clinics/$CLINIC"'
+    assert shell(f"{variables}\n{read}")[-4:] == "200\n"
+    assert "canceled, version 2" in shell(f"{variables}\n{sys.executable} examples/book.py")
+    assert "BookingService/CreateAppointment" in shell(f"{variables}\n{sys.executable} examples/services.py")
+
+
+def shell(text: str) -> str:
+    """What the commands print."""
     done = subprocess.run(
-        ["sh", "-c", f"{variables}\n{line}"], capture_output=True, text=True, timeout=30, check=True
+        ["sh", "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
     )
-    assert done.stdout == "200"
+    assert done.returncode == 0, done.stderr
+    return done.stdout

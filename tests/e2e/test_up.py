@@ -18,7 +18,7 @@ from ctl.processes import ProcessIdentity
 from ctl.run_file import RunFile, parse, read_run_file
 from ctl.services import SERVICES
 from tests.support.command import ROOT, command_environment, medforall
-from tests.support.suites import home_of, running_suite
+from tests.support.suites import commands_printed_for, home_of, running_suite
 from tests.support.waiting import wait_until
 
 SERVERS = ("postgres", "nats", "valkey")
@@ -69,9 +69,9 @@ def test_a_second_up_says_that_the_home_is_in_use(suite: RunFile) -> None:
 
 def test_the_commands_that_up_prints_work_when_pasted(suite: RunFile) -> None:
     """Search, book and list, as `up` printed them, answer as a newcomer hopes."""
-    log = (home_of(suite).logs / "up.log").read_text()
-    lines = re.findall(r"^(?:TOKEN=|curl ).*$", log, flags=re.MULTILINE)
-    assert len(lines) == 4, log
+    lines = commands_printed_for(suite)
+    assert len(lines) == 4, lines
+    assert suite.tokens["admin"] not in (home_of(suite).logs / "up.log").read_text()
     marked = [line.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'") for line in lines]
     done = subprocess.run(
         ["sh", "-c", "\n".join(marked)], capture_output=True, text=True, timeout=30, check=True

@@ -1,5 +1,6 @@
 """A whole suite for tests, started and stopped by the command itself."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.support.command import medforall
 
 _START_TIMEOUT_S = 120.0
 _homes: dict[str, Home] = {}
+_printed: dict[str, str] = {}
 
 
 @contextmanager
@@ -30,10 +32,16 @@ def running_suite(
         raise RuntimeError(f"the suite did not start:\n{done.stdout}\n{done.stderr}")
     facts = read_run_file(Home(home))
     _homes[facts.gateway_url] = Home(home)
+    _printed[facts.gateway_url] = done.stdout
     try:
         yield facts
     finally:
         medforall("down", "--home", str(home))
+
+
+def commands_printed_for(facts: RunFile) -> list[str]:
+    """The shell lines that `medforall up` printed when `running_suite` started that suite."""
+    return re.findall(r"^(?:TOKEN=|curl ).*$", _printed[facts.gateway_url], flags=re.MULTILINE)
 
 
 def home_of(facts: RunFile) -> Home:
