@@ -10,8 +10,8 @@ import orjson
 
 from scheduling.errors import Invalid
 
-_TYPES: Final = frozenset({"authenticate", "subscribe", "unsubscribe", "ping"})
-_ID_CHARS_MAX: Final = 64
+CLIENT_TYPES: Final = frozenset({"authenticate", "subscribe", "unsubscribe", "ping"})
+CLIENT_ID_CHARS_MAX: Final = 64
 
 
 class CloseCode(IntEnum):
@@ -80,8 +80,8 @@ def parse_message(text: str | None) -> ClientMessage:
     if not isinstance(body, dict):
         raise Invalid("The message is not a JSON object.")
     type_, id_ = body.get("type"), body.get("id")
-    if type_ not in _TYPES:
-        raise Invalid.field("type", f"must be one of {', '.join(sorted(_TYPES))}")
-    if id_ is not None and (not isinstance(id_, str) or len(id_) > _ID_CHARS_MAX):
-        raise Invalid.field("id", f"must be a string of at most {_ID_CHARS_MAX} characters")
+    if type_ not in CLIENT_TYPES:
+        raise Invalid.field("type", f"must be one of {', '.join(sorted(CLIENT_TYPES))}")
+    if id_ is not None and (not isinstance(id_, str) or len(id_) > CLIENT_ID_CHARS_MAX):
+        raise Invalid.field("id", f"must be a string of at most {CLIENT_ID_CHARS_MAX} characters")
     return ClientMessage(type_, id_, body)

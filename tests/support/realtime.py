@@ -28,6 +28,7 @@ from ctl.embedded import EmbeddedNats, start_server
 from ctl.ports import free_port
 from ctl.processes import ManagedProcess, ProcessSpec
 from ctl.readiness import grpc_serving, http_ok
+from tests.support.event_contract import check_told
 
 ROOT = Path(__file__).resolve().parents[2]
 SCOPES = ("read:appointments",)
@@ -299,7 +300,7 @@ class RealtimeSuite:
 
 
 class Client:
-    """A WebSocket client that keeps everything it is told."""
+    """A WebSocket client that keeps everything it is told, and holds it against the AsyncAPI document."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -314,6 +315,7 @@ class Client:
         async with asyncio.timeout(timeout_s):
             while True:
                 message: dict[str, Any] = json.loads(await self.connection.recv())
+                check_told(message, "websocket")
                 self.received.append(message)
                 if type_ is None or message["type"] == type_:
                     return message

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.event_contract import check_told
 from tests.support.realtime import Clinic, Events, RealtimeSuite, Visit
 
 
@@ -38,7 +39,10 @@ class EventStream:
                 elif name == "retry":
                     self.retry_ms = int(value)
                 elif not line and data:
-                    return type_, json.loads(data)
+                    message = json.loads(data)
+                    assert message["type"] == type_
+                    check_told(message, "sse")
+                    return type_, message
         raise EOFError
 
 
