@@ -4,7 +4,9 @@ The caller owns it (a service keeps one per process) and the engine fills it. Ke
 everything the value was derived from, so nothing in it ever becomes wrong; it only becomes unused.
 """
 
+from collections import OrderedDict
 from collections.abc import Hashable
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 from scheduling.timeline import Bits, Probe
@@ -16,45 +18,47 @@ DerivedT = TypeVar("DerivedT", bound=Bits | Probe | tuple[Any, ...])
 """A mask, masks ready to be asked, or a tuple of such."""
 
 
-class Generations:
-    """Keeps what was used lately, in two generations.
+class Lately:
+    """Keeps what was used lately, within `bytes_max`; the longest unused go first, one by one.
 
-    New and reused entries live in the young one. When it holds half of `bytes_max`, it becomes the old one
-    and what was old is dropped. Single dictionary operations only, so threads may share it without a lock;
-    at worst they derive the same thing twice.
+    Threads may share it: what one of them looks for while another drops it is derived anew.
     """
 
-    __slots__ = ("_half_bytes", "_old", "_young", "_young_bytes")
+    __slots__ = ("_bytes", "_bytes_max", "_found", "_lock")
 
     def __init__(self, bytes_max: int) -> None:
-        self._half_bytes = bytes_max // 2
-        self._young: dict[Hashable, Any] = {}
-        self._old: dict[Hashable, Any] = {}
-        self._young_bytes = 0
+        self._bytes_max = bytes_max
+        self._found: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
 
     def get(self, key: Hashable) -> Any:
         """Return what is kept under `key`, which is what was put there, or None."""
-        found = self._young.get(key)
-        if found is None and self._old:
-            found = self._old.get(key)
-            if found is not None:
-                self.put(key, found)
-        return found
+        found = self._found.get(key)
+        if found is None:
+            return None
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+        return found[0]
 
     def put(self, key: Hashable, value: DerivedT) -> DerivedT:
         """Keep `value` under `key` and return it."""
-        self._young_bytes += _ENTRY_BYTES + _size_bytes(value)
-        if self._young_bytes > self._half_bytes:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
-        self._young[key] = value
+        size_bytes = _ENTRY_BYTES + _size_bytes(value)
+        with self._lock:
+            replaced = self._found.pop(key, None)
+            self._bytes += size_bytes - (replaced[1] if replaced else 0)
+            self._found[key] = (value, size_bytes)
+            while self._bytes > self._bytes_max:
+                self._bytes -= self._found.popitem(last=False)[1][1]
         return value
 
     def __len__(self) -> int:
-        """Count the entries of both generations; one may be in each."""
-        return len(self._young) + len(self._old)
+        """Count the entries."""
+        return len(self._found)
 
 
-class DerivedCache(Generations):
+class DerivedCache(Lately):
     """Two memories, so that what is quickly derived again never pushes out what is dear.
 
     This one holds a quarter of `bytes_max`: weeks of open time and grids, made of local times. `masks` holds the
@@ -65,7 +69,7 @@ class DerivedCache(Generations):
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         super().__init__(bytes_max // 4)
-        self.masks = Generations(bytes_max - bytes_max // 4)
+        self.masks = Lately(bytes_max - bytes_max // 4)
 
     def __len__(self) -> int:
         """Count the entries of both memories."""
