@@ -9,6 +9,29 @@ const make = (tag, attributes = {}, ...children) => {
 const byId = (id) => document.getElementById(id);
 let contract;
 
+// Values of path parameters, kept from one operation to the next.
+const remembered = new Map();
+
+// The little Markdown that contracts are written in: paragraphs, lists, `code`.
+const spans = (text) => text.split("`").map((part, at) => at % 2 ? make("code", { textContent: part }) : part);
+
+function prose(text) {
+  const blocks = [];
+  for (const line of (text || "").split("\n")) {
+    const last = blocks[blocks.length - 1];
+    if (line.startsWith("- ")) {
+      if (last && last.items) last.items.push(line.slice(2));
+      else blocks.push({ items: [line.slice(2)] });
+    } else if (last && last.items && line.startsWith("  ")) last.items[last.items.length - 1] += ` ${line.trim()}`;
+    else if (!line.trim()) blocks.push({ words: "" });
+    else if (last && last.words !== undefined) last.words += ` ${line.trim()}`;
+    else blocks.push({ words: line.trim() });
+  }
+  return make("div", { className: "text" }, ...blocks.filter((block) => block.items || block.words.trim()).map((block) => block.items
+    ? make("ul", {}, ...block.items.map((item) => make("li", {}, ...spans(item))))
+    : make("p", {}, ...spans(block.words))));
+}
+
 const resolve = (node) => node && node.$ref
   ? { ...node.$ref.slice(2).split("/").reduce((at, part) => at[part], contract), ...(node.description ? { description: node.description } : {}) }
   : node || {};
@@ -34,7 +57,7 @@ function fieldRows(schema) {
   return Object.entries(whole.properties || {}).map(([name, field]) => make("tr", {},
     make("td", {}, make("code", { textContent: name }), required.has(name) ? make("span", { className: "must", textContent: " *" }) : ""),
     make("td", { textContent: typeOf(field) }),
-    make("td", {}, make("div", { className: "text", textContent: field.description || "" }), make("div", { className: "none", textContent: limitsOf(field) }))));
+    make("td", {}, prose(field.description), make("div", { className: "none", textContent: limitsOf(field) }))));
 }
 
 function schemaTable(schema, seen = []) {
@@ -75,11 +98,15 @@ function exampleOf(schema, depth = 0) {
 }
 
 function parameterRow(parameter, inputs) {
-  const input = make("input", { name: parameter.name, ariaLabel: parameter.name });
+  const input = make("input", { name: parameter.name, ariaLabel: parameter.name, spellcheck: false });
+  if (parameter.in === "path") {
+    input.value = remembered.get(parameter.name) || "";
+    input.addEventListener("change", () => remembered.set(parameter.name, input.value.trim()));
+  }
   inputs.push([parameter, input]);
   return make("tr", {},
     make("td", {}, make("code", { textContent: parameter.name }), parameter.required ? make("span", { className: "must", textContent: " *" }) : "", make("div", { className: "none", textContent: parameter.in })),
-    make("td", {}, make("div", { className: "text", textContent: parameter.description || "" }), make("div", { className: "none", textContent: [typeOf(parameter.schema), limitsOf(parameter.schema)].filter(Boolean).join(", ") })),
+    make("td", {}, prose(parameter.description), make("div", { className: "none", textContent: [typeOf(parameter.schema), limitsOf(parameter.schema)].filter(Boolean).join(", ") })),
     make("td", {}, input));
 }
 
@@ -113,7 +140,7 @@ async function send(method, path, inputs, body, output) {
 
 function operationBody(method, path, operation) {
   const inputs = [];
-  const box = make("div", {}, make("p", { className: "text", textContent: operation.description || "" }));
+  const box = make("div", {}, prose(operation.description));
   if (operation.parameters.length) box.append(make("table", {}, make("tbody", {}, ...operation.parameters.map((parameter) => parameterRow(parameter, inputs)))));
   const schema = operation.requestBody && operation.requestBody.content["application/json"].schema;
   const body = schema && make("textarea", { value: JSON.stringify(exampleOf(schema), null, 2), ariaLabel: "Request body", spellcheck: false });
@@ -132,7 +159,7 @@ function operationBox(method, path, operation) {
   const box = make("details", { id: operation.operationId }, make("summary", {},
     make("span", { className: `method ${method}`, textContent: method.toUpperCase() }),
     make("span", { className: "path", textContent: path }),
-    make("span", { className: "what", textContent: operation.summary || "" })));
+    make("span", { className: "what" }, ...spans(operation.summary || ""))));
   box.dataset.text = `${method} ${path} ${operation.operationId} ${operation.summary}`.toLowerCase();
   box.addEventListener("toggle", () => box.children.length === 1 && box.append(operationBody(method, path, operation)));
   return box;
@@ -141,9 +168,9 @@ function operationBox(method, path, operation) {
 function show() {
   byId("version").textContent = contract.info.version;
   const main = byId("operations");
-  main.replaceChildren(make("p", { className: "text", textContent: contract.info.description }));
+  main.replaceChildren(prose(contract.info.description), make("p", { className: "parts" }, ...contract.tags.map((tag) => make("a", { href: `#${tag.name}`, textContent: tag.name }))));
   for (const tag of contract.tags) {
-    const group = make("section", {}, make("h2", { textContent: tag.name }), make("p", { className: "tag", textContent: tag.description }));
+    const group = make("section", { id: tag.name }, make("h2", { textContent: tag.name }), prose(tag.description));
     for (const [path, methods] of Object.entries(contract.paths))
       for (const [method, operation] of Object.entries(methods))
         if (operation.tags.includes(tag.name)) group.append(operationBox(method, path, operation));
