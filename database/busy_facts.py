@@ -50,9 +50,9 @@ FROM patient p
 LEFT JOIN appointment v ON v.clinic_id = p.clinic_id AND v.patient_id = p.id
     AND v.start_ts_utc > %(since)s::timestamptz
     AND v.status NOT IN ('canceled', 'released', 'expired', 'no_show')
-WHERE p.clinic_id = %(clinic_id)s::uuid AND p.id = %(patient_id)s::uuid
+WHERE p.clinic_id = %(clinic_id)s::uuid AND p.id = %(patient_id)s::uuid AND p.active
 """
-"""The patient's visits that start after `since`; no row at all when the clinic has no such patient."""
+"""The patient's visits that start after `since`; no row at all when the clinic has no such active patient."""
 
 
 @dataclass(frozen=True, slots=True)

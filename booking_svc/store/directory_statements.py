@@ -45,7 +45,7 @@ def statements_of(entity: Entity) -> EntityStatements:
             f"INSERT INTO {table} (clinic_id, id, {', '.join(columns)}) VALUES ({places}) RETURNING {returned}",  # noqa: S608
         ),
         read=Statement(f"read_{table}_entry", f"SELECT {selected} {where}"),
-        lock=Statement(f"lock_{table}_entry", f"SELECT {selected} {where} FOR UPDATE"),
+        lock=Statement(f"lock_{table}_entry", f"SELECT {selected} {where} FOR NO KEY UPDATE"),
         update=Statement(
             f"update_{table}_entry",
             f"UPDATE {table} SET active = $3, {changes}, version = version + 1, updated_at = clock_timestamp()"  # noqa: S608

@@ -54,3 +54,13 @@ LOCKS_OF_VISITS: Final = Statement(
     WHERE c.clinic_id = $1 AND c.appointment_id = ANY ($2::uuid[])
     """,
 )
+PATIENTS_VISITS_AHEAD: Final = Statement(
+    "patients_visits_ahead",
+    """
+    SELECT id, extract(epoch FROM start_ts_utc)::bigint / 60, extract(epoch FROM end_ts_utc)::bigint / 60
+    FROM appointment
+    WHERE clinic_id = $1 AND patient_id = $2 AND start_ts_utc > clock_timestamp()
+      AND status IN ('held', 'scheduled', 'confirmed')
+    ORDER BY start_ts_utc, id LIMIT 1000
+    """,
+)

@@ -62,7 +62,7 @@ _READ_MANY: Final = Statement(
 )
 _LOCK: Final = Statement(
     "lock_patient_record",
-    f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2 FOR UPDATE",  # noqa: S608 - made of constants
+    f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2 FOR NO KEY UPDATE",  # noqa: S608 - made of constants
 )
 _DELETE_TOKENS: Final = Statement(
     "delete_name_tokens", "DELETE FROM patient_name_token WHERE clinic_id = $1 AND patient_id = $2"

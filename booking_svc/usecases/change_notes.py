@@ -10,6 +10,8 @@ from booking_svc.usecases import access, existing
 from booking_svc.usecases.commands import ChangeNotes
 from booking_svc.usecases.existing import Found
 from booking_svc.usecases.recording import Recorder
+from chassis.auth.principal import Role
+from scheduling.errors import Forbidden
 
 
 class UpdateNotes:
@@ -19,7 +21,9 @@ class UpdateNotes:
         self._recorder = recorder
 
     async def __call__(self, session: Session, command: ChangeNotes) -> Outcome:
-        """Change the notes. Raises NotFound and Stale."""
+        """Change the notes. Raises NotFound and Stale, and Forbidden for a patient, who does not see them."""
+        if command.caller.principal.role is Role.PATIENT:
+            raise Forbidden("Notes are written by staff.")
 
         def check(found: Found) -> None:
             access.require_open(found.clinic_status, may_be_suspended=False)

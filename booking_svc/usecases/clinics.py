@@ -10,9 +10,11 @@ from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store import oversight as sql
+from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from booking_svc.usecases.edit_directory import require_etag
+from booking_svc.usecases.displacement import require_no_visits_ahead
+from booking_svc.usecases.edit_directory import lock_whole_directory, require_etag
 from chassis.auth.principal import Role
 from scheduling.errors import Conflict, NotFound, Reason
 from scheduling.ids import NewId, canonical_id
@@ -70,15 +72,20 @@ class Clinics:
 
     async def update(self, session: Session, caller: Caller, changes: Record, etag: str) -> Edited:
         """Change name, zone, public search or limits."""
+        await lock_whole_directory(DirectoryStore(session))
         session.savepoint()
         before = await _read(session, sql.LOCK_CLINIC)
         if before.record["status"] == "archived":
             raise NotFound("No such clinic.")
         require_etag(before, etag)
-        return await self._write(session, caller, before, checked(CLINIC, {**before.record, **changes}))
+        record = checked(CLINIC, {**before.record, **changes})
+        if record["default_timezone"] != before.record["default_timezone"]:
+            await require_no_visits_ahead(session, None)
+        return await self._write(session, caller, before, record)
 
     async def set_status(self, session: Session, caller: Caller, status: str) -> Edited:
-        """Activate, suspend or archive."""
+        """Activate, suspend or archive; no booking that was judged before commits after it."""
+        await lock_whole_directory(DirectoryStore(session))
         session.savepoint()
         before = await _read(session, sql.LOCK_CLINIC)
         return await self._write(session, caller, before, {**before.record, "status": status})

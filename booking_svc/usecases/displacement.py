@@ -27,7 +27,7 @@ from booking_svc.usecases.claim_rewriting import ClaimRewriting, Concerned
 from database.location_facts import LocationFacts
 from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
-from scheduling.errors import DomainError, Exhausted, Reason
+from scheduling.errors import DomainError, Exhausted, Reason, Refused
 from scheduling.facts import ResourceKind, RoomChoice, RoomMode, Rule
 from scheduling.ids import gap_id
 from scheduling.judge import Proposal, judge
@@ -143,6 +143,17 @@ class VisitsConcerned:
         ]
 
 
+async def require_no_visits_ahead(session: Session, location_id: str | None) -> None:
+    """Refuse what would give the visits booked at a location, or anywhere, another local time and day."""
+    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, location_id, None, None, None, None, 1)
+    await session.run()
+    if pending.row() is not None:
+        raise Refused(
+            "The time zone cannot change while visits are booked ahead: move or cancel them first.",
+            reason=Reason.WOULD_DISPLACE,
+        )
+
+
 async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, LocationFacts]:
     asked = {location_id: session.location(location_id) for location_id in location_ids}
     await session.run()
@@ -164,13 +175,19 @@ async def _future_visits(session: Session, entity: Entity, entry: Entry) -> list
 def _narrowed(entity: Entity, entry: Entry) -> list[str | None]:
     """Location, provider, room, equipment item and service that a visit must have to be concerned; None is any.
 
-    A window concerns the visits of its resource, a closure those of its location, if it has one.
+    A window concerns the visits of its resource, a closure those of its location, a rule those of its service and
+    provider, if they have one; a rule's are never changed, see `EditDirectory`.
     """
     wanted: dict[Kind, str | None] = {entry.kind: entry.id}
     if entry.kind is Kind.WINDOW:
         wanted = {entity.references["resource_id"]: entry.record["resource_id"]}
     elif entry.kind is Kind.CLOSURE:
         wanted = {Kind.LOCATION: entry.record.get("location_id") or None}
+    elif entry.kind is Kind.SERVICE_RULE:
+        wanted = {
+            Kind.SERVICE: entry.record.get("service_id") or None,
+            Kind.PROVIDER: entry.record.get("provider_id") or None,
+        }
     return [wanted.get(kind) for kind in _NARROWING]
 
 

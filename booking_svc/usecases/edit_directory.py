@@ -20,7 +20,7 @@ from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from booking_svc.usecases.displacement import VisitsConcerned
+from booking_svc.usecases.displacement import VisitsConcerned, require_no_visits_ahead
 from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
@@ -30,6 +30,9 @@ from scheduling.ids import NewId, canonical_id
 
 OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provider_id"}
 """What a provider may write, when this field names itself."""
+
+_FIXED: Final = {Kind.WINDOW: ("resource_id",), Kind.SERVICE_RULE: ("service_id", "provider_id", "rule_type")}
+"""What an entry speaks of stays as it is: claims of visits are written under it."""
 
 VIOLATIONS_MAX: Final = 50
 """How many displaced visits a refusal names."""
@@ -64,10 +67,7 @@ class EditDirectory:
     async def work(self, session: Session, edit: Edit) -> Edited:
         """Make the change. Raises the domain's refusals."""
         store = DirectoryStore(session)
-        # One change at a time: no location is made between the look at them and their locks.
-        store.lock_directory(directory_keys(session.clinic_id, [session.clinic_id]))
-        location_ids = await store.location_ids()
-        store.lock_directory(directory_keys(session.clinic_id, location_ids))
+        location_ids = await lock_whole_directory(store)
         session.savepoint()
         await require_clinic(session)
         entity = await _entity_of(store, edit)
@@ -76,11 +76,17 @@ class EditDirectory:
         for written in (record,) if before is None else (before.record, record):
             _require_own(edit, written)
         await check_references(session, entity, record)
+        if (
+            before is not None
+            and entity.kind is Kind.LOCATION
+            and record["timezone"] != before.record["timezone"]
+        ):
+            await require_no_visits_ahead(session, before.id)
         remembered = await self._displacement.before(session, entity, location_ids)
         entry = await self._write(store, entity, edit, before, record)
         displaced, versions = await self._displacement.after(session, edit.caller, entity, entry, remembered)
         if displaced and edit.strict:
-            raise _would_displace(displaced)
+            raise would_displace(displaced)
         self._recorder.record(
             session, edit.caller, before, entry, location_ids=_touched(entity, entry, before)
         )
@@ -95,6 +101,17 @@ class EditDirectory:
                 return await store.insert(entity, edit.entry_id or self._new_id(), record)
             active = before.active and not edit.deactivates
             return await store.update(entity, before, record, active=active)
+
+
+async def lock_whole_directory(store: DirectoryStore) -> list[str]:
+    """Let no booking that is judged on the old directory commit after this transaction; the clinic's locations.
+
+    One change at a time: no location is made between the look at them and their locks.
+    """
+    store.lock_directory(directory_keys(store.clinic_id, [store.clinic_id]))
+    location_ids = await store.location_ids()
+    store.lock_directory(directory_keys(store.clinic_id, location_ids))
+    return location_ids
 
 
 async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:
@@ -124,9 +141,10 @@ async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
     if entry is None:
         raise NotFound(f"No such {entity.kind.replace('_', ' ')}.")
     require_etag(entry, edit.etag)
-    own = entry.record.get("resource_id")
-    if entity.kind is Kind.WINDOW and edit.changes.get("resource_id", own) != own:
-        raise Invalid.field("resource_id", "cannot be changed: deactivate the window and create another")
+    for name in _FIXED.get(entity.kind, ()):
+        if edit.changes.get(name, entry.record[name]) != entry.record[name]:
+            thing = entity.kind.replace("_", " ")
+            raise Invalid.field(name, f"cannot be changed: deactivate the {thing} and create another")
     if entity.resource is not None and edit.deactivates and not entry.active:
         raise Refused("It is out of use already.", reason=Reason.INVALID_TRANSITION)
     return entry
@@ -188,7 +206,8 @@ def _touched(entity: Entity, entry: Entry, before: Entry | None) -> list[str]:
     return []
 
 
-def _would_displace(displaced: Sequence[Displaced]) -> Refused:
+def would_displace(displaced: Sequence[Displaced]) -> Refused:
+    """The refusal of a strict change."""
     return Refused(
         f"{len(displaced)} visits would fall outside.",
         reason=Reason.WOULD_DISPLACE,

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from booking_svc.directory.checks import checked
-from booking_svc.directory.entities import Edited, Entity, Entry, Kind, Record
+from booking_svc.directory.entities import Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store.constraints import constraints_named
+from booking_svc.store.displacement_statements import PATIENTS_VISITS_AHEAD
 from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from booking_svc.usecases.edit_directory import Edit, require_etag
+from booking_svc.usecases.edit_directory import Edit, require_etag, would_displace
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
 from chassis.auth.principal import Principal, Role
 from chassis.search_terms import searched_prefixes
-from scheduling.errors import Forbidden, Invalid, NotFound
+from scheduling.errors import Forbidden, Invalid, NotFound, Reason
 from scheduling.ids import NewId, canonical_id
 
 PATIENT: Final = Entity(kind=Kind.PATIENT, table="patient", columns={})
@@ -55,8 +56,11 @@ class Patients:
         record = checked(PATIENT, {**before.record, **edit.changes} if before else edit.changes)
         with constraints_named():
             entry = await self._write(store, edit, before, record)
+        displaced = await _visits_ahead(session, entry) if edit.deactivates else ()
+        if displaced and edit.strict:
+            raise would_displace(displaced)
         self._recorder.record(session, edit.caller, before, entry, location_ids=())
-        return Edited(entry=entry)
+        return Edited(entry=entry, displaced=displaced)
 
     async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:
         if before is None:
@@ -91,6 +95,16 @@ class Patients:
             self._recorder.audit(session, search.caller, "patient.search", entry)
         next_token = _token(found[size - 1].id) if len(found) > size else ""
         return Page(entries=tuple(found[:size]), next_token=next_token)
+
+
+async def _visits_ahead(session: Session, patient: Entry) -> tuple[Displaced, ...]:
+    """Visits that a patient who goes out of use still has."""
+    pending = session.queue(PATIENTS_VISITS_AHEAD, session.clinic_id, patient.id)
+    await session.run()
+    return tuple(
+        Displaced(visit_id, start_min, end_min, Reason.RESOURCE_INACTIVE)
+        for visit_id, start_min, end_min in pending.rows()
+    )
 
 
 async def _locked(store: PatientStore, edit: Edit) -> Entry:

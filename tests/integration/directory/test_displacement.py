@@ -255,3 +255,37 @@ async def test_bookings_and_changes_of_the_directory_do_not_pass_each_other(
     booked = set(await asyncio.gather(*attempts)) - {"OUTSIDE_HOURS"}
     assert set(listed(await change)) == booked
     assert query(suite.database.owner_url, OVERLAPS) == [(0,)]
+
+
+async def test_a_zone_stays_while_visits_are_booked_ahead(directory: Directory, practice: Practice) -> None:
+    """Another zone would give booked visits another local time: refused for the location and for its clinic."""
+    await book(directory, practice, 10)
+    mask = FieldMask(paths=["timezone"])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call(
+            "UpdateLocation",
+            location_id=practice.location,
+            location=types.Location(timezone="Asia/Tokyo"),
+            update_mask=mask,
+        )
+    assert reason_of(refused.value) == "WOULD_DISPLACE"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call(
+            "UpdateClinic",
+            clinic=types.Clinic(default_timezone="Asia/Tokyo"),
+            update_mask=FieldMask(paths=["default_timezone"]),
+        )
+    assert reason_of(refused.value) == "WOULD_DISPLACE"
+
+
+async def test_a_patient_out_of_use_keeps_its_visits_and_books_no_more(
+    directory: Directory, practice: Practice
+) -> None:
+    """Deactivating a patient lists the visits ahead; a new booking finds no such patient."""
+    patient = (await directory.add("Patient", name="Bo Ek", dob="1990-01-01")).id
+    visit = await book(directory, practice, 10, patient_id=patient)
+    reply = await directory.call("DeactivatePatient", patient_id=patient)
+    assert listed(reply) == {visit.id: "RESOURCE_INACTIVE"}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await book(directory, practice, 12, patient_id=patient)
+    assert code_of(refused.value) == "NOT_FOUND"
