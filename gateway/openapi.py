@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of everything that the contracts route."""
+"""The OpenAPI 3.1 document of everything that the contracts route, and of realtime's own addresses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from medforall.options.v1 import options_pb2
 
 from gateway.http_policy import Caching, Policy, policies
 from gateway.rate_limit import ANONYMOUS, AUTHENTICATED
+from gateway.realtime.paths import TICKET_SCHEME, realtime_paths
 from gateway.schemas import Schema, Schemas, is_demanded
 from gateway.transcoding.bindings import WHOLE_BODY, Binding, field_at
 from gateway.transcoding.names import json_path, message_type
@@ -102,9 +103,12 @@ def build_document(
             {"name": service.name, "description": comments.get(service.full_name, "")}
             for service in services.values()
         ],
-        "paths": paths,
+        "paths": paths | realtime_paths(),
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                **TICKET_SCHEME,
+            },
             "schemas": {**schemas.made, "Error": _ERROR},
             "responses": {
                 status: _refusal(text) for status, text in {**_REFUSALS, **_MUTATION_REFUSALS}.items()

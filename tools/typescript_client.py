@@ -67,7 +67,15 @@ def module(document: Mapping[str, Any]) -> str:
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            yield path, method, operation
+            if _answer_schema(operation) is not None:
+                yield path, method, operation
+
+
+def _answer_schema(operation: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of the good answer; None for a stream, which is no call."""
+    answer = next(value for status, value in operation["responses"].items() if status.startswith("2"))
+    content: Mapping[str, Any] = answer["content"].get("application/json", {})
+    return content.get("schema")
 
 
 def _method(path: str, method: str, operation: Mapping[str, Any]) -> str:
@@ -100,8 +108,7 @@ def _method_type(_: str, __: str, operation: Mapping[str, Any]) -> str:
             f"body{optional}: {_type(operation['requestBody']['content']['application/json']['schema'])}"
         )
     arguments.append("options?: CallOptions")
-    answer = next(value for status, value in operation["responses"].items() if status.startswith("2"))
-    result = _type(answer["content"]["application/json"]["schema"])
+    result = _type(_answer_schema(operation) or {})
     comment = _comment({"description": operation["summary"]}, "  ")
     return f"{comment}  {operation['operationId']}({', '.join(arguments)}): Promise<Answer<{result}>>;\n"
 

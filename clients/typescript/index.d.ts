@@ -2081,4 +2081,11 @@ export class Medforall {
 
   /** Who is connected to a clinic's realtime now, over all gateways; correct within a minute after a crash. */
   getPresence(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetPresenceResponse>>;
+
+  /** Gives a ticket that opens one stream within 30 s, as this caller. */
+  createRealtimeTicket(parameters: {  }, options?: CallOptions): Promise<Answer<{
+  ticket: string;
+  /** Seconds. */
+  expiresIn: number;
+}>>;
 }

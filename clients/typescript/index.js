@@ -337,4 +337,8 @@ export class Medforall {
   getPresence(parameters, options = {}) {
     return this.#transport.call({"method": "GET", "path": "/v1/clinics/{clinicId}/presence", "pathNames": ["clinicId"], "queryNames": [], "hasKey": false}, parameters, undefined, options);
   }
+
+  createRealtimeTicket(parameters, options = {}) {
+    return this.#transport.call({"method": "POST", "path": "/v1/realtime/sse/tickets", "pathNames": [], "queryNames": [], "hasKey": false}, parameters, undefined, options);
+  }
 }

@@ -146,7 +146,7 @@ function operationBody(method, path, operation) {
   const body = schema && make("textarea", { value: JSON.stringify(exampleOf(schema), null, 2), ariaLabel: "Request body", spellcheck: false });
   if (schema) box.append(make("details", {}, make("summary", { textContent: "Body" }), make("div", {}, schemaTable(schema))), body);
   const good = Object.entries(operation.responses).find(([status]) => status.startsWith("2"));
-  const answer = good && good[1].content["application/json"].schema;
+  const answer = good && good[1].content["application/json"]?.schema;
   if (answer) box.append(make("details", {}, make("summary", { textContent: `Answer ${good[0]}` }), make("div", {}, schemaTable(answer))));
   const output = make("pre", { hidden: true, tabIndex: 0 });
   const button = make("button", { type: "button", textContent: "Send" });

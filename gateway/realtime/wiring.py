@@ -21,6 +21,7 @@ from gateway.realtime.link import Link, token_reader
 from gateway.realtime.members import Members
 from gateway.realtime.origins import OriginPolicy
 from gateway.realtime.outlets import QueueLimits
+from gateway.realtime.paths import SSE_PATH, TICKETS_PATH
 from gateway.realtime.settings import RealtimeSettings
 from gateway.realtime.tickets import Tickets
 from gateway.refusals import Refusals
@@ -28,8 +29,6 @@ from gateway.sse import RealtimeSse, SseParts, SseTickets
 from gateway.websocket import RealtimeWebSocket, WebSocketParts
 
 WEBSOCKET_PATH = "/v1/realtime/ws"
-SSE_PATH = "/v1/realtime/sse"
-TICKETS_PATH = "/v1/realtime/sse/tickets"
 
 
 @dataclass(frozen=True, slots=True)

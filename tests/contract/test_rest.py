@@ -21,6 +21,7 @@ from medforall.type.v1 import reason_pb2, scheduling_pb2
 
 from gateway.contracts import load_contracts, load_files
 from gateway.http_policy import policies
+from gateway.realtime.paths import SSE_PATH, TICKETS_PATH
 from gateway.transcoding.bindings import Binding, bindings_of
 from gateway.transcoding.decoding import Decoder, Violations
 from gateway.transcoding.encoding import Encoder
@@ -241,9 +242,10 @@ def test_references_lead_somewhere(name: str) -> None:
 
 
 def test_the_document_has_every_route() -> None:
-    """Each route is in the document once, under its own operation id."""
+    """Each route is in the document once, under its own operation id; so are the two of realtime."""
     document = json.loads((DOCUMENTS / "openapi.json").read_text())
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
-    assert len(operations) == len(BINDINGS)
+    assert len(operations) == len(BINDINGS) + 2
+    assert {SSE_PATH, TICKETS_PATH} <= set(document["paths"])
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     assert all(operation["summary"] for operation in operations)
