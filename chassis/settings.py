@@ -124,6 +124,11 @@ class GrpcServerSettings:
         minimum=1,
         doc="Concurrent calls that one connection may have open; a gateway has one connection to a service.",
     )
+    trusted_peers: tuple[str, ...] = setting(
+        "MEDFORALL_GRPC_TRUSTED_PEERS",
+        default=("127.0.0.0/8", "::1/128"),
+        doc="Networks of the gateways: what they tell of their clients' addresses is believed and audited.",
+    )
     in_flight_max: int = setting(
         "MEDFORALL_GRPC_IN_FLIGHT_MAX",
         default=512,

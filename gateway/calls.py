@@ -14,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from chassis.auth.principal import Principal
+from chassis.grpc.address import CLIENT_ADDRESS
 from chassis.grpc.context import CallContext, current_call, enter_call
 from chassis.interceptors.methods import Method
 from chassis.tracing import current_traceparent
@@ -256,8 +257,10 @@ def _mask_what_is_given(message: Message, inner: Message, value: Mapping[str, An
 
 
 def _metadata(request: Request) -> tuple[tuple[str, str], ...]:
-    """What travels with the call: token, request id, trace; nothing else of the client's headers."""
+    """What travels with the call: token, request id, trace, address; nothing else of the client's headers."""
     metadata = [("x-request-id", request.request_id)]
+    if request.client:
+        metadata.append((CLIENT_ADDRESS, request.client))
     token = request.headers.get(AUTHORIZATION)
     if token:
         metadata.append((AUTHORIZATION, token))

@@ -47,7 +47,11 @@ def caller_of(request: Message) -> Caller:
     if len(key) > _KEY_CHARS_MAX or "\x00" in key:
         raise Invalid.field("idempotency_key", f"must have at most {_KEY_CHARS_MAX} characters")
     return Caller(
-        principal=call.caller, request_id=call.request_id, traceparent=call.traceparent, idempotency_key=key
+        principal=call.caller,
+        request_id=call.request_id,
+        traceparent=call.traceparent,
+        idempotency_key=key,
+        address=call.client_address,
     )
 
 

@@ -16,7 +16,8 @@ class CallContext:
     """One call: made by the interceptors, read by handlers, logs and outgoing calls.
 
     `deadline` is on the monotonic clock (`time.monotonic()`, seconds); None means that a stream may stay
-    open. `principal` is None for public and anonymous calls. `authorization` is the header to hand on,
+    open. `client_address` is where the client is, as far as the peer may be believed.
+    `principal` is None for public and anonymous calls. `authorization` is the header to hand on,
     never logged.
     """
 
@@ -28,6 +29,7 @@ class CallContext:
     idempotency_key: str | None = None
     authorization: str | None = None
     peer: str = ""
+    client_address: str | None = None
 
     @property
     def caller(self) -> Principal:

@@ -21,6 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chassis.auth.verifier import TokenVerifier
+from chassis.grpc.address import CallerAddresses
 from chassis.grpc.tls import server_credentials
 from chassis.interceptors.aio import AioInterceptor
 from chassis.interceptors.auth import Auth
@@ -83,7 +84,8 @@ def build_chain(services: Sequence[GrpcService], parts: ServerParts) -> Chain:
         Validate(),
         Auth(parts.verifier),
     )
-    return Chain(steps, describe_methods(service.descriptor for service in services))
+    methods = describe_methods(service.descriptor for service in services)
+    return Chain(steps, methods, CallerAddresses(parts.settings.trusted_peers))
 
 
 class _Server:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from google.protobuf.message import Message
 
 from chassis.auth.principal import Principal
+from chassis.grpc.address import CLIENT_ADDRESS, CallerAddresses
 from chassis.grpc.context import CallContext
 from chassis.interceptors.methods import Method, built_in
 
@@ -68,8 +69,11 @@ class Step(Protocol):
 class Chain:
     """The steps in order, with the methods that the contract describes."""
 
-    def __init__(self, steps: Sequence[Step], methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self, steps: Sequence[Step], methods: Mapping[str, Method], addresses: CallerAddresses
+    ) -> None:
         self._steps = tuple(steps)
+        self._addresses = addresses
         self._checks = tuple(step.check for step in steps if not _is_idle(step))
         self._methods = dict(methods)
 
@@ -92,6 +96,7 @@ class Chain:
             idempotency_key=call.metadata.get("idempotency-key"),
             authorization=call.authorization,
             peer=call.peer,
+            client_address=self._addresses.of(call.peer, call.metadata.get(CLIENT_ADDRESS)),
         )
         call.context = context
         return context

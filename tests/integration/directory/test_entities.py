@@ -196,6 +196,7 @@ async def test_a_change_leaves_an_event_and_an_audit_row(directory: Directory, s
     audited = await directory.call("ListAuditEvents", entity_id=service.id)
     assert [row.action for row in audited.audit_events] == ["service.update", "service.create"]
     assert '"Seen again"' in audited.audit_events[0].after_json
+    assert audited.audit_events[0].source_ip in ("127.0.0.1", "::1")
 
 
 async def test_a_provider_changes_its_own_windows_only(
