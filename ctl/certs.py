@@ -70,19 +70,30 @@ def ensure_certificates(directory: Path, *, now: datetime | None = None) -> dict
     """The pairs in `directory`, made when there is none. Raises CtlError when they are not whole or soon end."""
     if not directory.exists():
         return make_certificates(directory, now=now)
-    pairs = {name: _pair(directory, name) for name in (AUTHORITY, *PARTS)}
-    anew = f"Remove {directory}: it is made again."
+    check_certificates(directory, now=now)
+    return _pairs(directory)
+
+
+def check_certificates(directory: Path, *, now: datetime | None = None) -> datetime:
+    """When the first of the certificates in `directory` ends. Raises CtlError when that is soon, or one is missing."""
+    anew = f"Stop the suite, remove {directory}, and they are made again."
     try:
-        ends = min(_ends(pair.certificate_file) for pair in pairs.values())
+        ends = min(_ends(pair) for pair in _pairs(directory).values())
     except (OSError, ValueError) as error:
         raise CtlError(f"The certificates in {directory} cannot be read: {error}.", hint=anew) from error
     if ends - (now or datetime.now(UTC)) < _LEFT_MIN:
         raise CtlError(f"The certificates in {directory} end at {ends:%Y-%m-%d %H:%M} UTC.", hint=anew)
-    return pairs
+    return ends
 
 
-def _ends(certificate_file: Path) -> datetime:
-    return x509.load_pem_x509_certificate(certificate_file.read_bytes()).not_valid_after_utc
+def _pairs(directory: Path) -> dict[str, Pair]:
+    return {name: _pair(directory, name) for name in (AUTHORITY, *PARTS)}
+
+
+def _ends(pair: Pair) -> datetime:
+    """When the pair's certificate ends; OSError when one of its files cannot be read, ValueError when it is none."""
+    pair.key_file.read_bytes()
+    return x509.load_pem_x509_certificate(pair.certificate_file.read_bytes()).not_valid_after_utc
 
 
 def _make_authority(starts: datetime, ends: datetime) -> _Issuer:

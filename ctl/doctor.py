@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ctl import offline, ports, readiness
+from ctl.certs import check_certificates
 from ctl.failures import CtlError
 from ctl.home import Home, read_json
 from ctl.run_file import RunFile, read_run_file
@@ -60,6 +61,7 @@ def examine(home: Home, environment: Mapping[str, str]) -> Iterator[Finding]:
         )
         return
     yield from _home(home)
+    yield from _certificates(home)
     running = read_run_file(home) if home.holder() and home.run_file.exists() else None
     yield from _processes(home, running)
     yield from _database(home, environment)
@@ -137,6 +139,17 @@ def _home(home: Home) -> Iterator[Finding]:
         says=f"readable by others: {', '.join(loose)}" if loose else "readable by their owner alone",
         advice=f"In {home.path}: chmod 600 {' '.join(loose)}" if loose else "",
     )
+
+
+def _certificates(home: Home) -> Iterator[Finding]:
+    if not home.certs.exists():
+        return
+    try:
+        ends = check_certificates(home.certs)
+    except CtlError as error:
+        yield Finding(check="certificates", ok=False, says=error.sentence, advice=error.hint)
+    else:
+        yield Finding(check="certificates", ok=True, says=f"valid until {ends:%Y-%m-%d}")
 
 
 def _is_open_to_others(path: Path) -> bool:

@@ -22,13 +22,13 @@ _CONNECT_TIMEOUT_S = 5
 
 def grpc_serving(target: str, tls: TlsFacts | None = None) -> bool:
     """Whether the server at `target` (host:port) says SERVING by grpc.health.v1, over mutual TLS if `tls` is given."""
-    with _channel(target, tls) as channel:
-        try:
+    try:
+        with _channel(target, tls) as channel:
             reply = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=_PROBE_TIMEOUT_S
             )
-        except grpc.RpcError:
-            return False
+    except (grpc.RpcError, OSError):
+        return False
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 

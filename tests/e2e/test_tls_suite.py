@@ -157,7 +157,8 @@ def test_status_doctor_and_what_up_prints(secure: RunFile) -> None:
     status = medforall("status", "--json", "--home", str(home.path))
     assert {row["ready"] for row in json.loads(status.stdout)} == {True}, status.stdout
     doctor = medforall("doctor", "--home", str(home.path)).stdout
-    assert not re.search(r"(gateway|booking|availability|realtime|keys) +fault", doctor), doctor
+    assert not re.search(r"(gateway|booking|availability|realtime|keys|certificates) +fault", doctor), doctor
+    assert re.search(r"certificates +ok", doctor), doctor
     lines = [line.replace("curl -s", f"curl -s {STATUS}") for line in commands_printed_for(secure)]
     assert [line[-3:] for line in shell("\n".join(lines)).splitlines()] == ["200", "201", "200"]
     variables = medforall("env", "--home", str(home.path)).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,8 @@ from chassis.grpc.server import AioServer, GrpcService, ServerParts
 from chassis.metrics import build_metrics
 from chassis.settings import AuthSettings, GrpcServerSettings, TlsSettings
 from chassis.tracing import OFF
-from ctl.certs import Pair, make_certificates
+from ctl.certs import Pair, ensure_certificates, make_certificates
+from ctl.failures import CtlError
 from ctl.main import app
 from tests.integration.gateway.conftest import APPOINTMENT, CLINIC, Services, StartGateway
 
@@ -93,3 +95,17 @@ def test_certs_command(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.glob("*.key")} == {0o600}
     again = CliRunner().invoke(app, ["certs", "--directory", str(directory)])
     assert again.exit_code == 1
+
+
+def test_certificates_are_made_once_and_not_used_when_they_end(tmp_path: Path) -> None:
+    """They are made when there are none, kept afterwards, and refused in one sentence when old or not whole."""
+    directory = tmp_path / "certs"
+    made = ensure_certificates(directory)
+    before = made["booking"].certificate_file.read_bytes()
+    assert ensure_certificates(directory) == made
+    assert made["booking"].certificate_file.read_bytes() == before
+    with pytest.raises(CtlError, match="end at"):
+        ensure_certificates(directory, now=datetime.now(UTC) + timedelta(days=89, hours=23))
+    made["client"].key_file.unlink()
+    with pytest.raises(CtlError, match=r"cannot be read: .*client\.key"):
+        ensure_certificates(directory)
