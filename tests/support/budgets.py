@@ -13,9 +13,9 @@ BUDGETS_S = {
     "unit": 120,
     "property": 240,
     "contract": 90,
-    "integration": 420,
-    "e2e": 360,
-    "faults": 240,
+    "integration": 600,
+    "e2e": 480,
+    "faults": 120,
 }
 _took_s: defaultdict[str, float] = defaultdict(float)
 

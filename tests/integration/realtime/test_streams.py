@@ -185,7 +185,7 @@ async def test_presence_counts_connections_and_names_them_for_admins(
     async with joined(suite, staff, channel), joined(suite, staff, channel), joined(suite, admin, channel):
         subscription = subscribe(stub, suite, clinic, subject="integration")
         await item(subscription)
-        await wait_until_async(lambda: has(4), what="four connections")
+        await wait_until_async(lambda: has(4), timeout_s=30, what="four connections")
         assert await presence(staff) == {"connections": 4, "users": 3, "connected": []}
         assert (await presence(admin))["connected"] == [
             {"userId": "ann", "connections": 2},
