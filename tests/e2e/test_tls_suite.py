@@ -20,8 +20,9 @@ from websockets.asyncio.client import connect
 
 from ctl.certs import PARTS
 from ctl.readiness import grpc_serving, trusting
-from ctl.run_file import DemoFacts, RunFile, TlsFacts
+from ctl.run_file import DemoFacts, RunFile, TlsFacts, shell_variables
 from tests.support.command import ROOT, medforall
+from tests.support.node import run_node
 from tests.support.suites import commands_printed_for, home_of, running_suite
 
 pytestmark = pytest.mark.slow
@@ -166,6 +167,14 @@ def test_status_doctor_and_what_up_prints(secure: RunFile) -> None:
     assert shell(f"{variables}\n{read}")[-4:] == "200\n"
     assert "canceled, version 2" in shell(f"{variables}\n{sys.executable} examples/book.py")
     assert "BookingService/CreateAppointment" in shell(f"{variables}\n{sys.executable} examples/services.py")
+
+
+@pytest.mark.node
+def test_node_books_with_the_client_certificate(secure: RunFile) -> None:
+    """@grpc/grpc-js speaks mutual TLS with what `medforall env` prints."""
+    done = run_node("book.mjs", environment=shell_variables(secure))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("booked ")
 
 
 def shell(text: str) -> str:
