@@ -69,8 +69,7 @@ class AioInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     entered = await self._enter(call)
                     checked = self._checked(call, request, request_streaming)
-                    async with asyncio.timeout(entered.remaining_s()):
-                        reply = await behavior(checked, context)
+                    reply = await _in_time(behavior(checked, context), entered.remaining_s())
                 except Exception as error:  # noqa: BLE001 - every failure becomes a status, and is logged
                     await _refuse(call, context, error)
                 _note_code(call, context)
@@ -191,12 +190,22 @@ def _note_code(call: Call, context: Any) -> None:
         call.code = code.name if isinstance(code, grpc.StatusCode) else GRPC_CODES[code].name
 
 
+async def _in_time(work: Awaitable[Any], remaining_s: float | None) -> Any:
+    """What `work` returns. Raises Expired when the deadline passes first; a TimeoutError of the work's own passes."""
+    limit = asyncio.timeout(remaining_s)
+    try:
+        async with limit:
+            return await work
+    except TimeoutError:
+        if limit.expired():
+            raise Expired("The deadline passed before the work was done.") from None
+        raise
+
+
 async def _refuse(call: Call, context: Any, error: Exception) -> NoReturn:
     if isinstance(error, grpc.aio.AbortError):
         _note_code(call, context)
         raise error
-    if isinstance(error, TimeoutError) and _has_no_time_left(call):
-        error = Expired("The deadline passed before the work was done.")
     status = status_of(error, call.request_id)
     code = GRPC_CODES[status.code]
     call.code = code.name

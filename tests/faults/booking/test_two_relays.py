@@ -1,0 +1,99 @@
+"""Two processes, one outbox; and a reply that comes too late."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import grpc.aio
+import nats
+import pytest
+from medforall.events.v1 import events_pb2
+
+from tests.support.booking import (
+    Client,
+    Keys,
+    at,
+    booking_processes,
+    code_of,
+    environment_of,
+    invariants,
+    new_id,
+    new_practice,
+    query,
+)
+from tests.support.databases import migrated_database
+from tests.support.servers import Servers
+from tests.support.waiting import wait_until_async
+
+VISITS = 12
+UNPUBLISHED = "SELECT count(*) FROM outbox_event WHERE published_at IS NULL"
+
+
+async def stored_events(nats_url: str, clinic: str, count: int) -> list[events_pb2.Event]:
+    """What the stream holds of a clinic, in its order, once there are `count`; and whatever came after them."""
+    connection = await nats.connect(nats_url)
+    try:
+        subject = f"medforall.appointment.{clinic}.>"
+        subscription = await connection.jetstream().subscribe(subject, ordered_consumer=True)
+        found = [(await subscription.next_msg(timeout=20)).data for _ in range(count)]
+        with pytest.raises(nats.errors.TimeoutError):
+            await subscription.next_msg(timeout=1)
+        return [events_pb2.Event.FromString(data) for data in found]
+    finally:
+        await connection.close()
+
+
+async def test_two_relays_publish_each_event_once_and_in_order(servers: Servers, tmp_path: Path) -> None:
+    """Two processes with relays share one outbox, one is killed half way: every event once, each visit's in order."""
+    keys = Keys(tmp_path / "keys")
+    with migrated_database(servers.postgres_url) as database:
+        environment = environment_of(database, keys, servers.nats_url)
+        with booking_processes(environment, tmp_path, 2) as processes:
+            practice = new_practice(database)
+            token = keys.token(practice.clinic)
+            first, second = (Client([process.target], practice, token) for process in processes)
+            visits = [
+                (await (first, second)[n % 2].create(at(8 + n), patient=n % 10)).appointment.id
+                for n in range(VISITS // 2)
+            ]
+            processes[0].popen.kill()
+            visits += [
+                (await second.create(at(8 + n), patient=n % 10)).appointment.id
+                for n in range(VISITS // 2, VISITS)
+            ]
+            for visit in visits:
+                await second.call("CancelAppointment", appointment_id=visit)
+
+            async def all_out() -> bool:
+                return query(database.owner_url, UNPUBLISHED) == [(0,)]
+
+            await wait_until_async(all_out, timeout_s=30, what="the other relay")
+            events = await stored_events(servers.nats_url, practice.clinic, 2 * VISITS)
+            await first.close()
+            await second.close()
+            invariants(database)
+    versions: dict[str, list[int]] = defaultdict(list)
+    for event in events:
+        versions[event.aggregate_id].append(event.aggregate_version)
+    assert versions == {visit: [1, 2] for visit in visits}
+
+
+async def test_a_reply_that_comes_too_late_is_given_again(servers: Servers, tmp_path: Path) -> None:
+    """Held up after COMMIT until the client gives up and asks again with its key: one booking, the same id."""
+    keys = Keys(tmp_path / "keys")
+    with migrated_database(servers.postgres_url) as database:
+        environment = environment_of(database, keys, servers.nats_url)
+        environment["MEDFORALL_FAILPOINTS"] = "booking.after_commit=sleep:2000"
+        with booking_processes(environment, tmp_path) as (process,):
+            practice = new_practice(database)
+            client = Client([process.target], practice, keys.token(practice.clinic))
+            key = new_id()
+            with pytest.raises(grpc.aio.AioRpcError) as late:
+                await client.create(at(9), idempotency_key=key, timeout_s=1.5)
+            assert code_of(late.value) == "DEADLINE_EXCEEDED"
+            again = await client.create(at(9), idempotency_key=key, timeout_s=20)
+            await client.close()
+            assert again.replayed
+            assert query(database.owner_url, "SELECT id::text FROM appointment") == [(again.appointment.id,)]
+            invariants(database)
