@@ -94,7 +94,9 @@ def test_a_killed_service_comes_back(suite: RunFile, name: str) -> None:
         return all(row["ready"] for row in rows)
 
     wait_until(is_back, timeout_s=40, what=f"{name} to be back")
-    assert {row["name"]: row["restarts"] for row in _rows(home)} == restarts | {name: int(str(restarts[name])) + 1}
+    assert {row["name"]: row["restarts"] for row in _rows(home)} == restarts | {
+        name: int(str(restarts[name])) + 1
+    }
 
 
 @pytest.mark.slow
