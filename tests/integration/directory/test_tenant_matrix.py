@@ -43,6 +43,8 @@ RPCS: Final = [
 # Answered otherwise than with NOT_FOUND, and the same for every id: these say why.
 ANSWERED_OTHERWISE: Final = {
     "BatchSearchSlots.searches.clinic_id": "INVALID_ARGUMENT",  # a batch is of one clinic, its own
+    "UpdateServiceRule.service_rule.service_id": "INVALID_ARGUMENT",  # a rule never speaks of another service
+    "UpdateServiceRule.service_rule.provider_id": "INVALID_ARGUMENT",  # nor of another provider
     "UpdateWindow.window.resource_id": "INVALID_ARGUMENT",  # a window never moves to another resource
 }
 # What the clinic's own ids may be answered with: the call got past them.
