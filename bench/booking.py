@@ -337,6 +337,7 @@ def pgbench(bench: Bench, script: str, concurrency: int, bookings: int, first: i
          "-f", path,
          bench.database.app_url],
         capture_output=True, text=True, check=False, timeout=300,
+        env={**os.environ, "PGOPTIONS": "-c plan_cache_mode=force_generic_plan"},
     )  # fmt: skip
     match = re.search(r"tps = ([0-9.]+)", done.stdout)
     if done.returncode or match is None or "number of failed transactions: 0" not in done.stdout:

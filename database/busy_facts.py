@@ -14,11 +14,16 @@ from scheduling.facts import Claim, PatientFacts, PatientVisit
 
 _MINUTES: Final = "(extract(epoch FROM {})::bigint / 60)::integer"
 
+_LENGTH_MAX: Final = (
+    "interval '72 hours'"  # claim_bounded: a claim that reaches a minute began at most so long before
+)
+
 CLAIMS_SQL: Final = f"""
 SELECT c.resource_id::text, c.unit, {_MINUTES.format("c.starts_at")}, {_MINUTES.format("c.ends_at")},
        c.appointment_id::text, extract(epoch FROM c.expires_at)::float8 / 60
 FROM claim c
 WHERE c.clinic_id = %(clinic_id)s::uuid AND c.resource_id = ANY (%(resource_ids)s::uuid[])
+  AND c.starts_at > %(start)s::timestamptz - {_LENGTH_MAX}
   AND c.starts_at < %(end)s::timestamptz AND c.ends_at > %(start)s::timestamptz
 """  # noqa: S608 - made of constants
 """The claims of some resources that touch `[start, end)`, expired ones included, in no order.
@@ -27,21 +32,33 @@ Parameters: `clinic_id`, `resource_ids` (uuid[]), `start`, `end` (see `claims_pa
 """
 
 VERSIONED_CLAIMS_SQL: Final = f"""
-SELECT wanted.resource_id::text, wanted.first_min, coalesce(r.calendar_version, 0), c.unit,
+SELECT wanted.resource_id::text, wanted.first_min, wanted.version, c.unit,
        {_MINUTES.format("c.starts_at")}, {_MINUTES.format("c.ends_at")}, c.appointment_id::text,
        extract(epoch FROM c.expires_at)::float8 / 60, wanted.lock_id::text
-FROM unnest(%(resource_ids)s::uuid[], %(lock_ids)s::uuid[], %(firsts)s::integer[], %(ends)s::integer[])
-     AS wanted (resource_id, lock_id, first_min, end_min)
-LEFT JOIN resource r ON r.clinic_id = %(clinic_id)s::uuid AND r.id = wanted.lock_id
-LEFT JOIN claim c ON c.clinic_id = %(clinic_id)s::uuid AND c.resource_id = wanted.resource_id
-    AND c.starts_at < to_timestamp(wanted.end_min * 60.0)
-    AND c.ends_at > to_timestamp(wanted.first_min * 60.0)
+FROM (
+    SELECT asked.resource_id, asked.lock_id, asked.first_min,
+           to_timestamp(asked.first_min * 60::float8) AS first, to_timestamp(asked.end_min * 60::float8) AS "end",
+           coalesce((SELECT r.calendar_version FROM resource r
+                     WHERE r.clinic_id = %(clinic_id)s::uuid AND r.id = asked.lock_id), 0) AS version
+    FROM unnest(%(resource_ids)s::uuid[], %(lock_ids)s::uuid[], %(firsts)s::integer[], %(ends)s::integer[])
+         AS asked (resource_id, lock_id, first_min, end_min)
+    OFFSET 0
+) AS wanted
+LEFT JOIN LATERAL (
+    SELECT held.unit, held.starts_at, held.ends_at, held.appointment_id, held.expires_at
+    FROM claim held
+    WHERE held.clinic_id = %(clinic_id)s::uuid AND held.resource_id = wanted.resource_id
+      AND held.starts_at > wanted.first - {_LENGTH_MAX}
+      AND held.starts_at < wanted."end" AND held.ends_at > wanted.first
+    OFFSET 0
+) AS c ON true
 """  # noqa: S608 - made of constants
 """Stretches of resources' calendars with the version each calendar had, all in one snapshot.
 
 Parameters: `clinic_id` and four arrays of equal length: what to read, the resource row whose version
 fences it (a gap's is its provider's), and the stretch in minutes since the epoch. One row a claim, and one
-row with NULL claim columns for a stretch without any.
+row with NULL claim columns for a stretch without any. Each OFFSET 0 keeps the planner from turning the stretches
+round into one read of all the clinic's claims, which it finds cheap as long as it believes the table to be small.
 """
 
 PATIENT_SQL: Final = """

@@ -30,6 +30,10 @@ _TEXT: Final = pq.Format.TEXT
 _BINARY: Final = pq.Format.BINARY
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
+# Every statement is prepared and looks rows up by their keys: one plan fits all values, and left to itself the server
+# would plan the reading of claims anew at each booking.
+PLAN_ONCE: Final = "SET plan_cache_mode = force_generic_plan"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
@@ -101,6 +105,7 @@ class Connection:
         connection = await psycopg.AsyncConnection.connect(
             url, **connection_arguments(settings, "booking_svc")
         )
+        await connection.execute(PLAN_ONCE)
         return cls(connection)
 
     def queue(self, statement: Statement, *values: Value) -> Pending:

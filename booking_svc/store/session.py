@@ -54,6 +54,14 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionedLocation:
+    """A location's static facts, and the version of the clinic's directory that they are of."""
+
+    facts: LocationFacts
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredAnswer:
     """What the first call with an idempotency key was answered; `response` is None while it still runs."""
 
@@ -173,6 +181,21 @@ class Session:
         providers = None if provider_id is None else [provider_id]
         pending = self.queue(statements.READ_LOCATION, self.clinic_id, location_id, providers, service_id)
         return Reply(pending, _location)
+
+    def versioned_location(
+        self, location_id: str, *, provider_id: str | None = None, service_id: str | None = None
+    ) -> Reply[VersionedLocation | None]:
+        """The same with the directory's version: as long as `directory_version` answers that, these facts hold."""
+        providers = None if provider_id is None else [provider_id]
+        pending = self.queue(
+            statements.READ_VERSIONED_LOCATION, self.clinic_id, location_id, providers, service_id
+        )
+        return Reply(pending, _versioned_location)
+
+    def directory_version(self) -> Reply[int | None]:
+        """The version of the clinic's directory: every change of a location's facts raises it."""
+        pending = self.queue(statements.READ_DIRECTORY_VERSION, self.clinic_id)
+        return Reply(pending, lambda done: next((row[0] for row in done.rows()), None))
 
     def claims(self, stretches: Sequence[Stretch]) -> Reply[dict[Stretch, VersionedClaims]]:
         """What is claimed in stretches of resources' calendars, with the calendars' versions."""
@@ -348,6 +371,11 @@ def _stored_answer(pending: Pending) -> StoredAnswer | None:
 def _location(pending: Pending) -> LocationFacts | None:
     row = pending.row()
     return None if row is None else _built(row[0])
+
+
+def _versioned_location(pending: Pending) -> VersionedLocation | None:
+    row = pending.row()
+    return None if row is None else VersionedLocation(_built(row[0]), row[1])
 
 
 @lru_cache(maxsize=512)

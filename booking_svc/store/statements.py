@@ -83,6 +83,19 @@ READ_LOCATION = _numbered(
     "read_location", LOCATION_SQL, ("clinic_id", "location_id", "provider_ids", "service_id")
 )
 
+# The same with the version of the clinic's directory that the document is of, both of one moment.
+READ_VERSIONED_LOCATION = _numbered(
+    "read_versioned_location",
+    f"""
+    SELECT facts.document, (SELECT d.version FROM directory_version d WHERE d.clinic_id = %(clinic_id)s)
+    FROM ({LOCATION_SQL}) AS facts (document)
+    """,  # noqa: S608 - made of the constants above
+    ("clinic_id", "location_id", "provider_ids", "service_id"),
+)
+READ_DIRECTORY_VERSION = Statement(
+    "read_directory_version", "SELECT version FROM directory_version WHERE clinic_id = $1"
+)
+
 READ_CLAIMS = _numbered(
     "read_claims", VERSIONED_CLAIMS_SQL, ("clinic_id", "resource_ids", "lock_ids", "firsts", "ends")
 )

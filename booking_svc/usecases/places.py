@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from booking_svc.store.session import Session
+from booking_svc.store.session import Session, VersionedLocation
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import Book
 from booking_svc.usecases.judged_facts import Question
@@ -34,13 +34,13 @@ class Entered:
 class Places:
     """Reads locations, locked against directory changes.
 
-    The facts that a place had last are remembered: what is asked of them goes out together with the question whether
-    they still hold, and is asked again only when they do not. That saves a round trip.
+    The facts that a place had last are remembered with the version of the clinic's directory that they are of. As long
+    as that is the version, they are not read again, and what is asked of them goes out in the same round trip.
     """
 
     def __init__(self, cache: DerivedCache) -> None:
         self._cache = cache
-        self._last: OrderedDict[tuple[str, ...], LocationFacts] = OrderedDict()
+        self._last: OrderedDict[tuple[str, ...], VersionedLocation] = OrderedDict()
 
     async def enter(
         self, session: Session, location_id: str, service_id: str, provider_id: str, ask: Ask | None = None
@@ -52,19 +52,29 @@ class Places:
         key = (session.clinic_id, location_id, service_id, provider_id)
         session.lock_directory([location_id, service_id])
         session.savepoint()
-        reply = session.location(location_id, provider_id=provider_id, service_id=service_id)
-        foreseen = self._last.get(key)
-        question = None if foreseen is None or ask is None else _asked(ask, foreseen)
-        await session.run()
-        facts = _usable(reply.get())
-        self._remember(key, facts)
-        return Entered(facts, question if facts is foreseen else None)
+        last = self._last.get(key)
+        if last is not None:
+            reply = session.directory_version()
+            question = None if ask is None else _asked(ask, last.facts)
+            await session.run()
+            if reply.get() == last.version:
+                self._last.move_to_end(key)
+                return Entered(_usable(last.facts), question)
+        return Entered(_usable(await self._read(session, key)))
 
-    def _remember(self, key: tuple[str, ...], facts: LocationFacts) -> None:
-        self._last[key] = facts
+    async def _read(self, session: Session, key: tuple[str, ...]) -> LocationFacts | None:
+        _, location_id, service_id, provider_id = key
+        reply = session.versioned_location(location_id, provider_id=provider_id, service_id=service_id)
+        await session.run()
+        found = reply.get()
+        if found is None:
+            self._last.pop(key, None)
+            return None
+        self._last[key] = found
         self._last.move_to_end(key)
         while len(self._last) > _REMEMBERED_MAX:
             self._last.popitem(last=False)
+        return found.facts
 
     async def find(self, session: Session, command: Book) -> str:
         """The location of a booking that names none: its room's, or the one where the provider works at that time.

@@ -61,6 +61,13 @@ clinic = Table(
     *versioned(),
 )
 
+directory_version = Table(
+    "directory_version",
+    metadata,
+    clinic_id(),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
+)
+
 location = Table(
     "location",
     metadata,
