@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from booking_svc.directory.checks import opening_minutes
-from booking_svc.directory.entities import WINDOWS, Entity, Entry, Kind, Record
+from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind, Record
 from booking_svc.store import directory_statements as sql
 from booking_svc.store.pipeline import Pending, Value
-from booking_svc.store.session import Session
+from booking_svc.store.session import Reply, Session
 from scheduling.facts import ResourceKind
 
 _DAY_MIN = 1440
@@ -39,14 +39,19 @@ class DirectoryStore:
 
     async def insert(self, entity: Entity, entry_id: str, record: Record) -> Entry:
         """Write a new entry, with its resource row if it is one."""
+        written = self.queue_insert(entity, entry_id, record)
+        await self._session.run()
+        return written.get()
+
+    def queue_insert(self, entity: Entity, entry_id: str, record: Record) -> Reply[Entry]:
+        """Queue the same."""
         if entity.resource is not None:
             self._session.queue(sql.INSERT_RESOURCE, self.clinic_id, entry_id, entity.resource.value)
         values = _values(entity, record)
         pending = self._session.queue(sql.STATEMENTS[entity.table].insert, self.clinic_id, entry_id, *values)
         if entity.kind is Kind.LOCATION:
             self._replace_hours(entry_id, record)
-        await self._session.run()
-        return self._written(entity, record, pending)
+        return Reply(pending, lambda done: self._written(entity, record, done))
 
     async def update(self, entity: Entity, entry: Entry, record: Record, *, active: bool) -> Entry:
         """Write a changed entry and raise its version."""
@@ -68,6 +73,20 @@ class DirectoryStore:
         row = pending.row()
         return None if row is None else (await self._completed(entity, [row]))[0]
 
+    async def find_many(self, kind: Kind, entry_ids: Sequence[str]) -> dict[str, Entry]:
+        """Those of the entries that the clinic has, by id."""
+        entities = tuple(WINDOWS.values()) if kind is Kind.WINDOW else (PLAIN[kind],)
+        asked = [
+            (
+                entity,
+                self._session.queue(sql.STATEMENTS[entity.table].read_many, self.clinic_id, list(entry_ids)),
+            )
+            for entity in entities
+        ]
+        await self._session.run()
+        found = [entry for entity, reply in asked for entry in await self._completed(entity, reply.rows())]
+        return {entry.id: entry for entry in found}
+
     async def page(self, entity: Entity, query: ListQuery) -> list[Entry]:
         """One page of entries."""
         pending = self._session.queue(
@@ -88,6 +107,12 @@ class DirectoryStore:
         await self._session.run()
         row = pending.row()
         return None if row is None else ResourceKind(row[0])
+
+    async def resource_kinds(self, resource_ids: Sequence[str]) -> dict[str, ResourceKind]:
+        """What kind of resource each id names; ids that name none of the clinic are missing."""
+        pending = self._session.queue(sql.READ_RESOURCE_KINDS, self.clinic_id, list(resource_ids))
+        await self._session.run()
+        return {resource_id: ResourceKind(kind) for resource_id, kind in pending.rows()}
 
     async def window_entity(self, window_id: str) -> Entity | None:
         """Which table a window lies in; None when the clinic has no such window."""

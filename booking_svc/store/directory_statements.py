@@ -22,6 +22,8 @@ class EntityStatements:
     """(clinic, id, columns…): one row; returns the system columns."""
     read: Statement
     """(clinic, id): columns…, system columns."""
+    read_many: Statement
+    """(clinic, ids): the same of each that is there."""
     lock: Statement
     """The same, and the row is locked until the transaction ends."""
     update: Statement
@@ -45,6 +47,10 @@ def statements_of(entity: Entity) -> EntityStatements:
             f"INSERT INTO {table} (clinic_id, id, {', '.join(columns)}) VALUES ({places}) RETURNING {returned}",  # noqa: S608
         ),
         read=Statement(f"read_{table}_entry", f"SELECT {selected} {where}"),
+        read_many=Statement(
+            f"read_many_{table}_entries",
+            f"SELECT {selected} FROM {table} WHERE clinic_id = $1 AND id = ANY ($2::uuid[])",  # noqa: S608
+        ),
         lock=Statement(f"lock_{table}_entry", f"SELECT {selected} {where} FOR NO KEY UPDATE"),
         update=Statement(
             f"update_{table}_entry",
@@ -87,6 +93,9 @@ INSERT_RESOURCE: Final = Statement(
 )
 READ_RESOURCE_KIND: Final = Statement(
     "read_resource_kind", "SELECT kind FROM resource WHERE clinic_id = $1 AND id = $2"
+)
+READ_RESOURCE_KINDS: Final = Statement(
+    "read_resource_kinds", "SELECT id, kind FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[])"
 )
 FIND_WINDOW_KIND: Final = Statement(
     "find_window_kind",

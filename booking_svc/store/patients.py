@@ -5,13 +5,13 @@ Opened values live in `Entry.record` for as long as a call lasts and nowhere els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from booking_svc.directory.entities import Entry, Kind, Record
 from booking_svc.store.oversight import HAS_GRANT
 from booking_svc.store.pipeline import Pending, Statement, Value
-from booking_svc.store.session import Session
+from booking_svc.store.session import Reply, Session
 from database.sealed_patient import (
     PatientDetails,
     SealedPatient,
@@ -110,17 +110,17 @@ class PatientStore:
         """Write a new patient with its resource row and search hashes."""
         written = self.queue_insert(patient_id, record)
         await self._session.run()
-        return written()
+        return written.get()
 
-    def queue_insert(self, patient_id: str, record: Record) -> Callable[[], Entry]:
-        """Queue the same; the function gives the entry once the session has run."""
+    def queue_insert(self, patient_id: str, record: Record) -> Reply[Entry]:
+        """Queue the same."""
         self._session.queue(_INSERT_RESOURCE, self.clinic_id, patient_id, ResourceKind.PATIENT.value)
         sealed = seal_patient(self._cipher, patient_id, details_of(record))
         pending = self._session.queue(
             _INSERT, self.clinic_id, patient_id, bool(record.get("placeholder")), *_columns(sealed)
         )
         self._insert_tokens(patient_id, sealed)
-        return lambda: self._written(record, pending)
+        return Reply(pending, lambda done: self._written(record, done))
 
     async def update(self, entry: Entry, record: Record, *, active: bool) -> Entry:
         """Write a changed patient and raise its version."""

@@ -145,13 +145,18 @@ class VisitsConcerned:
 
 async def require_no_visits_ahead(session: Session, location_id: str | None) -> None:
     """Refuse what would give the visits booked at a location, or anywhere, another local time and day."""
-    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, location_id, None, None, None, None, 1)
-    await session.run()
-    if pending.row() is not None:
+    if await has_visits_ahead(session, location_id):
         raise Refused(
             "The time zone cannot change while visits are booked ahead: move or cancel them first.",
             reason=Reason.WOULD_DISPLACE,
         )
+
+
+async def has_visits_ahead(session: Session, location_id: str | None = None) -> bool:
+    """Whether any live visit is to come at a location, or anywhere in the clinic."""
+    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, location_id, None, None, None, None, 1)
+    await session.run()
+    return pending.row() is not None
 
 
 async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, LocationFacts]:

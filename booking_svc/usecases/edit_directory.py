@@ -74,7 +74,7 @@ class EditDirectory:
         before = None if edit.is_new else await _locked(store, entity, edit)
         record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
         for written in (record,) if before is None else (before.record, record):
-            _require_own(edit, written)
+            require_own(edit, written)
         await check_references(session, entity, record)
         if (
             before is not None
@@ -88,7 +88,7 @@ class EditDirectory:
         if displaced and edit.strict:
             raise would_displace(displaced)
         self._recorder.record(
-            session, edit.caller, before, entry, location_ids=_touched(entity, entry, before)
+            session, edit.caller, before, entry, location_ids=touched_locations(entity, entry, before)
         )
         token = consistency.encode(versions) if versions else ""
         return Edited(entry=entry, displaced=displaced, consistency_token=token)
@@ -161,7 +161,7 @@ def require_etag(entry: Entry, etag: str) -> None:
         )
 
 
-def _require_own(edit: Edit, record: Record) -> None:
+def require_own(edit: Edit, record: Record) -> None:
     """A provider writes its own windows and preferences, nobody else's."""
     principal = edit.caller.principal
     if principal.role is not Role.PROVIDER:
@@ -196,7 +196,7 @@ def _ids(value: object) -> list[str]:
     return sorted({value} if isinstance(value, str) else set(value))  # type: ignore[call-overload]
 
 
-def _touched(entity: Entity, entry: Entry, before: Entry | None) -> list[str]:
+def touched_locations(entity: Entity, entry: Entry, before: Entry | None) -> list[str]:
     """The locations whose availability the change may touch; none named means all of the clinic."""
     if entity.kind is Kind.LOCATION:
         return [entry.id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from booking_svc.store.constraints import constraints_named
 from booking_svc.store.displacement_statements import PATIENTS_VISITS_AHEAD
 from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
+from booking_svc.usecases.create_many import NewEntry, all_written, refusal_at
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.edit_directory import Edit, require_etag, would_displace
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
@@ -61,6 +62,22 @@ class Patients:
             raise would_displace(displaced)
         self._recorder.record(session, edit.caller, before, entry, location_ids=())
         return Edited(entry=entry, displaced=displaced)
+
+    async def create_many(
+        self, session: Session, caller: Caller, wanted: Sequence[NewEntry]
+    ) -> tuple[Edited, ...]:
+        """Create patients that all have ids. Raises OneRefused."""
+        store = PatientStore(session)
+        session.savepoint()
+        await require_clinic(session)
+        written = []
+        for place, new in enumerate(wanted):
+            with refusal_at(place):
+                record = checked(PATIENT, new.record)
+                written.append(store.queue_insert(canonical_id(new.id), record))
+        entries = await all_written(session, written)
+        self._recorder.record_created(session, caller, [(entry, ()) for entry in entries])
+        return tuple(Edited(entry=entry) for entry in entries)
 
     async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:
         if before is None:

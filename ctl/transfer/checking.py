@@ -15,7 +15,7 @@ from booking_svc.directory.entities import PLAIN, Entity, Kind
 from ctl.failures import CtlError
 from ctl.transfer.faults import Fault, UnreadableError
 from ctl.transfer.meaning import Interpreter, Wanted
-from ctl.transfer.reading import RawEntry, read_csv, read_yaml
+from ctl.transfer.reading import Document, RawEntry, read_csv, read_yaml
 from ctl.transfer.sections import BY_WORD, CLINIC_SECTION, RESOURCE_KINDS, TABLES, id_of, is_uuid
 
 ENTRIES_MAX: Final = 50_000
@@ -63,7 +63,7 @@ class Plan:
     faults: list[Fault] = field(default_factory=list)
 
 
-def clinic_of(source: Source, given: str) -> str:
+def clinic_of(source: Document, given: str) -> str:
     """The id of the clinic that the files speak of. Raises CtlError when they do not say."""
     first = next(source.entries(), None)
     named = ""
@@ -81,12 +81,12 @@ def clinic_of(source: Source, given: str) -> str:
     return str(UUID(given)) if given else named
 
 
-def check(source: Source, clinic_id: str, known: Ids, *, progress: Progress) -> Plan:
+def check(document: Document, clinic_id: str, known: Ids, *, progress: Progress) -> Plan:
     """Read everything and collect the faults; `known` are the entries that the clinic has already."""
     plan = Plan(clinic_id)
     interpreter = Interpreter(clinic_id)
     seen: set[bytes] = set()
-    for count, raw in enumerate(source.entries()):
+    for count, raw in enumerate(document.entries()):
         _take(plan, interpreter, raw, seen)
         if len(plan.faults) >= FAULTS_MAX:
             break

@@ -13,8 +13,9 @@ from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from ctl.transfer.importing import bare, new_id, operator
+from ctl.transfer.importing import bare
 from ctl.transfer.sections import CLINIC_SECTION, LISTS, PATIENTS
+from ctl.transfer.sessions import new_id, operator
 
 _PAGE: Final = 500
 _NOT_SET: Final = frozenset({"status"})

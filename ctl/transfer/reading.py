@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import yaml
 
@@ -50,6 +50,13 @@ class RawEntry:
     def fault(self, where: Where, what: str) -> Fault:
         """Something wrong with a value."""
         return Fault(self.file, self.line_of(where), self.section, path_text(where), what)
+
+
+class Document(Protocol):
+    """Entries of a clinic, in an order in which they can be written; read more than once."""
+
+    def entries(self) -> Iterator[RawEntry]:
+        """Every entry. Raises UnreadableError."""
 
 
 def path_text(where: Where) -> str:

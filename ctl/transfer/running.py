@@ -16,7 +16,8 @@ from ctl.home import Home
 from ctl.master_keys import master_keys_of
 from ctl.transfer.checking import Plan, Source
 from ctl.transfer.exporting import Exporter
-from ctl.transfer.importing import Importer, Report, clinic_session, new_id
+from ctl.transfer.importing import Importer, Report
+from ctl.transfer.sessions import clinic_session, new_id
 from scheduling.errors import NotFound
 
 Progress = Callable[[int], None]

@@ -1,0 +1,82 @@
+"""The transactions of an import and an export: one connection of the owner, one clinic at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+import uuid_utils
+
+from booking_svc.model import Caller
+from booking_svc.store import statements
+from booking_svc.store.pipeline import Connection
+from booking_svc.store.session import Session
+from chassis.auth.principal import Principal, Role
+from chassis.encryption import ClinicCipher, KeyProvider
+from database.clinic_keys import ClinicCiphers
+from database.settings import DatabaseSettings
+
+_LOCK_WAIT_MS: Final = 60_000
+
+
+class ImportSession(Session):
+    """All or nothing: no step of an import is undone by itself. `first_key` is there when the clinic has none yet."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        clinic_id: str,
+        cipher: ClinicCipher,
+        *,
+        first_key: tuple[str, bytes, str] | None,
+    ) -> None:
+        super().__init__(connection, clinic_id, cipher, timedelta(0))
+        self.first_key = first_key
+
+    def savepoint(self) -> None:
+        """Do nothing."""
+
+
+@asynccontextmanager
+async def owner_connection(owner_url: str) -> AsyncIterator[Connection]:
+    """A connection for transactions one after the other. Closing it rolls an open one back."""
+    connection = await Connection.open(owner_url, DatabaseSettings(pool_min=1, pool_max=1))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def clinic_session(
+    owner_url: str, clinic_id: str, master_keys: KeyProvider
+) -> AsyncIterator[ImportSession]:
+    """An open transaction of a clinic on a connection of its own, rolled back unless the block commits."""
+    async with owner_connection(owner_url) as connection:
+        yield await begun(connection, clinic_id, master_keys)
+
+
+async def begun(connection: Connection, clinic_id: str, master_keys: KeyProvider) -> ImportSession:
+    """A clinic's transaction, begun."""
+    ciphers = ClinicCiphers(master_keys)
+    connection.queue(statements.BEGIN)
+    connection.queue(statements.ENTER_CLINIC, clinic_id, f"{_LOCK_WAIT_MS}ms")
+    found = connection.queue(statements.READ_DATA_KEYS, clinic_id)
+    await connection.run()
+    rows = found.rows()
+    key = None if rows else ciphers.first_key(clinic_id)
+    cipher = ciphers.keep(clinic_id, [(1, key[1])] if key else rows)
+    return ImportSession(connection, clinic_id, cipher, first_key=key)
+
+
+def operator(what: str) -> Caller:
+    """Whoever runs a command on the database itself."""
+    principal = Principal(subject=f"medforall {what}", role=Role.PLATFORM)
+    return Caller(principal=principal, request_id=new_id())
+
+
+def new_id() -> str:
+    """A UUIDv7."""
+    return str(uuid_utils.uuid7())
