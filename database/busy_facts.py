@@ -71,6 +71,12 @@ WHERE p.clinic_id = %(clinic_id)s::uuid AND p.id = %(patient_id)s::uuid AND p.ac
 """
 """The patient's visits that start after `since`; no row at all when the clinic has no such active patient."""
 
+PATIENT_ALONE_SQL: Final = """
+SELECT p.placeholder, NULL FROM patient p
+WHERE p.clinic_id = %(clinic_id)s::uuid AND p.id = %(patient_id)s::uuid AND p.active
+"""
+"""The same without visits, for proposals that no rule compares with others: planning it looks at no partition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:

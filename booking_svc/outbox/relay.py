@@ -1,8 +1,8 @@
 """Publishes the outbox: in order within each aggregate, at least once, never dropping anything.
 
-    poll ── waves: at most one event an aggregate ── publish, wait for the acknowledgements ── mark
-      ▲                                                                                        │
-      └───────────── woken by a commit of this process, or after the poll interval ◄───────────┘
+    poll ── waves: at most one event an aggregate ── publish, wait for the acknowledgements ── mark ── gather
+      ▲                                                                                                  │
+      └───────────────── woken by a commit of this process, or after the poll interval ◄─────────────────┘
 
 What NATS rejects is tried again with growing waits and then parked, with its aggregate's later events behind it, until
 somebody re-drives it. While NATS is away nothing is counted against an event. A relay that dies between publishing and
@@ -61,9 +61,13 @@ class RelayObserver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayLimits:
-    """How much at once, how often, and when to give up."""
+    """How much at once, how often, and when to give up.
+
+    The first event after a pause goes out at once; those that follow closely gather for `gather_s` and share a batch.
+    """
 
     batch_events: int = 200
+    gather_s: float = 0.005
     poll_s: float = 0.020
     attempts_max: int = 10
 
@@ -108,7 +112,8 @@ class Relay:
         while True:
             sent = await self.publish_next(queue)
             await self._observe(queue)
-            if not sent:
+            if sent < self._limits.batch_events:
+                await asyncio.sleep(self._limits.gather_s if sent else 0)
                 await self._wakeup.wait(self._limits.poll_s)
 
     async def publish_next(self, queue: OutboxQueue) -> int:

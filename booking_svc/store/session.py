@@ -209,8 +209,11 @@ class Session:
         )
         return Reply(pending, lambda done: build_stretches(stretches, done.rows()))
 
-    def patient(self, patient_id: str, since_min: int) -> Reply[PatientFacts | None]:
-        """The patient's visits that start after `since_min`; None when the clinic has no such patient."""
+    def patient(self, patient_id: str, since_min: int | None) -> Reply[PatientFacts | None]:
+        """The patient with the visits that start after `since_min`, or without any; None when there is none."""
+        if since_min is None:
+            alone = self.queue(statements.READ_PATIENT_ALONE, self.clinic_id, patient_id)
+            return Reply(alone, lambda done: build_patient(patient_id, done.rows()))
         pending = self.queue(
             statements.READ_PATIENT, self.clinic_id, patient_id, instant_of(since_min).isoformat()
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from booking_svc.store.pipeline import Statement
-from database.busy_facts import PATIENT_SQL, VERSIONED_CLAIMS_SQL
+from database.busy_facts import PATIENT_ALONE_SQL, PATIENT_SQL, VERSIONED_CLAIMS_SQL
 from database.location_facts import LOCATION_SQL
 from database.locks import SHARED_SQL
 
@@ -101,6 +101,7 @@ READ_CLAIMS = _numbered(
 )
 
 READ_PATIENT = _numbered("read_patient", PATIENT_SQL, ("clinic_id", "patient_id", "since"))
+READ_PATIENT_ALONE = _numbered("read_patient_alone", PATIENT_ALONE_SQL, ("clinic_id", "patient_id"))
 
 # Where a booking without a location may take place: its room's location, else every place the provider works at.
 READ_PLACES = Statement(

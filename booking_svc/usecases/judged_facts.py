@@ -29,7 +29,6 @@ from scheduling.rules.patient_limit import PatientLimits
 from scheduling.rules.required_equipment_type import RequiredUnits
 
 _DAY_MIN: Final = 1440
-_NO_VISITS_MIN: Final = 230 * 365 * _DAY_MIN  # the year 2200: no visit starts later
 _AHEAD_DAYS: Final = 31 * START_AHEAD_MONTHS_MAX  # so long before any start that may be booked lies the past
 
 
@@ -142,7 +141,7 @@ def _patient(session: Session, static: StaticFacts, proposal: Proposal) -> Reply
         return None
     limits = limits_of(static, proposal)
     if not limits:
-        return session.patient(proposal.patient_id, _NO_VISITS_MIN)
+        return session.patient(proposal.patient_id, None)
     days = max(_days_back(limit) for limit in limits) + 2
     return session.patient(proposal.patient_id, proposal.start_min - days * _DAY_MIN)
 
