@@ -18,8 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from ctl.run_file import RunFile, read_run_file
-from tests.support.booking import OVERLAPS
 from tests.support.command import medforall
+from tests.support.invariants import OVERLAPS
 from tests.support.suites import home_of
 from tests.support.waiting import wait_until_async
 

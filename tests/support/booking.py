@@ -1,4 +1,4 @@
-"""Booking processes on real servers, and a clinic made to measure for them."""
+"""Booking processes on real servers, and who calls them."""
 
 from __future__ import annotations
 
@@ -7,155 +7,27 @@ import os
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
-import psycopg
 from medforall.booking.v1 import booking_pb2 as pb
 from medforall.booking.v1 import booking_pb2_grpc
-from psycopg.types.json import Jsonb
 
 from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks, sign_token
 from chassis.master_keys import create_master_key_file
 from ctl.ports import free_port
 from ctl.readiness import grpc_serving
-from tests.support.clinic_rows import insert
 from tests.support.databases import MigratedDatabase
+from tests.support.practice import Practice, new_id
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 ALL_SCOPES = ("read:appointments", "write:appointments", "override:booking", "read:phi")
-
-# A Monday, far enough ahead that no test ever finds it in the past, and near enough to be booked.
-MONDAY = date.today() + timedelta(days=7 - date.today().weekday() + 7)  # noqa: DTZ011 - only the day matters
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
-@dataclass(slots=True)
-class Practice:
-    """A clinic in UTC with one location, open Monday to Sunday 00:00 to 24:00 unless a test says otherwise."""
-
-    owner_url: str
-    clinic: str = field(default_factory=new_id)
-    location: str = field(default_factory=new_id)
-    zone: str = "UTC"
-    providers: list[str] = field(default_factory=list)
-    rooms: list[str] = field(default_factory=list)
-    equipment: list[str] = field(default_factory=list)
-    patients: list[str] = field(default_factory=list)
-    services: list[str] = field(default_factory=list)
-
-    @property
-    def service(self) -> str:
-        return self.services[0]
-
-    @property
-    def provider(self) -> str:
-        return self.providers[0]
-
-    def add_provider(self, owner: psycopg.Connection[Any], *, hours: tuple[int, int] = (0, 24)) -> str:
-        provider = self._resource(owner, "provider")
-        insert(owner, "provider", clinic_id=self.clinic, id=provider, name="Dr.", location_id=self.location)
-        first, last = hours
-        start = datetime(2024, 1, 1, first)  # noqa: DTZ001 - windows are local
-        insert(
-            owner,
-            "provider_availability",
-            clinic_id=self.clinic,
-            id=new_id(),
-            provider_id=provider,
-            kind="available",
-            start_local=start,
-            end_local=start + timedelta(hours=last - first),
-            recurrence_rule="FREQ=DAILY",
-        )
-        self.providers.append(provider)
-        return provider
-
-    def add_room(self, owner: psycopg.Connection[Any], **columns: object) -> str:
-        room = self._resource(owner, "room")
-        insert(
-            owner, "room", clinic_id=self.clinic, id=room, location_id=self.location, name=room[:8], **columns
-        )
-        self.rooms.append(room)
-        return room
-
-    def add_equipment(
-        self, owner: psycopg.Connection[Any], kind: str, quantity: int, **columns: object
-    ) -> str:
-        item = self._resource(owner, "equipment")
-        insert(
-            owner,
-            "equipment",
-            clinic_id=self.clinic,
-            id=item,
-            location_id=self.location,
-            type=kind,
-            name=kind,
-            quantity=quantity,
-            **columns,
-        )
-        self.equipment.append(item)
-        return item
-
-    def add_patients(self, owner: psycopg.Connection[Any], count: int) -> list[str]:
-        ids = [new_id() for _ in range(count)]
-        with owner.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO resource (clinic_id, id, kind) VALUES (%s, %s, 'patient')",
-                [(self.clinic, found) for found in ids],
-            )
-            cursor.executemany(
-                "INSERT INTO patient (clinic_id, id, name_encrypted) VALUES (%s, %s, 'sealed')",
-                [(self.clinic, found) for found in ids],
-            )
-        self.patients += ids
-        return ids
-
-    def add_service(self, owner: psycopg.Connection[Any], **columns: object) -> str:
-        service = new_id()
-        values = {
-            "default_duration_min": 30,
-            "min_duration_min": 15,
-            "max_duration_min": 120,
-            "slot_step_min": 15,
-        } | columns
-        insert(owner, "service", clinic_id=self.clinic, id=service, name="Visit", **values)
-        self.services.append(service)
-        return service
-
-    def add_rule(self, owner: psycopg.Connection[Any], rule_type: str, **payload: object) -> str:
-        rule = new_id()
-        insert(
-            owner,
-            "service_rule",
-            clinic_id=self.clinic,
-            id=rule,
-            service_id=self.service,
-            rule_type=rule_type,
-            rule_payload=Jsonb(payload),
-        )
-        return rule
-
-    def _resource(self, owner: psycopg.Connection[Any], kind: str) -> str:
-        found = new_id()
-        insert(owner, "resource", clinic_id=self.clinic, id=found, kind=kind)
-        return found
-
-
-def at(hour: int, minute: int = 0, day: date = MONDAY) -> str:
-    """A local start of the practice."""
-    return datetime(day.year, day.month, day.day, hour, minute).isoformat()  # noqa: DTZ001 - local
 
 
 @dataclass(slots=True)
@@ -185,29 +57,6 @@ class Keys:
             ttl_s=3_600,
             **claims,
         )
-
-
-def new_practice(
-    database: MigratedDatabase,
-    *,
-    providers: int = 1,
-    rooms: int = 1,
-    patients: int = 10,
-    zone: str = "UTC",
-    service: Mapping[str, object] | None = None,
-) -> Practice:
-    """Commit a clinic."""
-    practice = Practice(database.owner_url, zone=zone)
-    with psycopg.connect(database.owner_url) as owner:
-        insert(owner, "clinic", id=practice.clinic, name="Test", default_timezone=zone)
-        insert(owner, "location", clinic_id=practice.clinic, id=practice.location, name="Here")
-        practice.add_service(owner, **(service or {}))
-        for _ in range(providers):
-            practice.add_provider(owner)
-        for _ in range(rooms):
-            practice.add_room(owner)
-        practice.add_patients(owner, patients)
-    return practice
 
 
 class BookingProcess:
@@ -383,66 +232,3 @@ async def tried(call: Any) -> tuple[Any, str]:
 async def outcome(call: Any) -> str:
     """`OK`, or the code and reason of the failure."""
     return (await tried(call))[1]
-
-
-OVERLAPS = """
-SELECT count(*) FROM claim a JOIN claim b ON a.clinic_id = b.clinic_id AND a.resource_id = b.resource_id
-    AND a.unit = b.unit AND a.appointment_id < b.appointment_id AND a.during && b.during
-"""
-
-
-def query(url: str, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-    with psycopg.connect(url, autocommit=True) as owner:
-        return owner.execute(sql, parameters).fetchall()
-
-
-def invariants(database: MigratedDatabase) -> None:
-    """Nothing overlaps, nothing live lacks its claims, no event is missing or out of order."""
-    assert query(database.owner_url, OVERLAPS) == [(0,)]
-    live = "('held','scheduled','confirmed','checked_in','in_progress')"
-    assert (
-        query(
-            database.owner_url,
-            f"""SELECT a.id FROM appointment a WHERE a.status IN {live} AND NOT EXISTS (
-            SELECT FROM claim c WHERE c.appointment_id = a.id AND c.resource_id = a.provider_id)""",
-        )
-        == []
-    )
-    assert (
-        query(
-            database.owner_url,
-            """SELECT c.appointment_id FROM claim c JOIN appointment a ON a.id = c.appointment_id
-           WHERE a.status IN ('canceled','released','expired')""",
-        )
-        == []
-    )
-    assert (
-        query(
-            database.owner_url,
-            """SELECT aggregate_id FROM (
-               SELECT aggregate_id, aggregate_version,
-                      row_number() OVER (PARTITION BY aggregate_id ORDER BY id) AS place
-               FROM outbox_event WHERE aggregate_type = 'appointment') AS numbered
-           WHERE aggregate_version <> place""",
-        )
-        == []
-    )
-    assert (
-        query(
-            database.owner_url,
-            """SELECT a.id FROM appointment a
-               LEFT JOIN appointment_ref r ON r.id = a.id AND r.start_ts_utc = a.start_ts_utc
-               WHERE r.id IS NULL""",
-        )
-        == []
-    )
-
-
-def deadlocks(database: MigratedDatabase) -> int:
-    """How many deadlocks the database has counted; waits until its statistics are in."""
-    with psycopg.connect(database.owner_url, autocommit=True) as owner:
-        owner.execute("SELECT pg_stat_force_next_flush()")
-        row = owner.execute(
-            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        ).fetchone()
-        return int(row[0]) if row else 0

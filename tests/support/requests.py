@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from medforall.directory.v1 import directory_types_pb2
 from medforall.options.v1 import options_pb2
 
-from tests.support.booking import MONDAY, at
+from tests.support.practice import MONDAY, at
 
 Kind = int
 Ids = Mapping[Kind, str]

@@ -16,17 +16,14 @@ from tests.support.booking import (
     BookingProcess,
     Client,
     Keys,
-    at,
     booking_processes,
     code_of,
     environment_of,
-    invariants,
-    new_id,
-    new_practice,
     outcome,
-    query,
 )
 from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.invariants import invariants, query
+from tests.support.practice import at, new_id, new_practice
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until_async
 

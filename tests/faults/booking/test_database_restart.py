@@ -10,18 +10,10 @@ from pathlib import Path
 
 from ctl.embedded import EmbeddedPostgres, start_server
 from ctl.ports import free_port
-from tests.support.booking import (
-    Client,
-    Keys,
-    at,
-    booking_processes,
-    environment_of,
-    invariants,
-    new_practice,
-    query,
-    tried,
-)
+from tests.support.booking import Client, Keys, booking_processes, environment_of, tried
 from tests.support.databases import migrated_database
+from tests.support.invariants import invariants, query
+from tests.support.practice import at, new_practice
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until_async
 

@@ -10,19 +10,10 @@ import nats
 import pytest
 from medforall.events.v1 import events_pb2
 
-from tests.support.booking import (
-    Client,
-    Keys,
-    at,
-    booking_processes,
-    code_of,
-    environment_of,
-    invariants,
-    new_id,
-    new_practice,
-    query,
-)
+from tests.support.booking import Client, Keys, booking_processes, code_of, environment_of
 from tests.support.databases import migrated_database
+from tests.support.invariants import invariants, query
+from tests.support.practice import at, new_id, new_practice
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until_async
 

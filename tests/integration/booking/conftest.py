@@ -9,16 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.booking import (
-    BookingProcess,
-    Client,
-    Keys,
-    Practice,
-    booking_processes,
-    environment_of,
-    new_practice,
-)
+from tests.support.booking import BookingProcess, Client, Keys, booking_processes, environment_of
 from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.practice import Practice, new_practice
 from tests.support.servers import Servers
 
 

@@ -13,7 +13,9 @@ import psycopg
 import pytest
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import MONDAY, at, deadlocks, invariants, outcome, query
+from tests.support.booking import outcome
+from tests.support.invariants import deadlocks, invariants, query
+from tests.support.practice import MONDAY, at
 
 CALL_S = 30.0
 

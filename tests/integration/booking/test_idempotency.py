@@ -10,7 +10,9 @@ import psycopg
 import pytest
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import at, code_of, details_of, invariants, new_id, outcome, query, reason_of
+from tests.support.booking import code_of, details_of, outcome, reason_of
+from tests.support.invariants import invariants, query
+from tests.support.practice import at, new_id
 
 
 def count(suite: Suite, table: str, clinic: str) -> int:

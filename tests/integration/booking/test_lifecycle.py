@@ -12,7 +12,9 @@ from medforall.booking.v1 import appointment_pb2
 
 from scheduling import consistency
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import MONDAY, at, details_of, invariants, new_id, outcome, query
+from tests.support.booking import details_of, outcome
+from tests.support.invariants import invariants, query
+from tests.support.practice import MONDAY, at, new_id
 from tests.support.waiting import wait_until_async
 
 CANCELED = appointment_pb2.APPOINTMENT_STATUS_CANCELED

@@ -10,7 +10,9 @@ import pytest
 from medforall.booking.v1 import appointment_pb2
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import MONDAY, at, details_of, invariants, outcome, query
+from tests.support.booking import details_of, outcome
+from tests.support.invariants import invariants, query
+from tests.support.practice import MONDAY, at
 
 UNITS = """
 SELECT (SELECT array_agg(unit ORDER BY unit) FROM claim WHERE appointment_id = %s AND resource_id = %s),

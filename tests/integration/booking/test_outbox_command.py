@@ -7,8 +7,9 @@ import psycopg
 from medforall.events.v1 import events_pb2
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import at, new_id, query
 from tests.support.command import medforall
+from tests.support.invariants import query
+from tests.support.practice import at, new_id
 from tests.support.waiting import wait_until_async
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from booking_svc.store.statements import list_appointments
 from tests.integration.booking.conftest import Suite
-from tests.support.booking import MONDAY, new_id
+from tests.support.practice import MONDAY, new_id
 
 
 def plan_of(suite: Suite, filters: tuple[str, ...]) -> str:

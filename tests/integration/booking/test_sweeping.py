@@ -5,7 +5,8 @@ from __future__ import annotations
 import psycopg
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import at, query
+from tests.support.invariants import query
+from tests.support.practice import at
 from tests.support.waiting import wait_until_async
 
 END = "UPDATE appointment SET expires_at = now() - %s * interval '1 minute' WHERE id = %s"

@@ -7,7 +7,8 @@ from medforall.booking.v1 import appointment_pb2
 from medforall.events.v1 import events_pb2
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import MONDAY, at, invariants, query
+from tests.support.invariants import invariants, query
+from tests.support.practice import MONDAY, at
 from tests.support.waiting import wait_until_async
 
 

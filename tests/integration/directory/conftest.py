@@ -13,16 +13,9 @@ from medforall.directory.v1 import directory_pb2, directory_pb2_grpc, directory_
 
 from chassis.auth.principal import Role
 from ctl.key_store import DEFAULT_SCOPES
-from tests.support.booking import (
-    BookingProcess,
-    Keys,
-    Practice,
-    booking_processes,
-    environment_of,
-    new_id,
-    new_practice,
-)
+from tests.support.booking import BookingProcess, Keys, booking_processes, environment_of
 from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.practice import Practice, new_id, new_practice
 from tests.support.servers import Servers
 
 

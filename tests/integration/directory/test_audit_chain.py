@@ -11,9 +11,11 @@ from psycopg import errors
 
 from database.audit_chain import ChainReport, verify_chain
 from tests.integration.directory.conftest import Directory, Suite
-from tests.support.booking import Keys, Practice, booking_processes, environment_of, query
+from tests.support.booking import Keys, booking_processes, environment_of
 from tests.support.command import medforall
 from tests.support.databases import migrated_database
+from tests.support.invariants import query
+from tests.support.practice import Practice
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until
 

@@ -14,7 +14,9 @@ from medforall.type.v1 import reason_pb2
 
 from scheduling.ids import gap_id
 from tests.integration.directory.conftest import Directory, Suite
-from tests.support.booking import MONDAY, OVERLAPS, Practice, at, code_of, new_id, query, reason_of
+from tests.support.booking import code_of, reason_of
+from tests.support.invariants import OVERLAPS, query
+from tests.support.practice import MONDAY, Practice, at, new_id
 
 
 async def book(directory: Directory, practice: Practice, hour: int, minute: int = 0, **fields: Any) -> Any:

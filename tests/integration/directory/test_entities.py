@@ -9,7 +9,9 @@ from medforall.directory.v1 import directory_types_pb2 as types
 
 from chassis.auth.principal import Role
 from tests.integration.directory.conftest import Directory, Suite, token_of
-from tests.support.booking import Practice, code_of, details_of, new_id, new_practice, query, reason_of
+from tests.support.booking import code_of, details_of, reason_of
+from tests.support.invariants import query
+from tests.support.practice import Practice, new_id, new_practice
 
 
 async def test_an_entry_is_created_read_changed_and_deactivated(directory: Directory) -> None:

@@ -12,7 +12,8 @@ from medforall.directory.v1 import directory_types_pb2 as types
 
 from chassis.auth.principal import Role
 from tests.integration.directory.conftest import Directory, Suite, token_of
-from tests.support.booking import Practice, at, code_of
+from tests.support.booking import code_of
+from tests.support.practice import Practice, at
 
 
 async def refused(call: Awaitable[Any]) -> str:

@@ -20,7 +20,8 @@ from database.clinic_keys import ClinicCiphers
 from database.settings import DatabaseSettings
 from database.transaction import Database
 from tests.integration.directory.conftest import Directory, Suite, token_of
-from tests.support.booking import Practice, new_practice, outcome
+from tests.support.booking import outcome
+from tests.support.practice import Practice, new_practice
 
 KEYS = MasterKeys([MasterKey("one", bytes(range(32)))])
 

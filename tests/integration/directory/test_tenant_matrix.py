@@ -18,15 +18,8 @@ from medforall.options.v1 import options_pb2 as options
 from chassis.auth.principal import Role
 from ctl.key_store import DEFAULT_SCOPES
 from tests.integration.directory.conftest import Suite
-from tests.support.booking import (
-    BookingProcess,
-    Practice,
-    at,
-    details_of,
-    environment_of,
-    new_id,
-    new_practice,
-)
+from tests.support.booking import BookingProcess, details_of, environment_of
+from tests.support.practice import Practice, at, new_id, new_practice
 from tests.support.requests import IdField, Ids, filled, id_fields
 from tests.support.servers import Servers
 

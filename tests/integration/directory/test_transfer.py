@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from chassis.master_keys import create_master_key_file
-from tests.support.booking import query
 from tests.support.command import ROOT, medforall
 from tests.support.databases import MigratedDatabase
+from tests.support.invariants import query
 
 EXAMPLE = ROOT / "examples" / "clinic.yaml"
 TENANT_TABLES = ("location", "closure", "provider", "room", "equipment", "service", "service_rule", "patient")

@@ -12,10 +12,10 @@ import pytest
 from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
 from database.clinic_keys import ClinicCiphers
-from tests.support.booking import query
 from tests.support.clinic_rows import insert_clinic
 from tests.support.command import medforall
 from tests.support.databases import MigratedDatabase
+from tests.support.invariants import query
 
 OLD, NEW = MasterKey("old", b"o" * 32), MasterKey("new", b"n" * 32)
 

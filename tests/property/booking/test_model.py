@@ -24,7 +24,8 @@ from medforall.booking.v1 import appointment_pb2, booking_pb2_grpc
 from medforall.booking.v1 import booking_pb2 as pb
 
 from tests.integration.booking.conftest import Suite
-from tests.support.booking import Practice, at, new_id, query
+from tests.support.invariants import query
+from tests.support.practice import Practice, at, new_id
 
 EXAMPLES, STEPS = 30, 50
 TAKEN, REFUSED = "ALREADY_EXISTS", "FAILED_PRECONDITION"

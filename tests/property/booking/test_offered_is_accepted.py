@@ -16,8 +16,9 @@ from scheduling.clock import minutes_of
 from scheduling.facts import Claim, SlotRequest
 from tests.integration.booking.conftest import Suite
 from tests.oracle.availability import Oracle, day_span
-from tests.support.booking import MONDAY, Client, Practice, new_id, tried
+from tests.support.booking import Client, tried
 from tests.support.clinic_rows import insert
+from tests.support.practice import MONDAY, Practice, new_id
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Chatham")
 CLINICS = 12

@@ -1,0 +1,162 @@
+"""A clinic made to measure for tests of bookings, committed straight into SQL."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from tests.support.clinic_rows import insert
+from tests.support.databases import MigratedDatabase
+
+# A Monday, far enough ahead that no test ever finds it in the past, and near enough to be booked.
+MONDAY = date.today() + timedelta(days=7 - date.today().weekday() + 7)  # noqa: DTZ011 - only the day matters
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(slots=True)
+class Practice:
+    """A clinic in UTC with one location, open Monday to Sunday 00:00 to 24:00 unless a test says otherwise."""
+
+    owner_url: str
+    clinic: str = field(default_factory=new_id)
+    location: str = field(default_factory=new_id)
+    zone: str = "UTC"
+    providers: list[str] = field(default_factory=list)
+    rooms: list[str] = field(default_factory=list)
+    equipment: list[str] = field(default_factory=list)
+    patients: list[str] = field(default_factory=list)
+    services: list[str] = field(default_factory=list)
+
+    @property
+    def service(self) -> str:
+        return self.services[0]
+
+    @property
+    def provider(self) -> str:
+        return self.providers[0]
+
+    def add_provider(self, owner: psycopg.Connection[Any], *, hours: tuple[int, int] = (0, 24)) -> str:
+        provider = self._resource(owner, "provider")
+        insert(owner, "provider", clinic_id=self.clinic, id=provider, name="Dr.", location_id=self.location)
+        first, last = hours
+        start = datetime(2024, 1, 1, first)  # noqa: DTZ001 - windows are local
+        insert(
+            owner,
+            "provider_availability",
+            clinic_id=self.clinic,
+            id=new_id(),
+            provider_id=provider,
+            kind="available",
+            start_local=start,
+            end_local=start + timedelta(hours=last - first),
+            recurrence_rule="FREQ=DAILY",
+        )
+        self.providers.append(provider)
+        return provider
+
+    def add_room(self, owner: psycopg.Connection[Any], **columns: object) -> str:
+        room = self._resource(owner, "room")
+        insert(
+            owner, "room", clinic_id=self.clinic, id=room, location_id=self.location, name=room[:8], **columns
+        )
+        self.rooms.append(room)
+        return room
+
+    def add_equipment(
+        self, owner: psycopg.Connection[Any], kind: str, quantity: int, **columns: object
+    ) -> str:
+        item = self._resource(owner, "equipment")
+        insert(
+            owner,
+            "equipment",
+            clinic_id=self.clinic,
+            id=item,
+            location_id=self.location,
+            type=kind,
+            name=kind,
+            quantity=quantity,
+            **columns,
+        )
+        self.equipment.append(item)
+        return item
+
+    def add_patients(self, owner: psycopg.Connection[Any], count: int) -> list[str]:
+        ids = [new_id() for _ in range(count)]
+        with owner.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO resource (clinic_id, id, kind) VALUES (%s, %s, 'patient')",
+                [(self.clinic, found) for found in ids],
+            )
+            cursor.executemany(
+                "INSERT INTO patient (clinic_id, id, name_encrypted) VALUES (%s, %s, 'sealed')",
+                [(self.clinic, found) for found in ids],
+            )
+        self.patients += ids
+        return ids
+
+    def add_service(self, owner: psycopg.Connection[Any], **columns: object) -> str:
+        service = new_id()
+        values = {
+            "default_duration_min": 30,
+            "min_duration_min": 15,
+            "max_duration_min": 120,
+            "slot_step_min": 15,
+        } | columns
+        insert(owner, "service", clinic_id=self.clinic, id=service, name="Visit", **values)
+        self.services.append(service)
+        return service
+
+    def add_rule(self, owner: psycopg.Connection[Any], rule_type: str, **payload: object) -> str:
+        rule = new_id()
+        insert(
+            owner,
+            "service_rule",
+            clinic_id=self.clinic,
+            id=rule,
+            service_id=self.service,
+            rule_type=rule_type,
+            rule_payload=Jsonb(payload),
+        )
+        return rule
+
+    def _resource(self, owner: psycopg.Connection[Any], kind: str) -> str:
+        found = new_id()
+        insert(owner, "resource", clinic_id=self.clinic, id=found, kind=kind)
+        return found
+
+
+def at(hour: int, minute: int = 0, day: date = MONDAY) -> str:
+    """A local start of the practice."""
+    return datetime(day.year, day.month, day.day, hour, minute).isoformat()  # noqa: DTZ001 - local
+
+
+def new_practice(
+    database: MigratedDatabase,
+    *,
+    providers: int = 1,
+    rooms: int = 1,
+    patients: int = 10,
+    zone: str = "UTC",
+    service: Mapping[str, object] | None = None,
+) -> Practice:
+    """Commit a clinic."""
+    practice = Practice(database.owner_url, zone=zone)
+    with psycopg.connect(database.owner_url) as owner:
+        insert(owner, "clinic", id=practice.clinic, name="Test", default_timezone=zone)
+        insert(owner, "location", clinic_id=practice.clinic, id=practice.location, name="Here")
+        practice.add_service(owner, **(service or {}))
+        for _ in range(providers):
+            practice.add_provider(owner)
+        for _ in range(rooms):
+            practice.add_room(owner)
+        practice.add_patients(owner, patients)
+    return practice
