@@ -313,6 +313,13 @@ class Session:
         pending = self.queue(statements.INSERT_CLAIMS, *values)
         return Reply(pending, lambda done: {(resource_id, unit) for resource_id, unit in done.rows()})
 
+    def insert_all_claims(
+        self, appointment_id: str, expires_at: datetime | None, claims: Sequence[HeldClaim]
+    ) -> None:
+        """Claim everything or fail: a claim that is not to be had makes the run raise SerializationFailure."""
+        values = rows.claim_values(self.clinic_id, appointment_id, expires_at, claims)
+        self.queue(statements.INSERT_ALL_CLAIMS, *values)
+
     # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────
 
     def insert_event(

@@ -275,9 +275,7 @@ DELETE_CLAIMS = Statement(
     "DELETE FROM claim WHERE clinic_id = $1 AND appointment_id = $2",
 )
 # Sorted and with DO NOTHING, two bookings of the same time cannot wait for each other in a circle.
-INSERT_CLAIMS = Statement(
-    "insert_claims",
-    """
+_INSERT_CLAIMS = """
     INSERT INTO claim (clinic_id, resource_id, unit, during, starts_at, ends_at, appointment_id, expires_at)
     SELECT $1, wanted.resource_id, wanted.unit, tstzrange(wanted.starts_at, wanted.ends_at, '[)'), wanted.starts_at,
         wanted.ends_at, $2, $3
@@ -288,7 +286,15 @@ INSERT_CLAIMS = Statement(
     ORDER BY wanted.resource_id, wanted.unit
     ON CONFLICT DO NOTHING
     RETURNING resource_id, unit
-    """,
+"""
+INSERT_CLAIMS = Statement("insert_claims", _INSERT_CLAIMS)
+# All of them, or an error that ends the transaction: nothing has to be looked at before the COMMIT.
+INSERT_ALL_CLAIMS = Statement(
+    "insert_all_claims",
+    f"""
+    WITH had AS ({_INSERT_CLAIMS})
+    SELECT require_all_claims(count(*), cardinality($4::uuid[])) FROM had
+    """,  # noqa: S608 - made of the constant above
 )
 
 # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────────

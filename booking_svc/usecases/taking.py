@@ -3,9 +3,13 @@
     choose from unlocked facts ── lock every resource row in id order, raise its version ── lock the appointment, if
     there is one ── read the facts again, judge again ── give up its own claims ── write all claims in one statement
 
-Anything missing: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt claims what it did not lock
-at its start; that is what keeps bookings from waiting for each other in a circle. The last attempt locks every room and
-item that might do at its start, so that nothing that fits is refused because others chose the same room first.
+What was chosen is gone: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt claims what it did not
+lock at its start; that is what keeps bookings from waiting for each other in a circle. The last attempt locks every
+room and item that might do at its start, so that nothing that fits is refused because others chose the same room first.
+
+The writes travel with the COMMIT. Under the locks every claim is to be had; should one not be, because somebody wrote
+it without the lock, the statement fails, nothing is committed, and the whole transaction is run again, as often as
+after a deadlock.
 """
 
 from __future__ import annotations
@@ -80,7 +84,7 @@ class Taker:
         self._cache = cache
 
     async def take(self, session: Session, wanted: Wanted, write: Write) -> Outcome:
-        """Claim and write in at most three attempts; the savepoint must be set.
+        """Choose in at most three attempts and queue the writes; the savepoint must be set.
 
         Raises Conflict and Refused as judged, NotFound, MetExpiredHolds, and Stale when others were always faster.
         """
@@ -108,10 +112,7 @@ class Taker:
         if granted.found is not None:
             session.delete_claims(wanted.appointment_id)
         outcome, expires_at = write(granted)
-        had = session.insert_claims(wanted.appointment_id, expires_at, held_claims(planned, expires_at))
-        await session.run()
-        if len(had.get()) < len(planned):
-            raise _ChooseAgain
+        session.insert_all_claims(wanted.appointment_id, expires_at, held_claims(planned, expires_at))
         return outcome
 
     async def _choose(
