@@ -10,6 +10,7 @@ from booking_svc.store.session import Session
 from booking_svc.usecases import access, existing
 from booking_svc.usecases.commands import ChangeStatus
 from booking_svc.usecases.existing import Found
+from booking_svc.usecases.mutation import MetExpiredHolds
 from booking_svc.usecases.places import Places
 from booking_svc.usecases.recording import Recorder
 from booking_svc.usecases.status_change import StatusChange, Step
@@ -19,9 +20,9 @@ from database.location_facts import LocationFacts
 from scheduling import localtime
 from scheduling.appointment import AppointmentStatus, require_transition
 from scheduling.claims import Visit, locks_of, visit_claims
-from scheduling.clock import minutes_of
+from scheduling.clock import exact_minutes_of, minutes_of
 from scheduling.errors import Conflict, NotFound, Reason, Refused, Stale
-from scheduling.facts import EquipmentUnit, PlannedClaim, ResourceKind
+from scheduling.facts import Claim, EquipmentUnit, PlannedClaim, ResourceKind
 from scheduling.frame import service_of
 from scheduling.judge import SENTENCES
 
@@ -51,7 +52,7 @@ class CheckInAppointment(StatusChange):
         self._places = places
 
     async def __call__(self, session: Session, command: ChangeStatus) -> Outcome:
-        """Check in. Raises NotFound, Stale, Refused and, after a no-show, Conflict."""
+        """Check in. Raises NotFound, Stale, Refused and, after a no-show, Conflict and MetExpiredHolds."""
         access.require_may_step(command.caller.principal, AppointmentStatus.CHECKED_IN)
         found = await existing.find(session, command.caller, command.appointment_id)
         if found.visit.status is not AppointmentStatus.NO_SHOW:
@@ -108,7 +109,7 @@ class CheckInAppointment(StatusChange):
         )
         outcome = self._recorder.record(session, command.caller, change, locked.now)
         await session.run()
-        _require_all(claims, had.get())
+        await _require_all(session, locked, claims, had.get())
         return outcome
 
     async def _plan(self, session: Session, found: Found, facts: LocationFacts) -> tuple[PlannedClaim, ...]:
@@ -140,20 +141,25 @@ class CheckInAppointment(StatusChange):
             if claim.kind is not ResourceKind.QUOTA or claim.resource_id in quota_units
         )
         units = next((room.concurrent_visits for room in static.rooms if room.id == visit.room_id), 1)
-        return await self._with_free_room_unit(session, planned, units)
+        return await self._with_free_room_unit(session, planned, units, exact_minutes_of(found.now))
 
     async def _with_free_room_unit(
-        self, session: Session, planned: tuple[PlannedClaim, ...], units: int
+        self, session: Session, planned: tuple[PlannedClaim, ...], units: int, now_min: float
     ) -> tuple[PlannedClaim, ...]:
         room = next((claim for claim in planned if claim.kind is ResourceKind.ROOM), None)
         if room is None:
             return planned
         reply = session.claims([Stretch(room.resource_id, room.start_min, room.end_min)])
         await session.run()
-        taken = {claim.unit for stretch in reply.get().values() for claim in stretch.claims}
-        # When none is free, writing the claims says so, after what tells more.
-        free = next((unit for unit in range(1, units + 1) if unit not in taken), room.unit)
-        return tuple(replace(claim, unit=free) if claim is room else claim for claim in planned)
+        claims = [claim for stretch in reply.get().values() for claim in stretch.claims]
+        taken = {claim.unit for claim in claims}
+        lively = {claim.unit for claim in claims if claim.is_live(now_min)}
+        # When only holds that have ended are on a unit, they are met there. When none is free, writing the claims says
+        # so, after what tells more.
+        free = [unit for unit in range(1, units + 1) if unit not in taken]
+        ended = [unit for unit in range(1, units + 1) if unit not in lively]
+        unit = next(iter(free or ended), room.unit)
+        return tuple(replace(claim, unit=unit) if claim is room else claim for claim in planned)
 
     async def _is_placeholder(self, session: Session, patient_id: str | None) -> bool:
         if patient_id is None:
@@ -178,12 +184,41 @@ def _check(found: Found, command: ChangeStatus) -> None:
         raise Refused("A no-show can be checked in on the day of the visit only.")
 
 
-def _require_all(claims: tuple[HeldClaim, ...], had: set[tuple[str, int]]) -> None:
-    """Refuse unless every claim was had, naming what tells most: the provider, the patient, then the rest."""
+async def _require_all(
+    session: Session, locked: Found, claims: tuple[HeldClaim, ...], had: set[tuple[str, int]]
+) -> None:
+    """Refuse unless every claim was had, naming what tells most: the provider, the patient, then the rest.
+
+    Raises MetExpiredHolds when nothing but holds that have ended is in the way.
+    """
     missing = [claim for claim in claims if (claim.resource_id, claim.unit) not in had]
-    if missing:
-        first = min(missing, key=lambda claim: _MOST_TELLING_FIRST.index(claim.kind))
-        raise _taken(first.kind, first.resource_id)
+    if not missing:
+        return
+    now_min = exact_minutes_of(locked.now)
+    in_the_way = await _in_the_way(session, missing)
+    taken = [
+        claim
+        for claim, others in zip(missing, in_the_way, strict=True)
+        if not others or any(other.is_live(now_min) for other in others)
+    ]
+    if not taken:
+        raise MetExpiredHolds(frozenset(other.appointment_id for others in in_the_way for other in others))
+    first = min(taken, key=lambda claim: _MOST_TELLING_FIRST.index(claim.kind))
+    raise _taken(first.kind, first.resource_id)
+
+
+async def _in_the_way(session: Session, missing: list[HeldClaim]) -> list[list[Claim]]:
+    """The claims that kept each one from being written, in their order."""
+    stretches = [
+        Stretch(claim.resource_id, claim.start_min, claim.end_min, claim.lock_id) for claim in missing
+    ]
+    reply = session.claims(stretches)
+    await session.run()
+    found = reply.get()
+    return [
+        [other for other in found[stretch].claims if other.unit == claim.unit]
+        for claim, stretch in zip(missing, stretches, strict=True)
+    ]
 
 
 def _taken(kind: ResourceKind, resource_id: str) -> Conflict:
