@@ -37,6 +37,8 @@ PATIENT = "0190a000-0000-7000-8000-0000000000bb"
 PROVIDER = "0190a000-0000-7000-8000-0000000000cc"
 SERVICE = "0190a000-0000-7000-8000-0000000000dd"
 LOCATION = "0190a000-0000-7000-8000-0000000000ee"
+PATH = f"/v1/clinics/{CLINIC}/appointments/{APPOINTMENT}"
+LIST = f"/v1/clinics/{CLINIC}/appointments"
 SCOPES = ["read:availability", "read:appointments", "write:appointments", "read:directory", "write:directory"]
 
 Handler = Callable[[Any], Awaitable[Message]]
