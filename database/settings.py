@@ -34,7 +34,7 @@ class DatabaseSettings:
     )
     pool_timeout_ms: int = setting(
         "MEDFORALL_DATABASE_POOL_TIMEOUT_MS",
-        default=1_000,
+        default=500,
         unit="ms",
         minimum=1,
         doc="Longest wait for a connection, whether all are busy or the database is away.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 
 from booking_svc.store import statements
@@ -16,11 +18,15 @@ _LOCK_WAIT = "2000ms"
 
 
 class StoredCiphers:
-    """Ciphers by clinic; a clinic's first key is made when it is first needed."""
+    """Ciphers by clinic; a clinic's first key is made when it is first needed.
+
+    Of many calls that need the same clinic's keys at once, one reads them for all.
+    """
 
     def __init__(self, pool: Pool, ciphers: ClinicCiphers) -> None:
         self._pool = pool
         self._ciphers = ciphers
+        self._reading: dict[str, asyncio.Task[ClinicCipher]] = {}
 
     async def cipher(self, clinic_id: str) -> ClinicCipher:
         """Return the clinic's cipher. Raises NotFound for a clinic that does not exist."""
@@ -28,7 +34,7 @@ class StoredCiphers:
         if found is not None:
             return found
         try:
-            return await self._read(clinic_id)
+            return await self._read_once(clinic_id)
         except psycopg.errors.ForeignKeyViolation:
             raise NotFound("There is no such clinic.") from None
         except psycopg.Error as error:
@@ -36,6 +42,14 @@ class StoredCiphers:
                 raise
             await self._pool.discard_idle()
             raise database_away() from error
+
+    async def _read_once(self, clinic_id: str) -> ClinicCipher:
+        """Wait for the reading that is under way, or begin it; a caller that gives up does not end it."""
+        reading = self._reading.get(clinic_id)
+        if reading is None:
+            reading = self._reading[clinic_id] = asyncio.create_task(self._read(clinic_id))
+            reading.add_done_callback(lambda _: self._reading.pop(clinic_id, None))
+        return await asyncio.shield(reading)
 
     async def _read(self, clinic_id: str) -> ClinicCipher:
         async with self._pool.connection() as connection:
