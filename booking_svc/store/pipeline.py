@@ -8,6 +8,7 @@ every prepared statement at each ROLLBACK TO SAVEPOINT, which is an ordinary ste
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,6 +30,8 @@ Row = tuple[Any, ...]
 _TEXT: Final = pq.Format.TEXT
 _BINARY: Final = pq.Format.BINARY
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
+
+_PLAIN: Final = re.compile(rb"(?!(?i:null)\Z)[0-9A-Za-z_-]+").fullmatch  # no quotes inside an array
 
 # Every statement is prepared and looks rows up by their keys: one plan fits all values, and left to itself the server
 # would plan the reading of claims anew at each booking.
@@ -198,19 +201,21 @@ def _wake(ready: asyncio.Future[None]) -> None:
 
 def _encoded(value: Value) -> bytes | None:
     """The value as PostgreSQL reads it: text, or plain bytes for bytea. Lists become arrays of plain words."""
-    if value is None or isinstance(value, bytes):
-        return value
     if isinstance(value, str):
         return value.encode()
+    if value is None or isinstance(value, bytes):
+        return value
     if isinstance(value, bool):
         return b"t" if value else b"f"
     if isinstance(value, int | float):
         return repr(value).encode()
-    return b"{" + b",".join(_element(item) for item in value) + b"}"
+    return b"{" + b",".join(map(_element, value)) + b"}"
 
 
 def _element(item: str | float | bool) -> bytes:
-    encoded = _encoded(item) or b""
-    if not isinstance(item, str) or encoded.replace(b"-", b"").replace(b"_", b"").isalnum():
+    if not isinstance(item, str):
+        return _encoded(item) or b""
+    encoded = item.encode()
+    if _PLAIN(encoded):
         return encoded
     return b'"' + encoded.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
