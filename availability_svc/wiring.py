@@ -19,9 +19,10 @@ from availability_svc.store.process_memory import ProcessMemory
 from availability_svc.store.redis_projection import RedisProjection
 from availability_svc.store.truth import Truth
 from availability_svc.usecases.reading import Reader
+from chassis.auth.revocations import Revoked, build_watch
 from chassis.auth.verifier import build_verifier
 from chassis.bus import Bus
-from chassis.cache import SyncCache, build_breaker
+from chassis.cache import AsyncCache, SyncCache, build_breaker
 from chassis.clock import process_clock
 from chassis.config import load
 from chassis.grpc.server import GrpcService, ServerParts, ThreadsServer, threads_server
@@ -68,12 +69,14 @@ def assemble(settings: AvailabilitySettings) -> Process:
         freshness,
         DerivedCache(settings.derived_bytes_max),
     )
+    revoked = Revoked()
     services: Sequence[Service] = [
         MetricsServer(metrics, settings.common.metrics_listen),
         stores.truth,
         stores.cache,
+        *_revocations(settings, revoked, metrics),
         *_followers(settings, stores, freshness, metrics, clock),
-        _server(settings, AvailabilityServicer(reader, SlotWriter()), metrics),
+        _server(settings, AvailabilityServicer(reader, SlotWriter()), metrics, revoked),
     ]
     process = Process(NAME, services, drain_ms=settings.common.drain_ms)
     for follower in services:
@@ -115,8 +118,14 @@ def _followers(
     return [bus, _Opened(database), worker, hearing, watch]
 
 
+def _revocations(settings: AvailabilitySettings, revoked: Revoked, metrics: Metrics) -> Sequence[Service]:
+    """What keeps `revoked` up to date, on a connection and a breaker of its own: calls do not feel it."""
+    cache = AsyncCache(settings.redis, build_breaker(settings.redis))
+    return cache, build_watch(settings.auth, cache, revoked, metrics)
+
+
 def _server(
-    settings: AvailabilitySettings, servicer: AvailabilityServicer, metrics: Metrics
+    settings: AvailabilitySettings, servicer: AvailabilityServicer, metrics: Metrics, revoked: Revoked
 ) -> ThreadsServer:
     common = settings.common
     service = GrpcService(
@@ -125,7 +134,7 @@ def _server(
     parts = ServerParts(
         settings=settings.grpc,
         tls=settings.tls,
-        verifier=build_verifier(settings.auth),
+        verifier=build_verifier(settings.auth, revoked.holds),
         metrics=metrics,
         tracing=build_tracing(
             service=NAME,

@@ -11,6 +11,7 @@ from chassis.settings import (
     EncryptionSettings,
     GrpcServerSettings,
     NatsSettings,
+    OptionalRedisSettings,
     TlsSettings,
     TracingSettings,
 )
@@ -95,6 +96,7 @@ class BookingSettings:
     tracing: TracingSettings
     encryption: EncryptionSettings
     nats: NatsSettings
+    redis: OptionalRedisSettings
     database: DatabaseSettings
     app_database: AppDatabaseSettings
     worker_database: WorkerDatabaseSettings

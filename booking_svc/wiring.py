@@ -49,17 +49,20 @@ from booking_svc.usecases.start_appointment import start_appointment
 from booking_svc.usecases.taking import Taker
 from booking_svc.usecases.transactions import Transactions
 from booking_svc.wiring_directory import build_directory
+from chassis.auth.revocations import Revoked, build_watch
 from chassis.auth.verifier import build_verifier
 from chassis.bus import Bus
+from chassis.cache import AsyncCache, build_breaker
 from chassis.clock import process_clock
-from chassis.config import load
+from chassis.config import ConfigError, load
 from chassis.failpoints import FailPoints, build_failpoints
 from chassis.grpc.server import AioServer, GrpcService, ServerParts, aio_server
 from chassis.leases import LeaseRunner
 from chassis.lifecycle import Process, Service
 from chassis.logging import configure_logging
 from chassis.master_keys import load_master_keys
-from chassis.metrics import MetricsServer, build_metrics
+from chassis.metrics import Metrics, MetricsServer, build_metrics
+from chassis.settings import Environment
 from chassis.streams import STREAMS
 from chassis.supervisor import Supervisor
 from chassis.tracing import build_tracing
@@ -105,6 +108,7 @@ def assemble(settings: BookingSettings) -> Booking:
     common = settings.common
     offset = _clock_offset(settings)
     metrics, fail_points, wakeup = build_metrics(), build_failpoints(common), Wakeup()
+    revoked = Revoked()
     pool = Pool(settings.app_database.url, settings.database)
     keys = ClinicCiphers(load_master_keys(settings.encryption))
     workers = Database(
@@ -133,20 +137,7 @@ def assemble(settings: BookingSettings) -> Booking:
                 new_id=new_id,
             ),
         ],
-        ServerParts(
-            settings=settings.grpc,
-            tls=settings.tls,
-            verifier=build_verifier(settings.auth),
-            metrics=metrics,
-            tracing=build_tracing(
-                service="booking",
-                environment=common.environment,
-                endpoint=settings.tracing.otlp_endpoint,
-                sample_ratio=settings.tracing.sample_ratio,
-            ),
-            drain_ms=common.drain_ms,
-            new_id=new_id,
-        ),
+        _server_parts(settings, metrics, revoked),
     )
     background = Background(
         settings=settings,
@@ -157,10 +148,44 @@ def assemble(settings: BookingSettings) -> Booking:
         fail_points=fail_points,
         clock_offset=offset,
     )
-    services: Sequence[Service] = (MetricsServer(metrics, common.metrics_listen), pool, background, server)
+    services: Sequence[Service] = (
+        MetricsServer(metrics, common.metrics_listen),
+        *_revocations(settings, revoked, metrics),
+        pool,
+        background,
+        server,
+    )
     process = Process("booking", services, drain_ms=common.drain_ms)
     background.supervisor.on_fatal(process.fail)
     return Booking(process, server, booking)
+
+
+def _server_parts(settings: BookingSettings, metrics: Metrics, revoked: Revoked) -> ServerParts:
+    common = settings.common
+    return ServerParts(
+        settings=settings.grpc,
+        tls=settings.tls,
+        verifier=build_verifier(settings.auth, revoked.holds),
+        metrics=metrics,
+        tracing=build_tracing(
+            service="booking",
+            environment=common.environment,
+            endpoint=settings.tracing.otlp_endpoint,
+            sample_ratio=settings.tracing.sample_ratio,
+        ),
+        drain_ms=common.drain_ms,
+        new_id=new_id,
+    )
+
+
+def _revocations(settings: BookingSettings, revoked: Revoked, metrics: Metrics) -> Sequence[Service]:
+    """What keeps `revoked` up to date. Raises ConfigError where tokens must be revocable and there is no Redis."""
+    if not settings.redis.url:
+        if settings.common.environment in (Environment.STAGING, Environment.PRODUCTION):
+            raise ConfigError("MEDFORALL_REDIS_URL is not set: without it no token can be revoked.")
+        return ()
+    cache = AsyncCache(settings.redis, build_breaker(settings.redis, metrics))
+    return cache, build_watch(settings.auth, cache, revoked, metrics)
 
 
 def build_usecases(transactions: Transactions, mutations: Mutations, recorder: Recorder) -> UseCases:

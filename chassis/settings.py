@@ -209,6 +209,14 @@ class AuthSettings:
         minimum=0,
         doc="Verified tokens that are remembered until they expire.",
     )
+    revocations_refresh_ms: int = setting(
+        "MEDFORALL_REVOCATIONS_REFRESH_MS",
+        default=5_000,
+        unit="ms",
+        minimum=10,
+        maximum=30_000,
+        doc="How often a process asks Redis whether tokens or users were shut out.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +290,15 @@ class RedisSettings:
         unit="ms",
         minimum=1,
         doc="How long Redis is not asked after it failed.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionalRedisSettings(RedisSettings):
+    """Redis for a process that can do its work without."""
+
+    url: str = setting(
+        "MEDFORALL_REDIS_URL", default="", secret=True, doc="URL of the Redis or Valkey server, if any."
     )
 
 

@@ -1,4 +1,4 @@
-"""`medforall access revoke | restore`: shutting users and tokens out of realtime before their tokens end."""
+"""`medforall access revoke | restore`: shutting users and tokens out before their tokens end."""
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ from ctl.failures import CtlError, ServerError
 from ctl.home import DEFAULT, Home
 from ctl.run_file import read_run_file
 from ctl.subcommands import HomeOption, group, registrar
-from scheduling.errors import Unavailable
+from scheduling.errors import Exhausted, Unavailable
 
-app = group("access", "Shuts users and tokens out of open realtime connections before their tokens end.")
+app = group("access", "Shuts users and tokens out of every call and open stream before their tokens end.")
 _command = registrar(app)
 _out = Console()
 
@@ -40,7 +40,7 @@ def revoke(
     days: Annotated[int, typer.Option("--days", min=1, max=400, help="For how long.")] = 30,
     home: HomeOption = DEFAULT,
 ) -> None:
-    """Close the open WebSocket, SSE and gRPC streams of a user or a token within a minute, and open no new ones."""
+    """Refuse a user or a token in every REST and gRPC call, and close their open streams, within a minute."""
     ttl_s = days * _DAY_S
     if token_id and not user:
         _with(home, lambda revocations: revocations.revoke_token(token_id, ttl_s))
@@ -75,3 +75,5 @@ def _with(home: Path, act: Callable[[Revocations], Awaitable[None]]) -> None:
         raise ServerError(
             "Redis cannot be reached.", hint="Is the suite running? medforall status"
         ) from error
+    except Exhausted as error:
+        raise CtlError(error.message) from error

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import grpc
 import uuid_utils
+from starlette.routing import BaseRoute
 
-from chassis.auth.verifier import build_verifier
+from chassis.auth.revocations import Revoked, build_watch
+from chassis.auth.verifier import TokenVerifier, build_verifier
 from chassis.cache import AsyncCache, build_breaker
 from chassis.config import ConfigError, load
 from chassis.grpc.client import aio_channel
@@ -18,7 +20,7 @@ from chassis.logging import configure_logging
 from chassis.metrics import Metrics, MetricsServer, build_metrics
 from chassis.tracing import build_tracing
 from gateway.authentication import Authenticator, Keys
-from gateway.calls import Calls, Endpoint, Limits, build_endpoint
+from gateway.calls import Calls, Endpoint, Limiter, Limits, build_endpoint
 from gateway.clients import ClientAddresses
 from gateway.clinics import ClinicLimits, PublicSearch
 from gateway.contracts import Contract, load_contracts, load_files
@@ -26,7 +28,7 @@ from gateway.edge import Cors, Edge, EdgeLimits
 from gateway.http_policy import policies
 from gateway.pages import Health, Readiness, build_pages, document_routes
 from gateway.rate_limit import LocalBuckets, NoLimits, RateLimiter
-from gateway.realtime.wiring import build_realtime
+from gateway.realtime.wiring import Realtime, build_realtime
 from gateway.redis_buckets import RedisBuckets
 from gateway.refusals import Refusals
 from gateway.server import HttpServer
@@ -60,61 +62,27 @@ async def build(environ: Mapping[str, str]) -> Process:
 def assemble(settings: GatewaySettings) -> Gateway:
     """Every part of the gateway; nothing is connected yet."""
     common = settings.common
-    metrics = build_metrics()
-    tracing = build_tracing(
-        service="gateway",
-        environment=common.environment,
-        endpoint=settings.tracing.otlp_endpoint,
-        sample_ratio=settings.tracing.sample_ratio,
-    )
-    verifier = build_verifier(settings.auth)
-    channels = _channels(settings)
-    encoder = Encoder()
-    authenticator = Authenticator(verifier)
-    cache = AsyncCache(settings.redis, build_breaker(settings.redis, metrics))
-    endpoints = _endpoints(load_contracts(), channels, encoder)
+    shared = _shared(settings)
+    endpoints = _endpoints(load_contracts(), shared.channels, shared.encoder)
     clinics = ClinicLimits(_invoke(endpoints, "GetClinic"), default_per_min=settings.rates.clinic_per_min)
-    limiter = _limiter(settings, cache, clinics, metrics)
-    refusals = Refusals(encoder)
+    limiter = _limiter(settings, shared.cache, clinics, shared.metrics)
     calls = Calls(
         endpoints,
-        authenticator=authenticator,
+        authenticator=shared.authenticator,
         limiter=limiter,
         public_clinics=PublicSearch(_invoke(endpoints, "GetPublicClinic")),
         limits=_limits(settings),
     )
-    health = Health(_readiness(channels))
-    realtime = build_realtime(
-        settings.realtime,
-        channel=channels["realtime"],
-        authenticator=authenticator,
-        life_s=verifier.life_s,
-        cache=cache,
-        limiter=limiter,
-        refusals=refusals,
-        origins=settings.http.cors_origins,
-        metrics=metrics,
-        gateway_id=new_id(),
-    )
-    edge = Edge(
-        calls=calls,
-        others=build_pages([*health.routes(), *realtime.routes, *document_routes()]),
-        refusals=refusals,
-        clients=ClientAddresses(settings.http.trusted_proxies),
-        cors=Cors(settings.http.cors_origins),
-        limits=EdgeLimits(
-            deadline_s=settings.http.deadline_ms / 1_000, in_flight_max=settings.http.in_flight_max
-        ),
-        metrics=metrics,
-        tracing=tracing,
-        new_id=new_id,
-    )
+    health = Health(_readiness(shared.channels))
+    realtime = _realtime(settings, shared, limiter)
+    edge = _edge(settings, shared, calls, [*health.routes(), *realtime.routes, *document_routes()])
     server = HttpServer(edge, settings.http, settings.tls, drain_ms=common.drain_ms)
     services: Sequence[Service] = [
-        MetricsServer(metrics, common.metrics_listen),
-        Keys(verifier),
-        cache,
-        channels,
+        MetricsServer(shared.metrics, common.metrics_listen),
+        Keys(shared.verifier),
+        shared.cache,
+        build_watch(settings.auth, shared.cache, shared.revoked, shared.metrics),
+        shared.channels,
         clinics,
         realtime.link,
         server,
@@ -122,6 +90,70 @@ def assemble(settings: GatewaySettings) -> Gateway:
         _Drain(health),
     ]
     return Gateway(Process("gateway", services, drain_ms=common.drain_ms), server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What several parts use."""
+
+    metrics: Metrics
+    revoked: Revoked
+    verifier: TokenVerifier
+    authenticator: Authenticator
+    channels: Channels
+    cache: AsyncCache
+    encoder: Encoder
+    refusals: Refusals
+
+
+def _shared(settings: GatewaySettings) -> _Shared:
+    metrics, revoked, encoder = build_metrics(), Revoked(), Encoder()
+    verifier = build_verifier(settings.auth, revoked.holds)
+    return _Shared(
+        metrics=metrics,
+        revoked=revoked,
+        verifier=verifier,
+        authenticator=Authenticator(verifier),
+        channels=_channels(settings),
+        cache=AsyncCache(settings.redis, build_breaker(settings.redis, metrics)),
+        encoder=encoder,
+        refusals=Refusals(encoder),
+    )
+
+
+def _realtime(settings: GatewaySettings, shared: _Shared, limiter: Limiter) -> Realtime:
+    return build_realtime(
+        settings.realtime,
+        channel=shared.channels["realtime"],
+        authenticator=shared.authenticator,
+        life_s=shared.verifier.life_s,
+        cache=shared.cache,
+        limiter=limiter,
+        refusals=shared.refusals,
+        origins=settings.http.cors_origins,
+        metrics=shared.metrics,
+        gateway_id=new_id(),
+    )
+
+
+def _edge(settings: GatewaySettings, shared: _Shared, calls: Calls, routes: Sequence[BaseRoute]) -> Edge:
+    http = settings.http
+    return Edge(
+        calls=calls,
+        others=build_pages(routes),
+        refusals=shared.refusals,
+        clients=ClientAddresses(http.trusted_proxies),
+        cors=Cors(http.cors_origins),
+        limits=EdgeLimits(deadline_s=http.deadline_ms / 1_000, in_flight_max=http.in_flight_max),
+        metrics=shared.metrics,
+        tracing=build_tracing(
+            service="gateway",
+            environment=settings.common.environment,
+            endpoint=settings.tracing.otlp_endpoint,
+            sample_ratio=settings.tracing.sample_ratio,
+        ),
+        new_id=new_id,
+    )
 
 
 class _Drain:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import uuid_utils
 from medforall.realtime.v1 import realtime_pb2, realtime_pb2_grpc
 
-from chassis.auth.revocations import Revocations
+from chassis.auth.revocations import Revocations, Revoked, build_watch
 from chassis.auth.verifier import build_verifier
 from chassis.bus import Bus
 from chassis.cache import AsyncCache, build_breaker
@@ -46,6 +46,7 @@ def assemble(settings: RealtimeSettings) -> Process:
     supervisor = Supervisor()
     bus = Bus(settings.nats, client_name="realtime_svc")
     cache = AsyncCache(settings.redis, build_breaker(settings.redis, metrics))
+    revoked = Revoked()
     hub = Hub(instruments, recent_max=settings.streams.recent_messages_max)
     log = JetStreamLog(bus)
     presence = Presence(cache, process_clock(common))
@@ -63,10 +64,11 @@ def assemble(settings: RealtimeSettings) -> Process:
         MetricsServer(metrics, common.metrics_listen),
         bus,
         cache,
+        build_watch(settings.auth, cache, revoked, metrics),
         supervisor,
         Tail(log, hub, supervisor, warm_up_records=settings.streams.warm_up_records),
         _Loops(supervisor, presence, streams),
-        _server(settings, servicer, metrics),
+        _server(settings, servicer, metrics, revoked),
         streams,
     ]
     process = Process("realtime_svc", services, drain_ms=common.drain_ms)
@@ -94,7 +96,9 @@ class _Loops:
         await self._presence.stop()
 
 
-def _server(settings: RealtimeSettings, servicer: RealtimeServicer, metrics: Metrics) -> AioServer:
+def _server(
+    settings: RealtimeSettings, servicer: RealtimeServicer, metrics: Metrics, revoked: Revoked
+) -> AioServer:
     common = settings.common
     service = GrpcService(
         realtime_pb2.DESCRIPTOR.services_by_name["RealtimeService"],
@@ -104,7 +108,7 @@ def _server(settings: RealtimeSettings, servicer: RealtimeServicer, metrics: Met
     parts = ServerParts(
         settings=settings.grpc,
         tls=settings.tls,
-        verifier=build_verifier(settings.auth),
+        verifier=build_verifier(settings.auth, revoked.holds),
         metrics=metrics,
         tracing=build_tracing(
             service="realtime_svc",

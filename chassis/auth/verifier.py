@@ -53,17 +53,25 @@ class TokenVerifier:
         audience: str,
         leeway_s: int = 30,
         cache_tokens_max: int = 10_000,
+        is_revoked: Callable[[Principal], bool] = lambda _: False,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._leeway_s = leeway_s
+        self._is_revoked = is_revoked
         self._now_s = now_s
         self._cache = _Cache(cache_tokens_max)
 
     def verify(self, token: str) -> Principal:
-        """The principal of a valid token."""
+        """The principal of a valid token that is not revoked."""
+        principal = self._verified(token)
+        if self._is_revoked(principal):
+            raise Unauthenticated("The token was revoked.")
+        return principal
+
+    def _verified(self, token: str) -> Principal:
         now_s = self._now_s()
         known = self._cache.get(token)
         if known is not None:
@@ -119,8 +127,12 @@ class TokenVerifier:
             raise Unauthenticated("The token's lifetime is not acceptable.")
 
 
-def build_verifier(settings: AuthSettings, now_s: Callable[[], float] = time.time) -> TokenVerifier:
-    """The verifier of a process.
+def build_verifier(
+    settings: AuthSettings,
+    is_revoked: Callable[[Principal], bool] = lambda _: False,
+    now_s: Callable[[], float] = time.time,
+) -> TokenVerifier:
+    """The verifier of a process; `is_revoked` answers from memory, for every call.
 
     Raises ConfigError for a location that cannot hold keys; reads nothing yet.
     """
@@ -134,6 +146,7 @@ def build_verifier(settings: AuthSettings, now_s: Callable[[], float] = time.tim
         audience=settings.audience,
         leeway_s=settings.leeway_s,
         cache_tokens_max=settings.cache_tokens_max,
+        is_revoked=is_revoked,
         now_s=now_s,
     )
 

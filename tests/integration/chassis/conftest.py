@@ -15,6 +15,7 @@ import grpc.aio
 import pytest
 
 from chassis.auth.jwks import KeyStore
+from chassis.auth.revocations import Revoked
 from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks, sign_token
 from chassis.auth.verifier import TokenVerifier
 from chassis.config import load
@@ -100,11 +101,24 @@ class Served:
     metrics: Metrics
     jwks: dict[str, Any] = field(default_factory=dict)
     reads: list[float] = field(default_factory=list)
+    revoked: Revoked = field(default_factory=Revoked)
 
 
-def make_parts(jwks: Callable[[], bytes], *, tls: TlsSettings | None = None, **changes: Any) -> ServerParts:
+def make_parts(
+    jwks: Callable[[], bytes],
+    *,
+    tls: TlsSettings | None = None,
+    revoked: Revoked | None = None,
+    **changes: Any,
+) -> ServerParts:
     settings = replace(load(GrpcServerSettings, {}), **changes)
-    verifier = TokenVerifier(KeyStore(jwks), issuer="medforall", audience="medforall", leeway_s=0)
+    verifier = TokenVerifier(
+        KeyStore(jwks),
+        issuer="medforall",
+        audience="medforall",
+        leeway_s=0,
+        is_revoked=(revoked or Revoked()).holds,
+    )
     return ServerParts(
         settings=settings,
         tls=tls or TlsSettings(),
@@ -134,8 +148,8 @@ async def serve(kind: str, echo: ModuleType, signing: SigningKey) -> AsyncIterat
             reads.append(time.monotonic())
             return json.dumps(jwks).encode()
 
-        gate = Gate()
-        parts = make_parts(read, **changes)
+        gate, revoked = Gate(), Revoked()
+        parts = make_parts(read, revoked=revoked, **changes)
         make, servicer = (aio_server, AioEcho) if kind == "aio" else (threads_server, ThreadsEcho)
         service = GrpcService(
             echo.DESCRIPTOR.services_by_name["EchoService"],
@@ -145,9 +159,8 @@ async def serve(kind: str, echo: ModuleType, signing: SigningKey) -> AsyncIterat
         server = make([service], parts)
         await server.start()
         channel = grpc.aio.insecure_channel(server.target, options=[("grpc.use_local_subchannel_pool", 1)])
-        served = Served(
-            server, channel, echo.stubs.EchoServiceStub(channel), gate, parts.metrics, jwks, reads
-        )
+        stub = echo.stubs.EchoServiceStub(channel)
+        served = Served(server, channel, stub, gate, parts.metrics, jwks, reads, revoked)
         running.append(served)
         return served
 

@@ -1,7 +1,6 @@
 """Both servers, called over real sockets: every kind of method, refusal and limit."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -13,40 +12,9 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from chassis.auth.signing import generate_signing_key, public_jwks, sign_token
-from chassis.grpc.server import GrpcService, aio_server
 from chassis.lifecycle import Fatal
-from tests.integration.chassis.conftest import CLINIC, OTHER_CLINIC, Served, make_parts
-
-Token = Callable[..., str]
-
-
-def bearer(token: str, **more: str) -> tuple[tuple[str, str], ...]:
-    return (
-        ("authorization", f"Bearer {token}"),
-        *((key.replace("_", "-"), value) for key, value in more.items()),
-    )
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, status_pb2.Status]:
-    """The code and rich status of a call that must fail."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value.code(), rich(caught.value)
-
-
-def rich(error: grpc.aio.AioRpcError) -> status_pb2.Status:
-    trailing = dict(error.trailing_metadata() or ())
-    return status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
-
-
-def detail(status: status_pb2.Status, kind: type[Any]) -> Any:
-    for packed in status.details:
-        if packed.Is(kind.DESCRIPTOR):
-            found = kind()
-            packed.Unpack(found)
-            return found
-    raise AssertionError(f"no {kind.__name__} in the status")
+from tests.integration.chassis.calls import Token, bearer, detail, eventually, outcome, refused, rich
+from tests.integration.chassis.conftest import CLINIC, Served
 
 
 async def test_a_handler_knows_its_call(served: Served, echo: ModuleType, token: Token) -> None:
@@ -81,64 +49,6 @@ async def test_a_long_deadline_is_cut(served: Served, echo: ModuleType, token: T
     assert 29 < reply.remaining_s < 30.5
 
 
-@pytest.mark.parametrize(
-    "metadata", [(), (("authorization", "Basic x"),), (("authorization", "Bearer nope"),)]
-)
-async def test_no_valid_token_no_call(served: Served, echo: ModuleType, metadata: Any) -> None:
-    """Without a good bearer token a call is UNAUTHENTICATED, with the reason and the request id."""
-    code, status = await refused(served.stub.Echo(echo.EchoRequest(clinic_id=CLINIC), metadata=metadata))
-    assert code is grpc.StatusCode.UNAUTHENTICATED
-    info = detail(status, error_details_pb2.ErrorInfo)
-    assert (info.reason, info.domain) == ("UNAUTHENTICATED", "medforall.com")
-    assert info.metadata["requestId"]
-
-
-@pytest.mark.parametrize("changes", [{"role": "provider"}, {"scopes": []}, {"scopes": ["echo:other"]}])
-async def test_role_and_scope_must_both_fit(
-    served: Served, echo: ModuleType, token: Token, changes: dict[str, Any]
-) -> None:
-    """The method's option decides: a wrong role or none of its scopes is PERMISSION_DENIED."""
-    call = served.stub.Echo(echo.EchoRequest(clinic_id=CLINIC), metadata=bearer(token(**changes)))
-    assert (await refused(call))[0] is grpc.StatusCode.PERMISSION_DENIED
-
-
-async def test_any_one_scope_suffices(served: Served, echo: ModuleType, token: Token) -> None:
-    """The second of a method's scopes opens it as well as the first."""
-    metadata = bearer(token(scopes=["echo:write"]))
-    assert (
-        await served.stub.Echo(echo.EchoRequest(clinic_id=CLINIC, text="x"), metadata=metadata)
-    ).text == "x"
-
-
-@pytest.mark.parametrize("method", ["Echo", "Many", "Sum", "Chat"])
-async def test_another_clinic_does_not_exist(
-    served: Served, echo: ModuleType, token: Token, method: str
-) -> None:
-    """A request that names another clinic is NOT_FOUND, for every kind of method."""
-    request = echo.EchoRequest(clinic_id=OTHER_CLINIC)
-    streams_in = method in ("Sum", "Chat")
-    call = getattr(served.stub, method)(iter([request]) if streams_in else request, metadata=bearer(token()))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _outcome(call, streams_out=method in ("Many", "Chat"))
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-
-
-async def test_platform_may_name_any_clinic(served: Served, echo: ModuleType, token: Token) -> None:
-    """Role platform belongs to no clinic and names the one it works on."""
-    metadata = bearer(token(role="platform", clinic_id=""))
-    reply = await served.stub.Echo(echo.EchoRequest(clinic_id=OTHER_CLINIC, text="x"), metadata=metadata)
-    assert reply.text == "x"
-
-
-async def test_anonymous_methods_take_a_token_or_none(served: Served, echo: ModuleType, token: Token) -> None:
-    """An open method serves callers without a token, knows those with one, and refuses a bad one."""
-    request = echo.EchoRequest(clinic_id=CLINIC)
-    assert (await served.stub.Open(request)).subject == ""
-    assert (await served.stub.Open(request, metadata=bearer(token()))).subject == "user-1"
-    code, _ = await refused(served.stub.Open(request, metadata=bearer("bad")))
-    assert code is grpc.StatusCode.UNAUTHENTICATED
-
-
 async def test_violations_name_fields_as_json_does(served: Served, echo: ModuleType, token: Token) -> None:
     """Every violation of the contract is reported, by JSON names, subscripts included."""
     request = echo.EchoRequest(
@@ -160,7 +70,7 @@ async def test_streams_are_checked_message_by_message(served: Served, echo: Modu
         echo.EchoRequest(clinic_id=CLINIC, text="x" * 1001),
     ]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _outcome(served.stub.Chat(iter(requests), metadata=bearer(token())), streams_out=True)
+        await outcome(served.stub.Chat(iter(requests), metadata=bearer(token())), streams_out=True)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -204,7 +114,7 @@ async def test_a_bug_tells_the_caller_nothing(
         echo.EchoRequest(clinic_id=CLINIC, text="bug"), metadata=bearer(token())
     )
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _outcome(call, streams_out=method == "Many")
+        await outcome(call, streams_out=method == "Many")
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     status = rich(caught.value)
     assert detail(status, error_details_pb2.ErrorInfo).reason == "INTERNAL"
@@ -237,7 +147,7 @@ async def test_a_full_process_refuses(serve: Callable[..., Any], echo: ModuleTyp
     assert detail(status, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 500
     served.gate.open()
     assert (await first).text == "wait"
-    await _eventually(lambda: served.metrics.rpc_in_flight.labels("unary")._value.get() == 0)
+    await eventually(lambda: served.metrics.rpc_in_flight.labels("unary")._value.get() == 0)
     assert (await served.stub.Echo(request, metadata=bearer(token()))).text == "wait"
 
 
@@ -267,50 +177,6 @@ async def test_large_messages_are_refused(served: Served, echo: ModuleType, toke
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await served.stub.Echo(request, metadata=bearer(token()))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_an_unknown_key_is_looked_up_once(served: Served, echo: ModuleType, token: Token) -> None:
-    """A rotated key is found by one more read of the key set; further unknown ids cause none for a while."""
-    rotated = generate_signing_key("ES256", kid="rotated")
-    served.jwks["keys"] += public_jwks([rotated])["keys"]
-    reads_before = len(served.reads)
-    import time  # noqa: PLC0415 - the token's clock
-
-    good = sign_token(
-        rotated,
-        subject="u2",
-        role="admin",
-        clinic_id=CLINIC,
-        scopes=["echo:read"],
-        now_s=int(time.time()),
-        ttl_s=60,
-    )
-    request = echo.EchoRequest(clinic_id=CLINIC)
-    assert (await served.stub.Echo(request, metadata=bearer(good))).subject == "u2"
-    for number in range(5):
-        stranger = generate_signing_key("EdDSA", kid=f"stranger-{number}")
-        bad = sign_token(
-            stranger, subject="u", role="admin", clinic_id=CLINIC, now_s=int(time.time()), ttl_s=60
-        )
-        assert (await refused(served.stub.Echo(request, metadata=bearer(bad))))[
-            0
-        ] is grpc.StatusCode.UNAUTHENTICATED
-    assert len(served.reads) == reads_before + 1
-
-
-async def test_a_stream_ends_with_its_token(
-    served: Served, kind: str, echo: ModuleType, token: Token
-) -> None:
-    """An open stream is closed when the token that opened it expires."""
-    if kind == "threads":
-        pytest.skip("a thread that waits cannot be interrupted; it is refused at its next message")
-    metadata = bearer(token(ttl_s=2))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await _outcome(
-            served.stub.Many(echo.EchoRequest(clinic_id=CLINIC, text="wait"), metadata=metadata),
-            streams_out=True,
-        )
-    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_deadline_ends_the_work(
@@ -368,18 +234,7 @@ async def test_calls_are_measured_by_method_and_code(served: Served, echo: Modul
         labels = {"service": "medforall.testing.echo.v1.EchoService", "method": "Echo", "code": code}
         return served.metrics.registry.get_sample_value("scheduling_rpc_duration_seconds_count", labels)
 
-    await _eventually(lambda: (count("OK"), count("UNAUTHENTICATED")) == (1, 1))
-
-
-async def test_a_method_that_nobody_guards_is_not_served(echo: ModuleType) -> None:
-    """A contract that does not say who may call a method stops the server from starting."""
-    service = GrpcService(
-        echo.DESCRIPTOR.services_by_name["UnguardedService"],
-        echo.stubs.add_UnguardedServiceServicer_to_server,
-        object(),
-    )
-    with pytest.raises(Fatal, match="UnguardedService/Leak"):
-        aio_server([service], make_parts(lambda: b"{}"))
+    await eventually(lambda: (count("OK"), count("UNAUTHENTICATED")) == (1, 1))
 
 
 async def test_a_taken_port_is_one_sentence(serve: Callable[..., Any], echo: ModuleType) -> None:
@@ -389,21 +244,3 @@ async def test_a_taken_port_is_one_sentence(serve: Callable[..., Any], echo: Mod
 
     with pytest.raises(Fatal, match="cannot be opened"):
         await serve(listen=Listen("127.0.0.1", first.server.port))
-
-
-async def test_missing_keys_are_one_sentence(echo: ModuleType) -> None:
-    """A server that cannot read its key set does not start."""
-    server = aio_server([], make_parts(lambda: json.dumps({"keys": []}).encode()))
-    with pytest.raises(Fatal, match="keys that verify tokens"):
-        await server.start()
-
-
-async def _outcome(call: Any, *, streams_out: bool) -> list[Any]:
-    """Every reply of a call."""
-    return [reply async for reply in call] if streams_out else [await call]
-
-
-async def _eventually(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110 - a condition with a deadline
-            await asyncio.sleep(0.01)
