@@ -1,8 +1,10 @@
 """Who is connected, kept in Redis under leases: what a crashed instance said of itself ends by itself.
 
-`presence:<clinic>` is a sorted set of instances by when their word ends (ms);
-`presence:<clinic>:<instance>` is a hash user -> connections that expires with it. An instance is one
-gateway's run, or this process for its own subscribers.
+`presence:{<clinic>}` is a sorted set of instances by when their word ends (ms);
+`presence:{<clinic>}:<instance>` is a hash user -> connections that expires with it. An instance is one
+gateway's run, or this process for its own subscribers. A gateway that lost its stream opens the next one, here or
+at another realtime_svc, maybe before the old one's end is noticed: the hash has the stream's number under the empty
+name, and what an older stream says changes nothing any more.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
-from chassis.cache import AsyncCache
+from chassis.cache import AsyncCache, hash_tag
 from scheduling.clock import Clock
 from scheduling.errors import Unavailable
 
@@ -23,7 +26,34 @@ _log = structlog.get_logger(__name__)
 TTL_S: Final = 45
 _USERS_SHOWN_MAX: Final = 1_000
 
+_STREAM: Final = ""
+"""The hash's field that is no user: the number of the stream that wrote it."""
+
+# KEYS clinic, instance; ARGV instance, stream, now_ms, ttl_s, then user, connections, ...
+_WRITE: Final = """
+local written = redis.call('HGET', KEYS[2], '')
+if written and tonumber(written) > tonumber(ARGV[2]) then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+if #ARGV == 4 then return 1 end
+redis.call('HSET', KEYS[2], '', ARGV[2])
+for at = 5, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+redis.call('EXPIRE', KEYS[2], ARGV[4])
+redis.call('ZADD', KEYS[1], ARGV[3] + ARGV[4] * 1000, ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[4] * 2)
+return 1
+"""
+
 Users = Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """Whose word it is: of all streams of an instance, the one with the highest number is believed."""
+
+    instance: str
+    stream: int = 0
 
 
 class Presence:
@@ -35,35 +65,36 @@ class Presence:
         self._cache = cache
         self._clock = clock
         self._ttl_s = ttl_s
-        self._known: dict[str, dict[str, Users]] = {}
-        self._dirty: set[tuple[str, str]] = set()
+        self._write_place = cache.client.register_script(_WRITE)
+        self._known: dict[Teller, dict[str, Users]] = {}
+        self._dirty: set[tuple[Teller, str]] = set()
         self._wake = asyncio.Event()
 
     def _now_ms(self) -> int:
         return int(self._clock().timestamp() * 1_000)
 
-    def report(self, instance: str, clinic_id: str, user_id: str, connections: int) -> None:
-        """Note how many connections a user has at `instance` now; 0 means gone."""
-        users = self._known.setdefault(instance, {}).setdefault(clinic_id, Counter())
+    def report(self, teller: Teller, clinic_id: str, user_id: str, connections: int) -> None:
+        """Note how many connections a user has at the teller's instance now; 0 means gone."""
+        users = self._known.setdefault(teller, {}).setdefault(clinic_id, Counter())
         if connections:
             users[user_id] = connections
         else:
             users.pop(user_id, None)
-        self._touch(instance, clinic_id)
+        self._touch(teller, clinic_id)
 
-    def add(self, instance: str, clinic_id: str, user_id: str, change: int) -> None:
-        """Count one connection more or less of a user at `instance`."""
-        users = self._known.get(instance, {}).get(clinic_id, Counter())
-        self.report(instance, clinic_id, user_id, max(0, users[user_id] + change))
+    def add(self, teller: Teller, clinic_id: str, user_id: str, change: int) -> None:
+        """Count one connection more or less of a user at the teller's instance."""
+        users = self._known.get(teller, {}).get(clinic_id, Counter())
+        self.report(teller, clinic_id, user_id, max(0, users[user_id] + change))
 
-    def forget(self, instance: str) -> None:
-        """Note that nobody is connected at `instance` any more."""
-        for clinic_id, users in self._known.get(instance, {}).items():
+    def forget(self, teller: Teller) -> None:
+        """Note that nobody is connected there any more, unless a newer stream says otherwise."""
+        for clinic_id, users in self._known.get(teller, {}).items():
             users.clear()
-            self._touch(instance, clinic_id)
+            self._touch(teller, clinic_id)
 
-    def _touch(self, instance: str, clinic_id: str) -> None:
-        self._dirty.add((instance, clinic_id))
+    def _touch(self, teller: Teller, clinic_id: str) -> None:
+        self._dirty.add((teller, clinic_id))
         self._wake.set()
 
     async def run(self) -> None:
@@ -76,9 +107,7 @@ class Presence:
                 await asyncio.sleep(0.05)
             except TimeoutError:
                 self._dirty.update(
-                    (instance, clinic_id)
-                    for instance, clinics in self._known.items()
-                    for clinic_id in clinics
+                    (teller, clinic_id) for teller, clinics in self._known.items() for clinic_id in clinics
                 )
             self._wake.clear()
             await self._write()
@@ -92,24 +121,27 @@ class Presence:
             self._wake.set()
             raise
 
-    async def _write_some(self, places: Iterable[tuple[str, str]]) -> None:
-        until_ms = self._now_ms() + self._ttl_s * 1_000
-        written = list(places)
-        async with self._cache.guard(), self._cache.client.pipeline(transaction=True) as pipe:
-            for instance, clinic_id in written:
-                users = self._known.get(instance, {}).get(clinic_id, Counter())
-                _write_place(pipe, (instance, clinic_id), users, until_ms=until_ms, ttl_s=self._ttl_s)
+    async def _write_some(self, places: Iterable[tuple[Teller, str]]) -> None:
+        written, now_ms = list(places), self._now_ms()
+        async with self._cache.guard(), self._cache.client.pipeline(transaction=False) as pipe:
+            for teller, clinic_id in written:
+                users = self._known.get(teller, {}).get(clinic_id, Counter())
+                await self._write_place(
+                    keys=[_clinic_key(clinic_id), _instance_key(clinic_id, teller.instance)],
+                    args=[teller.instance, teller.stream, now_ms, self._ttl_s, *_flat(users)],
+                    client=pipe,
+                )
             await pipe.execute()
-        for instance, clinic_id in written:
-            self._dirty.discard((instance, clinic_id))
-            self._drop_if_empty(instance, clinic_id)
+        for teller, clinic_id in written:
+            self._dirty.discard((teller, clinic_id))
+            self._drop_if_empty(teller, clinic_id)
 
-    def _drop_if_empty(self, instance: str, clinic_id: str) -> None:
-        clinics = self._known.get(instance, {})
+    def _drop_if_empty(self, teller: Teller, clinic_id: str) -> None:
+        clinics = self._known.get(teller, {})
         if clinic_id in clinics and not clinics[clinic_id]:
             del clinics[clinic_id]
         if not clinics:
-            self._known.pop(instance, None)
+            self._known.pop(teller, None)
 
     async def of_clinic(self, clinic_id: str) -> Mapping[str, int]:
         """User -> connections over all instances. Raises Unavailable."""
@@ -123,7 +155,8 @@ class Presence:
         users: Users = Counter()
         for users_of_instance in hashes:
             for user_id, connections in users_of_instance.items():
-                users[_text(user_id)] += int(connections)
+                if _text(user_id) != _STREAM:
+                    users[_text(user_id)] += int(connections)
         return users
 
     async def start(self) -> None:
@@ -131,26 +164,16 @@ class Presence:
 
     async def stop(self) -> None:
         """Say that nobody is connected here any more; what cannot be said expires."""
-        for instance in tuple(self._known):
-            self.forget(instance)
+        for teller in tuple(self._known):
+            self.forget(teller)
         try:
             await self._write()
         except Unavailable:
             _log.info("presence.left_to_expire")
 
 
-def _write_place(pipe: Any, place: tuple[str, str], users: Users, *, until_ms: int, ttl_s: int) -> None:
-    instance, clinic_id = place
-    clinic_key, instance_key = _clinic_key(clinic_id), _instance_key(clinic_id, instance)
-    pipe.delete(instance_key)
-    if not users:
-        pipe.zrem(clinic_key, instance)
-        return
-    pipe.hset(instance_key, mapping=dict(users))
-    pipe.expire(instance_key, ttl_s)
-    pipe.zadd(clinic_key, {instance: until_ms})
-    pipe.zremrangebyscore(clinic_key, "-inf", until_ms - ttl_s * 1_000)
-    pipe.expire(clinic_key, ttl_s * 2)
+def _flat(users: Users) -> list[str | int]:
+    return [word for user in users.items() for word in user]
 
 
 def shown_users(users: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -159,11 +182,11 @@ def shown_users(users: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _clinic_key(clinic_id: str) -> str:
-    return f"presence:{clinic_id}"
+    return f"presence:{hash_tag(clinic_id)}"
 
 
 def _instance_key(clinic_id: str, instance: str) -> str:
-    return f"presence:{clinic_id}:{instance}"
+    return f"{_clinic_key(clinic_id)}:{instance}"
 
 
 def _text(value: Any) -> str:

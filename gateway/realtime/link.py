@@ -52,6 +52,7 @@ class Link:
         self._changed: set[tuple[str, str]] = set()
         self._report_timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
+        self._streams = 0
         self.is_up = False
         self.feeds = Feeds(self._say)
 
@@ -145,7 +146,8 @@ class Link:
     def _go_up(self) -> None:
         self.is_up = True
         self._instruments.link_up.set(1)
-        self._say(wire.ConnectRequest(hello=wire.Hello(gateway_id=self._gateway_id)))
+        self._streams += 1
+        self._say(wire.ConnectRequest(hello=wire.Hello(gateway_id=self._gateway_id, stream=self._streams)))
         self._changed.update(self._present)
         self._report()
         self.feeds.on_up()

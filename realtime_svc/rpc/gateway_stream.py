@@ -10,7 +10,7 @@ from medforall.realtime.v1 import realtime_pb2 as wire
 
 from realtime_svc.history import History
 from realtime_svc.hub import Hub
-from realtime_svc.presence import Presence
+from realtime_svc.presence import Presence, Teller
 from realtime_svc.readers import GatewayReader, delivery_of, resync_of
 from scheduling.channels import parse_channel
 from scheduling.errors import Invalid
@@ -27,7 +27,7 @@ class GatewayStream:
         self._hub = hub
         self._history = history
         self._presence = presence
-        self._gateway_id = ""
+        self._teller: Teller | None = None
         self._replays: set[asyncio.Task[None]] = set()
         self._replay_places = asyncio.Semaphore(_REPLAYS_AT_ONCE_MAX)
 
@@ -44,8 +44,8 @@ class GatewayStream:
     async def _apply(self, request: wire.ConnectRequest) -> None:
         kind = request.WhichOneof("item")
         if kind == "hello":
-            self._gateway_id = request.hello.gateway_id
-        elif not self._gateway_id:
+            self._teller = Teller(request.hello.gateway_id, request.hello.stream)
+        elif self._teller is None:
             raise Invalid.field("hello", "must be the first item of the stream")
         elif kind == "join":
             await self._join(request.join)
@@ -53,7 +53,7 @@ class GatewayStream:
             self._hub.leave(self._reader, request.leave.clinic_id, request.leave.channels)
         elif kind == "presence":
             for user in request.presence.users:
-                self._presence.report(self._gateway_id, user.clinic_id, user.user_id, user.connections)
+                self._presence.report(self._teller, user.clinic_id, user.user_id, user.connections)
 
     async def _join(self, join: wire.Join) -> None:
         channels = [str(parse_channel(name)) for name in join.channels]
@@ -99,5 +99,5 @@ class GatewayStream:
         """End what runs and say that the gateway's users are gone."""
         for task in tuple(self._replays):
             task.cancel()
-        if self._gateway_id:
-            self._presence.forget(self._gateway_id)
+        if self._teller is not None:
+            self._presence.forget(self._teller)

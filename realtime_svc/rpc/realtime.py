@@ -15,7 +15,7 @@ from chassis.grpc.context import current_call
 from realtime_svc.history import History
 from realtime_svc.hub import Hub
 from realtime_svc.instruments import Instruments
-from realtime_svc.presence import Presence, shown_users
+from realtime_svc.presence import Presence, Teller, shown_users
 from realtime_svc.readers import GatewayReader, Outbox, SubscriberReader, resync_of
 from realtime_svc.rpc.gateway_stream import GatewayStream
 from realtime_svc.rpc.open_streams import OpenStreams
@@ -52,7 +52,7 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
         self._streams = streams
         self._instruments = instruments
         self._limits = limits
-        self._instance = instance
+        self._own = Teller(instance)
 
     async def Subscribe(  # noqa: N802 - the contract's name
         self,
@@ -69,7 +69,7 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
         reader = SubscriberReader(viewer, self._limits.subscriber_bytes_max)
         await self._streams.check(caller)
         self._open("subscriber", reader.outbox, caller)
-        self._presence.add(self._instance, request.clinic_id, caller.subject, 1)
+        self._presence.add(self._own, request.clinic_id, caller.subject, 1)
         filling = asyncio.create_task(
             self._fill(reader, request.clinic_id, [str(channel) for channel in channels], start)
         )
@@ -80,7 +80,7 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
                 yield item
         finally:
             filling.cancel()
-            self._presence.add(self._instance, request.clinic_id, caller.subject, -1)
+            self._presence.add(self._own, request.clinic_id, caller.subject, -1)
             self._close("subscriber", reader, reader.outbox)
 
     async def _fill(

@@ -179,16 +179,26 @@ class Events:
 
 
 class RealtimeSuite:
-    """NATS, realtime_svc and gateway on free ports; each can be killed and started again."""
+    """NATS, realtime_svc and gateway on free ports; each can be killed and started again.
 
-    def __init__(self, directory: Path, redis_url: str, settings: dict[str, str] | None = None) -> None:
+    Further instances are called `realtime_svc-2`, `gateway-2` and so on; every gateway knows all of realtime_svc.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        redis_url: str,
+        settings: dict[str, str] | None = None,
+        *,
+        instances: int = 1,
+        gateways: int = 1,
+    ) -> None:
         self._directory = directory
         self._redis_url = redis_url
         self.settings = settings or {}
         self._key = generate_signing_key()
-        self._private = directory / "signing.json"
         self.jwks = directory / "jwks.json"
-        save_signing_key(self._key, self._private, self.jwks)
+        save_signing_key(self._key, directory / "signing.json", self.jwks)
         self._token_file = directory / "gateway.token"
         self._token_file.write_text(
             self.token(Role.PLATFORM, clinic_id="", scopes=("connect:realtime",), subject="gateway")
@@ -200,8 +210,10 @@ class RealtimeSuite:
             password="nats",
             log_path=directory / "nats.log",
         )
-        self.realtime_target = f"127.0.0.1:{free_port()}"
-        self.http_port = free_port()
+        self.realtime_targets = {
+            name: f"127.0.0.1:{free_port()}" for name in _names("realtime_svc", instances)
+        }
+        self.http_ports = {name: free_port() for name in _names("gateway", gateways)}
         self.processes: dict[str, ManagedProcess] = {}
 
     def token(
@@ -228,8 +240,22 @@ class RealtimeSuite:
         )
 
     @property
+    def realtime_target(self) -> str:
+        """Where the first realtime_svc listens."""
+        return self.realtime_targets["realtime_svc"]
+
+    @property
+    def http_port(self) -> int:
+        """Where the first gateway listens."""
+        return self.http_ports["gateway"]
+
+    @property
     def ws_url(self) -> str:
-        return f"ws://127.0.0.1:{self.http_port}/v1/realtime/ws"
+        return self.ws_url_of("gateway")
+
+    def ws_url_of(self, gateway: str) -> str:
+        """A gateway's WebSocket."""
+        return f"ws://127.0.0.1:{self.http_ports[gateway]}/v1/realtime/ws"
 
     @property
     def http_url(self) -> str:
@@ -238,9 +264,10 @@ class RealtimeSuite:
     def start(self) -> None:
         """Start everything and wait until it serves."""
         self.processes["nats"] = start_server(self.nats)
-        for name in ("realtime_svc", "gateway"):
+        names = [*self.realtime_targets, *self.http_ports]
+        for name in names:
             self.restart(name)
-        for name in ("realtime_svc", "gateway"):
+        for name in names:
             self.processes[name].wait_ready()
 
     def restart(self, name: str) -> None:
@@ -251,6 +278,10 @@ class RealtimeSuite:
     def kill(self, name: str) -> None:
         """kill -9."""
         self.processes[name].kill()
+
+    def end(self, name: str) -> None:
+        """SIGTERM, and wait until it has drained."""
+        self.processes[name].stop()
 
     def stop(self) -> None:
         """Stop everything."""
@@ -266,19 +297,21 @@ class RealtimeSuite:
             "MEDFORALL_RATE_LIMIT": "off",
             **self.settings,
         }
-        if name == "gateway":
+        if name in self.http_ports:
+            port = self.http_ports[name]
             common |= {
-                "MEDFORALL_HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
-                "MEDFORALL_REALTIME_TARGET": self.realtime_target,
+                "MEDFORALL_HTTP_LISTEN": f"127.0.0.1:{port}",
+                "MEDFORALL_REALTIME_TARGET": f"ipv4:{','.join(self.realtime_targets.values())}",
                 "MEDFORALL_REALTIME_TOKEN_FILE": str(self._token_file),
             }
-            ready = lambda: http_ok(f"{self.http_url}/healthz")  # noqa: E731
+            ready = lambda: http_ok(f"http://127.0.0.1:{port}/healthz")  # noqa: E731
         else:
-            common |= {"MEDFORALL_GRPC_LISTEN": self.realtime_target}
-            ready = lambda: grpc_serving(self.realtime_target)  # noqa: E731
+            target = self.realtime_targets[name]
+            common |= {"MEDFORALL_GRPC_LISTEN": target}
+            ready = lambda: grpc_serving(target)  # noqa: E731
         return ProcessSpec(
             name=name,
-            argv=[sys.executable, "-m", name],
+            argv=[sys.executable, "-m", name.partition("-")[0]],
             env=common,
             cwd=ROOT,
             log_path=self._directory / f"{name}.log",
@@ -297,6 +330,10 @@ class RealtimeSuite:
             yield Events(client)
         finally:
             await client.close()
+
+
+def _names(first: str, count: int) -> list[str]:
+    return [first, *(f"{first}-{number}" for number in range(2, count + 1))]
 
 
 class Client:
@@ -330,15 +367,17 @@ class Client:
 
 
 @asynccontextmanager
-async def client(suite: RealtimeSuite, **options: Any) -> AsyncIterator[Client]:
+async def client(suite: RealtimeSuite, *, gateway: str = "gateway", **options: Any) -> AsyncIterator[Client]:
     """A connected client that is not authenticated yet."""
-    async with connect(suite.ws_url, compression=None, proxy=None, **options) as connection:
+    async with connect(suite.ws_url_of(gateway), compression=None, proxy=None, **options) as connection:
         yield Client(connection)
 
 
 @asynccontextmanager
-async def joined(suite: RealtimeSuite, token: str, *channels: str, **options: Any) -> AsyncIterator[Client]:
+async def joined(
+    suite: RealtimeSuite, token: str, *channels: str, gateway: str = "gateway", **options: Any
+) -> AsyncIterator[Client]:
     """A client that has joined channels."""
-    async with client(suite) as new:
+    async with client(suite, gateway=gateway) as new:
         await new.join(token, *channels, **options)
         yield new

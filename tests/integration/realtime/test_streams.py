@@ -17,7 +17,7 @@ from medforall.realtime.v1 import realtime_pb2_grpc
 from chassis.auth.principal import Role
 from chassis.auth.revocations import Revocations
 from chassis.breaker import CircuitBreaker
-from chassis.cache import AsyncCache
+from chassis.cache import AsyncCache, hash_tag
 from chassis.settings import RedisSettings
 from tests.support.realtime import Clinic, Events, RealtimeSuite, Visit, client, joined
 from tests.support.waiting import wait_until_async
@@ -212,7 +212,7 @@ async def test_presence_is_right_after_realtime_svc_was_killed(
 
         await wait_until_async(is_one, what="one connection")
         async with redis.asyncio.from_url(redis_url) as client_:
-            key = f"presence:{clinic.id}"
+            key = f"presence:{hash_tag(clinic.id)}"
             assert 0 < await client_.ttl(key) <= 90
 
 
