@@ -16,6 +16,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final
 from uuid import UUID
 
@@ -34,6 +35,8 @@ VERSION_BYTES: Final = 6
 HEADER_BYTES: Final = GENERATION_BYTES + VERSION_BYTES
 # Appointment, resource, version in two parts, first and last minute, unit, and when a hold ends in seconds.
 _RECORD: Final = struct.Struct(">16s16sHIIIHI")
+_TIMES: Final = struct.Struct(">38xIIHI")
+_EXPIRY: Final = struct.Struct(">48xI")
 RECORD_BYTES: Final = _RECORD.size
 _NO_RESOURCE: Final = bytes(16)
 
@@ -76,12 +79,13 @@ class StoredCalendar(Calendar):
     A search asks for timelines, which are folded from the records directly, and remembers far less than claims.
     """
 
-    __slots__ = ("_claims", "_raw")
+    __slots__ = ("_claims", "_has_holds", "_raw")
 
     def __init__(self, raw: bytes) -> None:  # the parent's claims are never set
         self._raw = raw
         self.serial = next(SERIALS)
         self._claims: tuple[Claim, ...] | None = None
+        self._has_holds: bool | None = None
         self._by_unit = None
         self._fleeting = ()
         self._span = Horizon(0, 0)
@@ -93,19 +97,23 @@ class StoredCalendar(Calendar):
             self._claims = tuple(claims_in(self._raw))
         return self._claims
 
+    @property
+    def has_holds(self) -> bool:
+        """Tell whether some of what is taken is taken only until a hold ends."""
+        if self._has_holds is None:
+            self._has_holds = any(expires_s for (expires_s,) in _EXPIRY.iter_unpack(self._raw))
+        return self._has_holds
+
     def _derive(self) -> None:
         """Fold the records that never expire into one timeline a unit; holds become claims."""
         grouped: dict[int, list[tuple[int, int]]] = {}
-        fleeting = False
-        for _who, _what, _high, _low, start_min, end_min, unit, expires_s in _RECORD.iter_unpack(self._raw):
-            if expires_s:
-                fleeting = True
-            else:
+        for start_min, end_min, unit, expires_s in _TIMES.iter_unpack(self._raw):
+            if not expires_s:
                 grouped.setdefault(unit, []).append((start_min, end_min))
         pairs = [pair for of_unit in grouped.values() for pair in of_unit]
         if pairs:
             self._span = Horizon(min(start for start, _ in pairs), max(end for _, end in pairs))
-        if fleeting:
+        if self.has_holds:
             self._fleeting = tuple(claim for claim in self.claims if claim.expires_min is not None)
         self._by_unit = {unit: timeline.intervals(self._span, found) for unit, found in grouped.items()}
 
@@ -117,6 +125,8 @@ class Bucket:
     coverage: Coverage
     calendars: dict[str, Calendar] = field(hash=False)
     size_bytes: int
+    digest: bytes
+    """Sixteen bytes that differ whenever the records do."""
     floor: bytes = b""
     """The floor it was read beside: while that stays the same, so does the bucket."""
 
@@ -160,11 +170,26 @@ def claims_in(raw: bytes) -> list[Claim]:
     ]
 
 
-def decode_bucket(raw: bytes, coverage: Coverage, floor: bytes = b"") -> Bucket:
-    """Return the bucket that Redis holds, header included."""
+def decode_bucket(raw: bytes, coverage: Coverage, floor: bytes = b"", known: Bucket | None = None) -> Bucket:
+    """Return the bucket that Redis holds, header included; see `bucket_of_records`."""
     base = int.from_bytes(raw[GENERATION_BYTES:HEADER_BYTES], "big")
     seen = Coverage(max(coverage.upto, base), coverage.beyond)
-    return Bucket(seen, calendars_in(raw[HEADER_BYTES:]), len(raw), floor)
+    return bucket_of_records(raw[HEADER_BYTES:], seen, floor, known)
+
+
+def bucket_of_records(
+    raw: bytes, coverage: Coverage, floor: bytes = b"", known: Bucket | None = None
+) -> Bucket:
+    """Return the bucket of a run of records.
+
+    Its calendars are those of `known`, the same bucket as it was read before, when its records are the same: what
+    has been derived of them is still right then.
+    """
+    digest = blake2b(raw, digest_size=16).digest()
+    is_known = known is not None and known.digest == digest
+    return Bucket(
+        coverage, known.calendars if known and is_known else calendars_in(raw), len(raw), digest, floor
+    )
 
 
 def calendars_in(raw: bytes) -> dict[str, Calendar]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from scheduling.facts import TimeOfDay
-from scheduling.search import SlotKey, SlotOrder
+from scheduling.slots import SlotKey, SlotOrder
 
 
 class Caller(StrEnum):

@@ -6,9 +6,8 @@ import time
 
 from availability_svc.places import Place
 from availability_svc.rpc.slots import SlotWriter
-from bench.engine import DAYS, PROVIDERS, START_MIN, claims_of, static_facts
+from bench.engine import DAYS, PROVIDERS, START_MIN, claims_of, kept_facts, static_facts
 from database.facts import Label, LocationFacts
-from scheduling.busy import BusyFacts, Calendar
 from scheduling.derived import DerivedCache
 from scheduling.facts import SlotRequest, TimeOfDay
 from scheduling.search import SearchQuery, search
@@ -17,7 +16,7 @@ from scheduling.search import SearchQuery, search
 def cpu_ms(providers: int, days: int, rounds: int = 9) -> float:
     """Median CPU of searching what is in memory and writing a page of 50 slots."""
     static, request = static_facts(providers), SlotRequest("service", preferred_time_of_day=TimeOfDay.MORNING)
-    busy = BusyFacts({key: (Calendar(found),) for key, found in claims_of(static, days).items()}, kept=True)
+    busy = kept_facts(claims_of(static, days))
     place = Place("clinic", _facts(static), 0)
     cache, writer, spent = DerivedCache(), SlotWriter(), []
     query = SearchQuery(request, START_MIN, START_MIN + days * 1440)

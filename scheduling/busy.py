@@ -56,6 +56,11 @@ class Calendar:
             if claim.is_live(now_min):
                 yield claim.unit, timeline.interval(horizon, claim.start_min, claim.end_min)
 
+    @property
+    def has_holds(self) -> bool:
+        """Tell whether some of what is taken is taken only until a hold ends."""
+        return any(claim.expires_min is not None for claim in self.claims)
+
     def state(self, now_min: float) -> Hashable:
         """Return what names the time that is taken at `now_min`: the serial, and how many holds are left.
 
@@ -88,6 +93,21 @@ class Calendar:
         self._by_unit = by_unit
 
 
+class KeptCalendars(dict[str, tuple[Calendar, ...]]):
+    """Calendars by resource that outlive a question. Not to be changed once they are asked for their state."""
+
+    _named: tuple[tuple[int, ...], tuple[Calendar, ...]] | None = None
+
+    def state(self, now_min: float) -> Hashable:
+        """Return what names all the time that is taken at `now_min`."""
+        if self._named is None:
+            calendars = [calendar for found in self.values() for calendar in found]
+            holding = tuple(calendar for calendar in calendars if calendar.has_holds)
+            self._named = tuple(calendar.serial for calendar in calendars), holding
+        serials, holding = self._named
+        return (serials, *[calendar.state(now_min) for calendar in holding]) if holding else serials
+
+
 @dataclass(frozen=True, slots=True)
 class BusyFacts:
     """The claims a search or proposal reads, and the patient's visits when it is for a patient.
@@ -95,13 +115,13 @@ class BusyFacts:
     `calendars` holds, by resource id, every bucket that touches the time `resources.busy_span` names. A
     resource that is not in it is free. Quotas and gaps are resources like the others.
 
-    `kept` says that the calendars outlive the question: then a search keeps the masks it derives of them, and
-    derives them for whole weeks, so that searches of other days find them.
+    `kept` holds those of the calendars that outlive the question, all but the patient's: then a search keeps what
+    it derives of them, and derives it for whole weeks, so that searches of other days find it.
     """
 
     calendars: Mapping[str, tuple[Calendar, ...]] = field(default_factory=dict)
     patient: PatientFacts | None = None
-    kept: bool = False
+    kept: KeptCalendars | None = None
 
     @classmethod
     def of(cls, claims: Iterable[Claim], patient: PatientFacts | None = None) -> "BusyFacts":

@@ -25,9 +25,10 @@ from scheduling.facts import (
 )
 from scheduling.frame import Frame, Pool
 from scheduling.ids import gap_id
+from scheduling.rules.kind import Basis
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.payload import payload_of
-from scheduling.rules.registry import LEAD_TIME, MIN_GAP, kind_of
+from scheduling.rules.registry import LEAD_TIME, kind_of
 from scheduling.rules.required_equipment_type import RequiredUnits
 from scheduling.rules.room_type import RequiredRoomType
 from scheduling.timeline import Bits, Horizon, Probe
@@ -51,7 +52,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class _Condition:
-    """A check before it is asked of a provider. One that `is_settled` follows from hours and claims alone.
+    """A check before it is asked of a provider.
 
     `binds` is the only provider that it is about, None for all.
     """
@@ -62,7 +63,7 @@ class _Condition:
     is_soft: bool = False
     subject_kind: ResourceKind | None = None
     rule: Rule | None = None
-    is_settled: bool = False
+    basis: Basis = Basis.PLACE
 
     @property
     def binds(self) -> str | None:
@@ -99,9 +100,7 @@ class Plan:
         "_own",
         "_pools",
         "_probes",
-        "_settled",
         "_shared",
-        "_unsettled",
         "choice",
         "frame",
         "only",
@@ -124,8 +123,6 @@ class Plan:
             ),
             *self._pool_conditions(),
         ]
-        self._settled = [condition for condition in self._own if condition.is_settled]
-        self._unsettled = [condition for condition in self._own if not condition.is_settled]
         self._common: list[Check] | None = None
         self._probes: dict[tuple[frozenset[str], tuple[str, ...]], Probe] = {}
         self._pools: dict[tuple[frozenset[str], tuple[str, ...]], list[Pool]] = {}
@@ -144,7 +141,11 @@ class Plan:
     def common(self, provider: Provider) -> list[Check]:
         """Return the checks that are the same for every provider; any provider will do."""
         if self._common is None:
-            checks = [*_time_checks(self.frame), *_patient_checks(self.frame)]
+            checks = [
+                *_moment_checks(self.frame),
+                *_grid_checks(self.frame),
+                *_patient_checks(self.frame),
+            ]
             checks.extend(
                 condition.check(provider)
                 for rule in self._shared
@@ -161,40 +162,78 @@ class Plan:
 
     def starts(self, provider: Provider) -> Bits:
         """Return the starts that no check refuses."""
-        starts = timeline.both(self.open_starts(), self._settled_starts(provider))
-        for condition in self._unsettled:
-            if condition.binds in (None, provider.id):
+        return self.asked_of(provider, self.settled_starts(provider))
+
+    def offered(self) -> tuple[tuple[str, Bits], ...]:
+        """Return the providers that may have starts, and the starts that nothing but the question can refuse."""
+
+        def make() -> tuple[tuple[str, Bits], ...]:
+            found = ((provider.id, self.settled_starts(provider)) for provider in self.providers())
+            return tuple((provider_id, starts) for provider_id, starts in found if starts)
+
+        return self.frame.kept_of_place(("offered", self.choice, self.only), make)
+
+    def asked_of(self, provider: Provider, settled: Bits) -> Bits:
+        """Return those of a provider's settled starts that the question does not refuse either."""
+        starts = timeline.both(self.open_starts(), settled)
+        for condition in self._own:
+            if condition.basis is Basis.QUESTION and starts and condition.binds in (None, provider.id):
                 starts = timeline.without(starts, condition.blocked(provider))
-            if not starts:
-                break
         return starts
 
-    def _settled_starts(self, provider: Provider) -> Bits:
+    def settled_starts(self, provider: Provider) -> Bits:
+        """Return the starts in the horizon that follow from what the place has and what is taken there."""
+        starts = self._diary_starts(provider)
+        for condition in self._own:
+            if condition.basis is Basis.PLACE and starts and condition.binds in (None, provider.id):
+                starts = timeline.without(starts, condition.blocked(provider))
+        return timeline.both(starts, self._place_starts(provider)) if starts else starts
+
+    def _diary_starts(self, provider: Provider) -> Bits:
         """Return the starts that the provider's hours, visits and gaps leave."""
         frame = self.frame
-        rules = [c.rule for c in self._settled if c.rule is not None and c.binds in (None, provider.id)]
+        conditions = [c for c in self._own if c.basis is Basis.DIARY and c.binds in (None, provider.id)]
+        rules = [condition.rule for condition in conditions if condition.rule is not None]
         gaps = [(gap_id(rule.id, provider.id), payload_of(rule, Gap).min_gap_minutes) for rule in rules]
 
         def make() -> Bits:
             starts = frame.everything
-            for condition in self._settled:
-                if condition.binds in (None, provider.id):
-                    starts = timeline.without(starts, condition.blocked(provider))
+            for condition in conditions:
+                starts = timeline.without(starts, condition.blocked(provider))
             return starts
 
-        name = ("settled", provider.schedule.fingerprint, frame.anchor, frame.service.slot_step_min, *gaps)
+        name = ("diary", provider.schedule.fingerprint, frame.anchor, frame.service.slot_step_min, *gaps)
         return frame.kept(name, (provider.id, *(resource_id for resource_id, _ in gaps)), make)
 
+    def _place_starts(self, provider: Provider) -> Bits:
+        """Return the starts on the grid that the place leaves to every provider; any provider will do."""
+        found = self.frame.once(("place",))
+        if found is None:
+            starts = self.frame.everything
+            for check in (*_grid_checks(self.frame), *self._shared_checks(provider, is_of_question=False)):
+                starts = timeline.without(starts, check.blocked)
+            found = self.frame.once(("place",), starts)
+        return found or timeline.NEVER
+
     def open_starts(self) -> Bits:
-        """Return the starts inside the window that no common check refuses."""
-        found = self.frame.once(("common",))
+        """Return the starts inside the window that the question alone does not refuse to anybody."""
+        found = self.frame.once(("open",))
         if found is None:
             starts = self.frame.starts_inside()
-            for provider in self.providers()[:1]:
-                for check in self.common(provider):
+            for check in (*_moment_checks(self.frame), *_patient_checks(self.frame)):
+                starts = timeline.without(starts, check.blocked)
+            for provider in self.frame.static.providers[:1]:
+                for check in self._shared_checks(provider, is_of_question=True):
                     starts = timeline.without(starts, check.blocked)
-            found = self.frame.once(("common",), starts)
+            found = self.frame.once(("open",), starts)
         return found or timeline.NEVER
+
+    def _shared_checks(self, provider: Provider, *, is_of_question: bool) -> Iterator[Check]:
+        """Yield the checks of shared rules that follow from the question, or those that do not."""
+        for rule in self._shared:
+            if (kind_of(rule).basis is Basis.QUESTION) is is_of_question:
+                for condition in _rule_conditions(self.frame, rule):
+                    yield condition.check(provider)
 
     def rules(self, provider: Provider) -> Iterator[Rule]:
         """Yield the rules that bind the service and this provider, highest priority first."""
@@ -280,8 +319,8 @@ def _is_shared(rule: Rule) -> bool:
     return not kind_of(rule).depends_on_provider
 
 
-def _time_checks(frame: Frame) -> Iterator[Check]:
-    """Yield the conditions on the time alone."""
+def _moment_checks(frame: Frame) -> Iterator[Check]:
+    """Yield how soon and how far from now a visit may start at all."""
     first_min = math.ceil(frame.now_min)
     oldest = frame.before(first_min - START_PAST_DAYS_MAX * timeline.DAY_MIN)
     past = timeline.without(frame.before(first_min), oldest)
@@ -289,6 +328,10 @@ def _time_checks(frame: Frame) -> Iterator[Check]:
     yield Check("lead_time", Reason.LEAD_TIME, oldest)
     yield Check("lead_time", Reason.LEAD_TIME, past, is_soft=True)
     yield Check("lead_time", Reason.TOO_FAR_AHEAD, frame.since(last_min + 1))
+
+
+def _grid_checks(frame: Frame) -> Iterator[Check]:
+    """Yield the grid of starts, where it is the same for all providers."""
     if frame.anchor is GridAnchor.LOCAL_MIDNIGHT:
         off_grid = timeline.without(frame.everything, frame.grid())
         yield Check("grid", Reason.OFF_GRID, off_grid, is_soft=True)
@@ -306,10 +349,10 @@ def _patient_checks(frame: Frame) -> Iterator[Check]:
 def _provider_conditions(frame: Frame) -> Iterator[_Condition]:
     """Yield the conditions that the provider works and is free."""
     closed, busy = partial(_closed, frame), partial(_busy, frame)
-    yield _Condition("hours", Reason.OUTSIDE_HOURS, closed, False, _PROVIDER, is_settled=True)
+    yield _Condition("hours", Reason.OUTSIDE_HOURS, closed, False, _PROVIDER, basis=Basis.DIARY)
     if frame.anchor is GridAnchor.WINDOW_START:
-        yield _Condition("grid", Reason.OFF_GRID, partial(_off_window_grid, frame), True, is_settled=True)
-    yield _Condition("busy", Reason.SLOT_ALREADY_BOOKED, busy, False, _PROVIDER, is_settled=True)
+        yield _Condition("grid", Reason.OFF_GRID, partial(_off_window_grid, frame), True, basis=Basis.DIARY)
+    yield _Condition("busy", Reason.SLOT_ALREADY_BOOKED, busy, False, _PROVIDER, basis=Basis.DIARY)
 
 
 def _closed(frame: Frame, provider: Provider) -> Bits:
@@ -336,9 +379,13 @@ def _rule_conditions(frame: Frame, rule: Rule) -> Iterator[_Condition]:
     kind = kind_of(rule)
     if kind is LEAD_TIME:
         too_soon, too_far = LEAD_TIME.too_soon(frame, rule), LEAD_TIME.too_far(frame, rule)
-        yield _Condition(kind.rule_type, Reason.LEAD_TIME, lambda _: too_soon, True, None, rule)
-        yield _Condition(kind.rule_type, Reason.TOO_FAR_AHEAD, lambda _: too_far, True, None, rule)
+        for reason, refused in ((Reason.LEAD_TIME, too_soon), (Reason.TOO_FAR_AHEAD, too_far)):
+            yield _Condition(kind.rule_type, reason, partial(_for_all, refused), True, None, rule, kind.basis)
         return
     blocked = partial(kind.blocked, frame, rule)
-    is_gap = kind is MIN_GAP
-    yield _Condition(kind.rule_type, kind.reason, blocked, kind.is_soft, kind.subject_kind, rule, is_gap)
+    yield _Condition(kind.rule_type, kind.reason, blocked, kind.is_soft, kind.subject_kind, rule, kind.basis)
+
+
+def _for_all(refused: Bits, _provider: Provider) -> Bits:
+    """Return what a rule refuses to every provider."""
+    return refused

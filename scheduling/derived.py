@@ -42,9 +42,9 @@ class Lately:
                 self._found.move_to_end(key)
         return found[0]
 
-    def put(self, key: Hashable, value: DerivedT) -> DerivedT:
-        """Keep `value` under `key` and return it."""
-        size_bytes = _ENTRY_BYTES + _size_bytes(value)
+    def put(self, key: Hashable, value: DerivedT, size_bytes: int | None = None) -> DerivedT:
+        """Keep `value` under `key` and return it; what it takes is worked out, unless it is given."""
+        size_bytes = _ENTRY_BYTES + (_size_bytes(value) if size_bytes is None else size_bytes)
         with self._lock:
             replaced = self._found.pop(key, None)
             self._bytes += size_bytes - (replaced[1] if replaced else 0)

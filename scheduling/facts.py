@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import count
 from typing import Final
 
 from scheduling.appointment import AppointmentStatus
@@ -23,6 +24,8 @@ SEARCH_DAYS_MAX: Final = 93
 
 NEXT_AVAILABLE_DAYS_MAX: Final = 365
 """How far a next-available search looks."""
+
+_SERIALS: Final = count()
 
 START_AHEAD_MONTHS_MAX: Final = 24
 """No visit starts later than this from now."""
@@ -234,6 +237,11 @@ class StaticFacts:
     rooms: tuple[Room, ...] = ()
     equipment: tuple[Equipment, ...] = ()
     rules: tuple[Rule, ...] = ()
+    serial: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Name these facts: derived slots are cached under it."""
+        object.__setattr__(self, "serial", next(_SERIALS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,28 @@ class Frame:
         found: DerivedT | None = self.cache.masks.get(key)
         return self.cache.masks.put(key, make()) if found is None else found
 
+    def kept_of_place(
+        self,
+        name: Hashable,
+        make: Callable[[], DerivedT],
+        size_bytes: Callable[[DerivedT], int] | None = None,
+    ) -> DerivedT:
+        """Return what `make` derives of everything at the place, from an earlier frame where one has it.
+
+        It must follow from `name`, the static facts, what is taken there, the horizon, the visit's length and the
+        providers asked for; not from the moment, the window or the patient.
+        """
+        kept = self.busy.kept
+        if not self._keeps or kept is None:
+            return make()
+        asked = (self.service.id, self.request.provider_ids, self.anchor)
+        key = (name, self.static.serial, asked, self._shape, kept.state(self.now_min))
+        found: DerivedT | None = self.cache.masks.get(key)
+        if found is None:
+            found = make()
+            self.cache.masks.put(key, found, None if size_bytes is None else size_bytes(found))
+        return found
+
     def _state(self, resource_id: str) -> Hashable:
         """Return what names the time in which a resource is taken."""
         calendars = self.busy.calendars.get(resource_id, _NO_CALENDARS)

@@ -10,7 +10,7 @@ from uuid import UUID
 from medforall.availability.v1 import availability_pb2
 
 from scheduling.errors import Invalid
-from scheduling.search import SlotKey
+from scheduling.slots import SlotKey
 
 _LAYOUT: Final = struct.Struct(">8sIH16s")
 _NOT_THE_SEARCH: Final = ("page_token", "limit", "consistency_token", "hold_token")

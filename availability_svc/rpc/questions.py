@@ -19,7 +19,7 @@ from availability_svc.rpc.pages import parse_page_token
 from chassis.auth.principal import Role
 from chassis.grpc.context import current_call
 from scheduling.facts import TimeOfDay
-from scheduling.search import SlotOrder
+from scheduling.slots import SlotOrder
 
 _TIMES_OF_DAY: Final = {
     scheduling_pb2.TIME_OF_DAY_UNSPECIFIED: None,

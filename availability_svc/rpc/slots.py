@@ -11,7 +11,7 @@ from medforall.type.v1 import scheduling_pb2
 
 from availability_svc.places import Place
 from scheduling import localtime
-from scheduling.search import Slot
+from scheduling.slots import Slot
 
 _TIMES_MAX: Final = 200_000
 _FIELD_1: Final = b"\x0a"  # length-delimited: the repeated field of every reply that holds slots

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from availability_svc.calendars import Bucket, Coverage, bucket_span, calendars_in, records
+from availability_svc.calendars import Bucket, Coverage, bucket_of_records, bucket_span, records
 from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place
 from availability_svc.store.flights import Flights
@@ -17,12 +17,11 @@ from availability_svc.store.memory import KnownVersions, Remembered
 from availability_svc.store.redis_projection import BucketId, RedisProjection, Snapshot
 from availability_svc.store.truth import Truth
 from database.facts import Stretch, VersionedClaims
-from scheduling.busy import Calendar
+from scheduling.busy import KeptCalendars
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 
-Calendars = Mapping[str, tuple[Calendar, ...]]
 Versions = Mapping[str, int]
 _Key = tuple[str, str, int]
 
@@ -66,13 +65,15 @@ class CalendarSource:
         self._counters = counters
         self._pause = pause
         self._kept: Remembered[Bucket] = Remembered(bytes_max=bytes_max * 3 // 4, now_s=now_s)
-        self._assembled: Remembered[tuple[int, Calendars]] = Remembered(bytes_max=bytes_max // 4, now_s=now_s)
+        self._assembled: Remembered[tuple[int, KeptCalendars]] = Remembered(
+            bytes_max=bytes_max // 4, now_s=now_s
+        )
         self._known = KnownVersions(now_s)
         self._flights: Flights[_Key, tuple[Bucket, Layer]] = Flights()
         self._lock = threading.Lock()
         self._epochs: dict[str, int] = {}
 
-    def read(self, place: Place, wanted: Wanted, at_least: Versions) -> tuple[Calendars, Layer]:
+    def read(self, place: Place, wanted: Wanted, at_least: Versions) -> tuple[KeptCalendars, Layer]:
         """Return the wanted calendars by resource, at least as new as `at_least` says, and where they came from.
 
         Raises Unavailable when nobody can say.
@@ -84,11 +85,12 @@ class CalendarSource:
             if assembled is not None and assembled[0] == epoch:
                 self._counters.count(Layer.L1, hit=True)
                 return assembled[1], Layer.L1
-        found, layer = self._buckets(place, wanted.buckets(), at_least)
+        ids = wanted.buckets()
+        found, layer = self._buckets(place, ids, at_least)
         self._counters.count(Layer.L1, hit=layer is Layer.L1)
         if layer is Layer.DATABASE:
             self._counters.fallbacks.inc()
-        calendars = _assemble(found)
+        calendars = _assemble(found[bucket_id] for bucket_id in ids)
         self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES)
         return calendars, layer
 
@@ -96,7 +98,7 @@ class CalendarSource:
         """Forget these calendars, and ask for at least these versions from now on."""
         for calendar_id, version in versions:
             self._known.heard(clinic_id, calendar_id, version)
-            self._kept.drop_group((clinic_id, calendar_id))
+            self._kept.outdate_group((clinic_id, calendar_id))
         with self._lock:
             self._epochs[clinic_id] = self._epochs.get(clinic_id, 0) + 1
 
@@ -140,22 +142,22 @@ class CalendarSource:
         ids = [key[1:] for key in keys]
         there = self._still_right(clinic_id, ids, at_least)
         unsure = [bucket_id for bucket_id in ids if bucket_id not in there]
-        if unsure:
-            there |= self._from_redis(place, unsure, at_least)
-        found = {bucket_id: (bucket, Layer.L2) for bucket_id, bucket in there.items()}
-        missing = [bucket_id for bucket_id in ids if bucket_id not in found]
+        read = self._from_redis(place, unsure, at_least) if unsure else {}
+        missing = [bucket_id for bucket_id in unsure if bucket_id not in read]
         self._counters.count(Layer.L2, hit=not missing)
+        loaded = {bucket_id: (bucket, Layer.L2) for bucket_id, bucket in read.items()}
         if missing:
-            found |= self._from_database(place, missing, at_least)
-        for bucket_id, (bucket, layer) in found.items():
+            loaded |= self._from_database(place, missing, at_least)
+        for bucket_id, (bucket, layer) in loaded.items():
             if layer is not Layer.L1:
                 self._keep(clinic_id, bucket_id, bucket)
-        return {(clinic_id, *bucket_id): loaded for bucket_id, loaded in found.items()}
+        loaded |= {bucket_id: (bucket, Layer.L2) for bucket_id, bucket in there.items()}
+        return {(clinic_id, *bucket_id): found for bucket_id, found in loaded.items()}
 
     def _still_right(
         self, clinic_id: str, ids: Sequence[BucketId], at_least: Versions
     ) -> dict[BucketId, Bucket]:
-        """Return what is remembered past its time and, Redis says, has not changed since."""
+        """Return what is remembered past its time and, Redis says, has not changed since; it is remembered on."""
         outdated: dict[BucketId, Bucket] = {}
         for bucket_id in ids:
             kept = self._kept.get_outdated((clinic_id, *bucket_id))
@@ -172,11 +174,16 @@ class CalendarSource:
             unchanged = self._projection.unchanged(clinic_id, floors)
         except Unavailable:
             return {}
+        for calendar_id in unchanged:
+            self._renew(clinic_id, calendar_id, floors[calendar_id])
         return {
             bucket_id: bucket
             for bucket_id, bucket in outdated.items()
             if bucket_id[0] in unchanged and bucket.floor == floors[bucket_id[0]]
         }
+
+    def _renew(self, clinic_id: str, calendar_id: str, floor: bytes) -> None:
+        self._kept.renew_group((clinic_id, calendar_id), lambda bucket: bucket.floor == floor)
 
     def _from_redis(
         self, place: Place, ids: Sequence[BucketId], at_least: Versions
@@ -188,7 +195,11 @@ class CalendarSource:
         asked = list(ids)
         for pause_s in (*_PAUSES_S, 0.0):
             try:
-                there = self._projection.buckets(place.clinic_id, asked)
+                there = self._projection.buckets(
+                    place.clinic_id,
+                    asked,
+                    lambda bucket_id: self._kept.get_outdated((place.clinic_id, *bucket_id)),
+                )
             except Unavailable:
                 return found
             late = []
@@ -210,16 +221,18 @@ class CalendarSource:
         try:
             snapshots = self._newest(place, ids, at_least)
         except Unavailable:
-            outdated = {
-                bucket_id: self._kept.get_outdated((place.clinic_id, *bucket_id)) for bucket_id in ids
-            }
-            if any(bucket is None for bucket in outdated.values()):
-                raise
-            return {
-                bucket_id: (bucket, Layer.L1) for bucket_id, bucket in outdated.items() if bucket is not None
-            }
+            found: dict[BucketId, tuple[Bucket, Layer]] = {}
+            for bucket_id in ids:
+                outdated = self._kept.get_outdated((place.clinic_id, *bucket_id))
+                if outdated is None or not self._is_new_enough(place.clinic_id, bucket_id[0], outdated, {}):
+                    raise
+                found[bucket_id] = (outdated, Layer.L1)
+            return found
         return {
-            (snapshot.calendar_id, snapshot.bucket): (_bucket_of(snapshot), Layer.DATABASE)
+            (snapshot.calendar_id, snapshot.bucket): (
+                self._bucket_of(place.clinic_id, snapshot),
+                Layer.DATABASE,
+            )
             for snapshot in snapshots
         }
 
@@ -271,6 +284,11 @@ class CalendarSource:
         known = max(self._known.of(clinic_id, calendar_id), at_least.get(calendar_id, 0))
         return bucket.coverage.has(known) and EVERYTHING not in at_least
 
+    def _bucket_of(self, clinic_id: str, snapshot: Snapshot) -> Bucket:
+        raw = records(snapshot.claims, snapshot.version)
+        known = self._kept.get_outdated((clinic_id, snapshot.calendar_id, snapshot.bucket))
+        return bucket_of_records(raw, Coverage(snapshot.version), known=known)
+
     def _keep(self, clinic_id: str, bucket_id: BucketId, bucket: Bucket) -> None:
         """Remember a bucket, unless it has changed since it was read."""
         key = (clinic_id, *bucket_id)
@@ -285,15 +303,10 @@ def _snapshot(calendar_id: str, bucket: int, read: Sequence[VersionedClaims]) ->
     return Snapshot(calendar_id, bucket, read[0].version, claims)
 
 
-def _bucket_of(snapshot: Snapshot) -> Bucket:
-    raw = records(snapshot.claims, snapshot.version)
-    return Bucket(Coverage(snapshot.version), calendars_in(raw), len(raw))
-
-
-def _assemble(found: Mapping[BucketId, Bucket]) -> Calendars:
-    """Return all calendars by resource, whichever bucket they come from."""
-    calendars: dict[str, tuple[Calendar, ...]] = {}
-    for bucket in found.values():
+def _assemble(buckets: Iterable[Bucket]) -> KeptCalendars:
+    """Return all calendars by resource, whichever bucket they come from, in one order: it names them."""
+    calendars = KeptCalendars()
+    for bucket in buckets:
         for resource_id, calendar in bucket.calendars.items():
             calendars[resource_id] = (*calendars.get(resource_id, ()), calendar)
     return calendars

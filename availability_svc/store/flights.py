@@ -17,7 +17,7 @@ class Flights(Generic[KeyT, ValueT]):
     def __init__(self, *, wait_s: float = 5.0) -> None:
         self._wait_s = wait_s
         self._lock = threading.Lock()
-        self._loading: dict[KeyT, Future[ValueT]] = {}
+        self._loading: dict[KeyT, Future[Mapping[KeyT, ValueT]]] = {}
 
     def fetch(
         self, wanted: Iterable[KeyT], load: Callable[[list[KeyT]], Mapping[KeyT, ValueT]]
@@ -26,37 +26,38 @@ class Flights(Generic[KeyT, ValueT]):
 
         Raises what the load raised, or Unavailable when another caller's load takes too long.
         """
-        own: dict[KeyT, Future[ValueT]] = {}
-        others: dict[KeyT, Future[ValueT]] = {}
+        own: list[KeyT] = []
+        others: dict[KeyT, Future[Mapping[KeyT, ValueT]]] = {}
+        flight: Future[Mapping[KeyT, ValueT]] = Future()
         with self._lock:
             for key in wanted:
-                flight = self._loading.get(key)
-                if flight is not None:
-                    others[key] = flight
-                elif key not in own:
-                    own[key] = self._loading[key] = Future()
-        found = self._load(own, load) if own else {}
-        for key, flight in others.items():
+                found_flight = self._loading.setdefault(key, flight)
+                if found_flight is not flight:
+                    others[key] = found_flight
+                else:
+                    own.append(key)
+        found = dict(self._load(list(dict.fromkeys(own)), flight, load)) if own else {}
+        for key, other in others.items():
             try:
-                found[key] = flight.result(self._wait_s)
+                found[key] = other.result(self._wait_s)[key]
             except TimeoutError:
                 raise Unavailable("The facts took too long to read.") from None
         return found
 
     def _load(
-        self, own: dict[KeyT, Future[ValueT]], load: Callable[[list[KeyT]], Mapping[KeyT, ValueT]]
-    ) -> dict[KeyT, ValueT]:
+        self,
+        keys: list[KeyT],
+        flight: Future[Mapping[KeyT, ValueT]],
+        load: Callable[[list[KeyT]], Mapping[KeyT, ValueT]],
+    ) -> Mapping[KeyT, ValueT]:
         try:
-            found = dict(load(list(own)))
-            for key, flight in own.items():
-                flight.set_result(found[key])
+            found = load(keys)
+            flight.set_result(found)
         except BaseException as error:
-            for flight in own.values():
-                if not flight.done():
-                    flight.set_exception(error)
+            flight.set_exception(error)
             raise
         finally:
             with self._lock:
-                for key in own:
+                for key in keys:
                     del self._loading[key]
         return found

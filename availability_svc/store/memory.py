@@ -1,5 +1,6 @@
 """L1: what this process remembers, for seconds, within a bound of bytes, until an event says otherwise."""
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -49,7 +50,7 @@ class Remembered(Generic[ValueT]):
         return None if entry is None else entry.value
 
     def put(self, key: Hashable, value: ValueT, size_bytes: int, group: Hashable = None) -> None:
-        """Keep a value for a while; `group` is what `drop_group` may forget it by."""
+        """Keep a value for a while; `group` is what it may be outdated and renewed by."""
         with self._lock:
             self._drop(key)
             self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s, group)
@@ -64,11 +65,20 @@ class Remembered(Generic[ValueT]):
         with self._lock:
             self._drop(key)
 
-    def drop_group(self, group: Hashable) -> None:
-        """Forget every key of a group."""
+    def outdate_group(self, group: Hashable) -> None:
+        """End the time of every key of a group."""
         with self._lock:
-            for key in self._groups.pop(group, ()):
-                self._drop(key)
+            for key in self._groups.get(group, ()):
+                self._entries[key].until_s = -math.inf
+
+    def renew_group(self, group: Hashable, is_meant: Callable[[ValueT], bool]) -> None:
+        """Give those values of a group that are meant their whole time again."""
+        with self._lock:
+            for key in self._groups.get(group, ()):
+                entry = self._entries[key]
+                if entry.until_s > -math.inf and is_meant(entry.value):
+                    entry.until_s = self._now_s() + self._ttl_s
+                    self._entries.move_to_end(key)
 
     def drop_where(self, is_meant: Callable[[Hashable], bool]) -> None:
         """Forget every key that is meant."""

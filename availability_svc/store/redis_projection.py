@@ -87,8 +87,16 @@ class RedisProjection:
         self._touch, self._begin = _Script("touch_directory.lua"), _Script("begin_location.lua")
         self._keep = _Script("keep_location.lua")
 
-    def buckets(self, clinic_id: str, wanted: Sequence[BucketId]) -> dict[BucketId, Bucket]:
-        """Return those of the wanted buckets that are there and valid, in one round trip."""
+    def buckets(
+        self,
+        clinic_id: str,
+        wanted: Sequence[BucketId],
+        known: Callable[[BucketId], Bucket | None] = lambda _: None,
+    ) -> dict[BucketId, Bucket]:
+        """Return those of the wanted buckets that are there and valid, in one round trip.
+
+        `known` may tell how a bucket was when it was read before; what has not changed is not made again.
+        """
         calendars = list(dict.fromkeys(calendar_id for calendar_id, _ in wanted))
         names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in calendars]
         names += [keys.bucket_key(clinic_id, *bucket_id) for bucket_id in wanted]
@@ -99,7 +107,7 @@ class RedisProjection:
         for bucket_id, raw in zip(wanted, values[len(calendars) :], strict=True):
             floor = floors[bucket_id[0]]
             if raw is not None and floor is not None and self._is_valid(floor, raw):
-                found[bucket_id] = decode_bucket(raw, _coverage(floor), floor)
+                found[bucket_id] = decode_bucket(raw, _coverage(floor), floor, known(bucket_id))
         return found
 
     def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:

@@ -21,7 +21,8 @@ from scheduling.explain import (
 )
 from scheduling.facts import SlotRequest
 from scheduling.reading import window_of_visit
-from scheduling.search import SearchQuery, Slot, SlotOrder, search
+from scheduling.search import SearchQuery, search
+from scheduling.slots import Slot, SlotOrder
 
 
 @dataclass(frozen=True, slots=True)

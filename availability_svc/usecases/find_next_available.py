@@ -13,7 +13,8 @@ from availability_svc.usecases.reading import Reader, Whom, request_of
 from scheduling import localtime
 from scheduling.errors import NotFound
 from scheduling.facts import SlotRequest
-from scheduling.search import SearchQuery, Slot, SlotOrder, next_windows, search
+from scheduling.search import SearchQuery, next_windows, search
+from scheduling.slots import Slot, SlotOrder
 from scheduling.timeline import Horizon
 
 

@@ -7,9 +7,9 @@ from availability_svc.freshness import Stamp
 from availability_svc.layers import Layer
 from availability_svc.places import Place
 from availability_svc.questions import Caller, FreeBusyQuestion
-from availability_svc.store.calendar_source import Calendars
 from availability_svc.usecases.reading import Reader, window_between
 from scheduling import consistency, timeline, windows
+from scheduling.busy import KeptCalendars
 from scheduling.errors import NotFound
 from scheduling.facts import Equipment, Provider, Room
 from scheduling.search import window_of
@@ -85,7 +85,7 @@ def _open(place: Place, resource: Provider | Room | Equipment, window: Horizon, 
 
 
 def _taken(
-    calendars: Calendars, resource_id: str, window: Horizon, now_min: float
+    calendars: KeptCalendars, resource_id: str, window: Horizon, now_min: float
 ) -> Iterable[tuple[int, int, int]]:
     """Yield (start, end, unit) runs of taken minutes."""
     units: dict[int, Bits] = {}

@@ -10,12 +10,12 @@ from availability_svc.freshness import Freshness, Stamp
 from availability_svc.layers import Layer
 from availability_svc.places import Place
 from availability_svc.questions import Caller, ForWhom
-from availability_svc.store.calendar_source import Calendars, CalendarSource, Versions, Wanted
+from availability_svc.store.calendar_source import CalendarSource, Versions, Wanted
 from availability_svc.store.location_source import LocationSource
 from availability_svc.store.redis_projection import BucketId
 from availability_svc.store.truth import Truth
 from scheduling import consistency, localtime
-from scheduling.busy import BusyFacts
+from scheduling.busy import BusyFacts, KeptCalendars
 from scheduling.clock import exact_minutes_of
 from scheduling.derived import DerivedCache
 from scheduling.errors import Invalid, NotFound, Reason, Refused, Unauthenticated
@@ -119,13 +119,13 @@ class Reader:
         wanted = self._wanted(place, request, window)
         calendars, layer = self._calendars.read(place, wanted, whom.at_least)
         if whom.patient is None:
-            return BusyFacts(calendars, kept=True), layer
+            return BusyFacts(calendars, kept=calendars), layer
         own, own_layer = self._patient_calendars(place, whom, window)
-        return BusyFacts({**calendars, **own}, whom.patient, kept=True), max(layer, own_layer)
+        return BusyFacts({**calendars, **own}, whom.patient, kept=calendars), max(layer, own_layer)
 
     def resource_calendars(
         self, place: Place, resource_id: str, window: Horizon, at_least: Versions
-    ) -> tuple[Calendars, Layer]:
+    ) -> tuple[KeptCalendars, Layer]:
         """Return what is taken of one resource in the window."""
         place.learn_gaps(resource_id)
         numbers = buckets_of(window.start_min, window.end_min)
@@ -133,10 +133,10 @@ class Reader:
         wanted = Wanted(("one", resource_id, numbers.start, numbers.stop), lambda: ids)
         return self._calendars.read(place, wanted, at_least)
 
-    def _patient_calendars(self, place: Place, whom: Whom, window: Horizon) -> tuple[Calendars, Layer]:
+    def _patient_calendars(self, place: Place, whom: Whom, window: Horizon) -> tuple[KeptCalendars, Layer]:
         patient = whom.patient
         if patient is None or patient.is_placeholder:
-            return {}, Layer.L1
+            return KeptCalendars(), Layer.L1
         return self.resource_calendars(place, patient.id, window, whom.at_least)
 
     def _wanted(self, place: Place, request: SlotRequest, window: Horizon) -> Wanted:

@@ -7,7 +7,8 @@ from availability_svc.layers import Layer
 from availability_svc.places import Place
 from availability_svc.questions import SlotQuestion
 from availability_svc.usecases.reading import Reader, request_of, window_between
-from scheduling.search import SearchQuery, Slot, SlotKey, search, window_of
+from scheduling.search import SearchQuery, search, window_of
+from scheduling.slots import Slot, SlotKey
 
 
 @dataclass(frozen=True, slots=True)

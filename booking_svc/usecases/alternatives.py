@@ -25,7 +25,8 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError
 from scheduling.facts import Claim, RoomChoice, RoomMode
 from scheduling.judge import Proposal
-from scheduling.search import SearchQuery, SearchResult, SlotOrder, search
+from scheduling.search import SearchQuery, SearchResult, search
+from scheduling.slots import SlotOrder
 from scheduling.timeline import DAY_MIN, Horizon
 
 COUNT: Final = 3

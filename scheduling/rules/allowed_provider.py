@@ -7,6 +7,7 @@ from scheduling import timeline
 from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, Rule
 from scheduling.frame import Frame
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -25,6 +26,7 @@ class AllowedProvider:
     reason = Reason.PROVIDER_NOT_ALLOWED
     is_soft = False
     depends_on_provider = True
+    basis = Basis.PLACE
     subject_kind = ResourceKind.PROVIDER
 
     def parse(self, payload: Mapping[str, object]) -> AllowedProviders:

@@ -10,6 +10,7 @@ from scheduling import timeline
 from scheduling.errors import Reason
 from scheduling.facts import Provider, Rule
 from scheduling.frame import Frame
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -33,6 +34,7 @@ class BlackoutDates:
     reason = Reason.BLACKOUT_DATE
     is_soft = True
     depends_on_provider = False
+    basis = Basis.QUESTION
     subject_kind = None
 
     def parse(self, payload: Mapping[str, object]) -> Blackout:

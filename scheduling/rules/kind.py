@@ -1,12 +1,25 @@
 """What every rule type offers, and the little that all share."""
 
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Protocol
 
 from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, Rule
 from scheduling.frame import Frame
 from scheduling.timeline import Bits
+
+
+class Basis(Enum):
+    """What a condition's mask follows from: the less it is, the longer the mask may be kept.
+
+    DIARY: one provider's hours and claims. PLACE: what the location has, and what is taken there. QUESTION: also
+    the moment, the window, or whom the visit is for.
+    """
+
+    DIARY = auto()
+    PLACE = auto()
+    QUESTION = auto()
 
 
 class RuleKind(Protocol):
@@ -27,6 +40,10 @@ class RuleKind(Protocol):
     @property
     def depends_on_provider(self) -> bool:
         """False when its mask is the same for every provider that the rule binds."""
+
+    @property
+    def basis(self) -> Basis:
+        """What its mask follows from, beside the rule itself."""
 
     @property
     def subject_kind(self) -> ResourceKind | None:

@@ -11,6 +11,7 @@ from scheduling import localtime, timeline
 from scheduling.errors import Reason
 from scheduling.facts import Provider, Rule
 from scheduling.frame import Frame
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -34,6 +35,7 @@ class LeadTime:
     reason = Reason.LEAD_TIME
     is_soft = True
     depends_on_provider = False
+    basis = Basis.QUESTION
     subject_kind = None
 
     def parse(self, payload: Mapping[str, object]) -> Lead:

@@ -12,6 +12,7 @@ from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, Rule
 from scheduling.frame import Frame
 from scheduling.ids import quota_id, quota_ids
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -31,6 +32,7 @@ class MaxDaily:
     reason = Reason.MAX_DAILY_REACHED
     is_soft = True
     depends_on_provider = True
+    basis = Basis.QUESTION
     subject_kind = ResourceKind.QUOTA
 
     def parse(self, payload: Mapping[str, object]) -> DailyLimit:

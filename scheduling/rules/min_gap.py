@@ -11,6 +11,7 @@ from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, Rule
 from scheduling.frame import Frame
 from scheduling.ids import gap_id
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -31,6 +32,7 @@ class MinGap:
     reason = Reason.MIN_GAP
     is_soft = False
     depends_on_provider = True
+    basis = Basis.DIARY
     subject_kind = ResourceKind.PROVIDER
 
     def parse(self, payload: Mapping[str, object]) -> Gap:

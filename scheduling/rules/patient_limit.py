@@ -11,6 +11,7 @@ from scheduling.appointment import ACTIVE, TOOK_PLACE_OR_WILL
 from scheduling.errors import Reason
 from scheduling.facts import PatientVisit, Provider, ResourceKind, Rule
 from scheduling.frame import Frame
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -32,6 +33,7 @@ class PatientLimit:
     reason = Reason.PATIENT_LIMIT
     is_soft = True
     depends_on_provider = False
+    basis = Basis.QUESTION
     subject_kind = ResourceKind.PATIENT
 
     def parse(self, payload: Mapping[str, object]) -> PatientLimits:

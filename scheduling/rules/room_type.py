@@ -9,6 +9,7 @@ from scheduling import allocation
 from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, Rule
 from scheduling.frame import Frame
+from scheduling.rules.kind import Basis
 from scheduling.rules.payload import PayloadReader, payload_of
 from scheduling.timeline import Bits
 
@@ -27,6 +28,7 @@ class RoomType:
     reason = Reason.ROOM_TYPE
     is_soft = False
     depends_on_provider = False
+    basis = Basis.PLACE
     subject_kind = ResourceKind.ROOM
 
     def parse(self, payload: Mapping[str, object]) -> RequiredRoomType:

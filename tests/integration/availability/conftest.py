@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 import redis
 
@@ -18,9 +19,12 @@ from chassis.config import load
 from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
 from chassis.metrics import Metrics
-from ctl.seed.clinics import make_clinic
+from ctl.seed.documents import read_template
+from ctl.seed.facts import ClinicFacts, read_clinic
 from ctl.seed.load import SeedOptions, seed_clinics
-from ctl.seed.plan import ClinicPlan
+from ctl.seed.words import clinic_id
+from ctl.transfer.sections import id_of
+from scheduling.facts import Provider
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.servers import Servers
 
@@ -33,22 +37,44 @@ class World:
     """A seeded database and the environment of a process that serves it."""
 
     database: MigratedDatabase
-    plan: ClinicPlan
+    clinic: ClinicFacts
     environment: dict[str, str]
     signing: SigningKey
+
+    @property
+    def service_ids(self) -> list[str]:
+        """The services in the order of the document that the clinic is made from, the plainest first."""
+        return [id_of(raw.tree["id"], self.clinic.id) for raw in read_template() if raw.section == "services"]
+
+    @property
+    def location_id(self) -> str:
+        """The location where most providers work."""
+        return self.clinic.locations[0].static.location.id
+
+    @property
+    def provider_ids(self) -> list[str]:
+        """The providers who work there all week."""
+        static = self.clinic.locations[0].static
+        return [provider.id for provider in static.providers if _works_at(provider, self.location_id)]
 
     def settings(self, **changes: str) -> AvailabilitySettings:
         """The settings of a process, with some variables changed."""
         return load(AvailabilitySettings, {**self.environment, **changes})
 
 
+def _works_at(provider: Provider, location_id: str) -> bool:
+    return any(window.location_id == location_id for window in provider.schedule.windows)
+
+
 @pytest.fixture(scope="session")
-def seeded(postgres_url: str) -> Iterator[tuple[MigratedDatabase, ClinicPlan]]:
+def seeded(postgres_url: str) -> Iterator[tuple[MigratedDatabase, ClinicFacts]]:
     """A database with one clinic and a week of visits."""
     keys = MasterKeys([MasterKey("test", os.urandom(32))])
     with migrated_database(postgres_url) as database:
         seed_clinics(database.owner_url, keys, SeedOptions(clinics=1, days=7, first_day=FIRST_DAY))
-        yield database, make_clinic(1, seed=1, first_day=FIRST_DAY)
+        with psycopg.connect(database.owner_url) as owner:
+            clinic = read_clinic(owner, clinic_id(1))
+        yield database, clinic
 
 
 @pytest.fixture
@@ -63,16 +89,16 @@ def redis_own_url(servers: Servers) -> str:
 
 @pytest.fixture
 def world(
-    seeded: tuple[MigratedDatabase, ClinicPlan], redis_own_url: str, nats_url: str, tmp_path: Path
+    seeded: tuple[MigratedDatabase, ClinicFacts], redis_own_url: str, nats_url: str, tmp_path: Path
 ) -> World:
     """Everything a process needs, on the session's servers."""
-    database, plan = seeded
+    database, clinic = seeded
     signing = generate_signing_key("EdDSA", kid="test-key")
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps(public_jwks([signing])))
     return World(
         database=database,
-        plan=plan,
+        clinic=clinic,
         signing=signing,
         environment={
             "MEDFORALL_APP_DATABASE_URL": database.app_url,

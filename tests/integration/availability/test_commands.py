@@ -25,7 +25,7 @@ def test_warm_fills_verify_agrees_and_finds_what_is_wrong(world: World) -> None:
     assert " 0 differences" in good.stdout
     assert not good.stdout.startswith("0 entries")
     with redis.Redis.from_url(environment["MEDFORALL_REDIS_URL"]) as client:
-        name = max(client.scan_iter(match=keys.bucket_pattern(world.plan.id)), key=client.strlen)
+        name = max(client.scan_iter(match=keys.bucket_pattern(world.clinic.id)), key=client.strlen)
         client.set(name, client.get(name)[:-52])
     bad = medforall("projection", "verify", environment=environment)
     assert bad.returncode == 1
@@ -37,10 +37,12 @@ def test_replay_sends_a_clinics_events_again(world: World) -> None:
     environment = _environment(world)
     with psycopg.connect(world.database.owner_url) as owner:
         owner.execute("UPDATE outbox_event SET published_at = now() WHERE published_at IS NULL")
-    everything = medforall("replay", "--clinic", world.plan.id, environment=environment)
+    everything = medforall("replay", "--clinic", world.clinic.id, environment=environment)
     assert everything.returncode == 0, everything.stdout + everything.stderr
-    provider_id = world.plan.providers[0].facts.id
-    some = medforall("replay", "--clinic", world.plan.id, "--resource", provider_id, environment=environment)
+    provider_id = world.provider_ids[0]
+    some = medforall(
+        "replay", "--clinic", world.clinic.id, "--resource", provider_id, environment=environment
+    )
 
     def sent(output: str) -> int:
         return int(next(line for line in output.splitlines() if "events sent again" in line).split()[0])

@@ -23,14 +23,14 @@ DAYS = 90
 
 
 def _book(world: World, rng: random.Random) -> Book:
-    plan = world.plan
-    static = plan.static_facts(plan.locations[0])
-    first = localtime.day_bounds(plan.zone, FIRST_DAY)[0]
-    last = localtime.day_bounds(plan.zone, FIRST_DAY + timedelta(days=DAYS))[0]
+    clinic = world.clinic
+    static = clinic.locations[0].static
+    first = localtime.day_bounds(clinic.zone, FIRST_DAY)[0]
+    last = localtime.day_bounds(clinic.zone, FIRST_DAY + timedelta(days=DAYS))[0]
     book = Book(
-        clinic_id=plan.id,
+        clinic_id=clinic.id,
         static=static,
-        patients=[patient.id for patient in plan.patients if not patient.is_placeholder],
+        patients=list(clinic.patient_ids),
         rng=rng,
         first_min=first,
         last_min=last,
@@ -82,7 +82,7 @@ def test_shuffled_duplicated_events_and_late_fills_leave_no_difference(
     found = care.verify(book.clinic_id)
     assert found.differences == []
     assert found.entries > 10_000
-    assert found.locations == len(world.plan.locations)
+    assert found.locations == len(world.clinic.locations)
 
 
 def _deliver(stores: Stores, clinic_id: str, arriving: list[list[CalendarChange] | Snapshot]) -> None:

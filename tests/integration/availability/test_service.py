@@ -26,7 +26,8 @@ from scheduling.clock import exact_minutes_of, instant_of
 from scheduling.derived import DerivedCache
 from scheduling.facts import SlotRequest, StaticFacts
 from scheduling.reading import resources_read, span_read
-from scheduling.search import SearchQuery, SlotOrder, search
+from scheduling.search import SearchQuery, search
+from scheduling.slots import SlotOrder
 from scheduling.timeline import Horizon
 from tests.integration.availability.conftest import FIRST_DAY, World
 from tests.integration.chassis.proxy import Proxy
@@ -45,12 +46,11 @@ async def service(world: World) -> AsyncIterator[Running]:
 def _search(
     world: World, *, day: int = 1, days: int = 3, service: int = 0, **fields: Any
 ) -> pb.SearchSlotsRequest:
-    plan = world.plan
     start = FIRST_DAY + timedelta(days=day)
     return pb.SearchSlotsRequest(
-        clinic_id=plan.id,
-        service_id=plan.services[service].facts.id,
-        location_id=plan.locations[0].facts.id,
+        clinic_id=world.clinic.id,
+        service_id=world.service_ids[service],
+        location_id=world.location_id,
         start=start.isoformat(),
         end=(start + timedelta(days=days)).isoformat(),
         **fields,
@@ -58,7 +58,7 @@ def _search(
 
 
 def _caller(world: World, role: Role = Role.FRONT_DESK, **claims: Any) -> tuple[tuple[str, str], ...]:
-    return metadata(world.signing, world.plan.id, role, **claims)
+    return metadata(world.signing, world.clinic.id, role, **claims)
 
 
 async def _call(method: Any, request: Any, caller: Any) -> Any:
@@ -66,7 +66,7 @@ async def _call(method: Any, request: Any, caller: Any) -> Any:
 
 
 def _static(world: World, stores: Stores) -> StaticFacts:
-    document = stores.truth.location(world.plan.id, world.plan.locations[0].facts.id)
+    document = stores.truth.location(world.clinic.id, world.location_id)
     assert document is not None
     return build_location(document).static
 
@@ -75,7 +75,7 @@ def _truth(world: World, static: StaticFacts, request: SlotRequest, window: Any)
     """Every claim that decides, read with plain SQL as the owner."""
     span = span_read(static, request, window)
     parameters = claims_parameters(
-        world.plan.id, resources_read(static, request, window), span.start_min, span.end_min
+        world.clinic.id, resources_read(static, request, window), span.start_min, span.end_min
     )
     with psycopg.connect(world.database.owner_url) as owner:
         return BusyFacts.of(build_claims(owner.execute(CLAIMS_SQL, parameters).fetchall()))
@@ -87,12 +87,12 @@ async def test_a_search_says_what_the_engine_says_of_the_database(
     """Every service, over all pages, cold and warm: the same slots, rooms, scores and order as engine and SQL."""
     static = _static(world, stores)
     cache = DerivedCache()
-    for index, planned in enumerate(world.plan.services):
+    for index, service_id in enumerate(world.service_ids):
         for order in (pb.SLOT_ORDER_SCORE, pb.SLOT_ORDER_TIME):
             request = _search(world, service=index, days=4, order_by=order, limit=40)
             window_start = localtime.parse_local(request.start, static.location.zone)
             window_end = localtime.parse_local(request.end, static.location.zone)
-            question = SlotRequest(planned.facts.id)
+            question = SlotRequest(service_id)
             query = SearchQuery(
                 question,
                 window_start,
@@ -127,13 +127,14 @@ async def test_a_reply_has_the_words_of_the_contract(world: World, service: Runn
     """A slot has local and UTC times that agree, its provider's name and its rooms' names; metadata says how fresh."""
     reply = await _call(service.stub.SearchSlots, _search(world, limit=5), _caller(world))
     slot = reply.slots[0]
-    zone = world.plan.zone
+    zone = world.clinic.zone
     assert localtime.parse_local(slot.start, zone) == slot.start_utc.seconds // 60
     assert slot.start == localtime.format_local(zone, slot.start_utc.seconds // 60)
-    names = {provider.facts.id: provider.name for provider in world.plan.providers}
-    rooms = {room.facts.id: room.name for room in world.plan.rooms}
-    assert slot.provider.name == names[slot.provider.id]
-    assert [room.name for room in slot.room_options] == [rooms[room.id] for room in slot.room_options]
+    here = world.clinic.locations[0]
+    assert slot.provider.name == here.providers[slot.provider.id].name
+    assert [room.name for room in slot.room_options] == [
+        here.rooms[room.id].name for room in slot.room_options
+    ]
     assert reply.metadata.timezone == zone
     assert reply.metadata.cache_layer == pb.CACHE_LAYER_DATABASE
     assert not reply.metadata.patient_rules_judged
@@ -149,7 +150,7 @@ async def test_explain_says_free_exactly_when_search_offers(world: World, servic
     reply = await _call(service.stub.SearchSlots, request, _caller(world))
     assert not reply.next_page_token
     offered = {(slot.start_utc.seconds // 60, slot.provider.id) for slot in reply.slots}
-    start_min = localtime.parse_local(request.start, world.plan.zone)
+    start_min = localtime.parse_local(request.start, world.clinic.zone)
     asked = rng.sample(sorted({start for start, _ in offered}), 4) + [
         start_min + rng.randrange(0, 2 * 1440 - 90) for _ in range(12)
     ]
@@ -160,7 +161,7 @@ async def test_explain_says_free_exactly_when_search_offers(world: World, servic
                 clinic_id=request.clinic_id,
                 service_id=request.service_id,
                 location_id=request.location_id,
-                start=localtime.format_local(world.plan.zone, at_min),
+                start=localtime.format_local(world.clinic.zone, at_min),
             ),
             _caller(world),
         )
@@ -185,7 +186,7 @@ async def test_the_runs_of_a_day_cover_it_and_count_its_slots(world: World, serv
         ),
         _caller(world),
     )
-    low, high = localtime.day_bounds(world.plan.zone, day)
+    low, high = localtime.day_bounds(world.clinic.zone, day)
     for one in explained.providers:
         bounds = [
             (run.interval.start_utc.seconds // 60, run.interval.end_utc.seconds // 60) for run in one.runs
@@ -219,7 +220,7 @@ async def test_a_batch_answers_in_the_order_asked(world: World, service: Running
     searches = [_search(world, day=day, days=1, limit=10) for day in (3, 1, 2)]
     batch = await _call(
         service.stub.BatchSearchSlots,
-        pb.BatchSearchSlotsRequest(clinic_id=world.plan.id, searches=searches),
+        pb.BatchSearchSlotsRequest(clinic_id=world.clinic.id, searches=searches),
         _caller(world),
     )
     for one, answered in zip(searches, batch.results, strict=True):
@@ -229,15 +230,13 @@ async def test_a_batch_answers_in_the_order_asked(world: World, service: Running
 
 async def test_free_busy_shows_times_and_nobody(world: World, service: Running) -> None:
     """A provider's taken runs are its claims in SQL, and open time holds every slot offered."""
-    provider = next(
-        found for found in world.plan.providers if world.plan.locations[0].facts.id in found.location_ids
-    )
-    request = _search(world, days=2, limit=500, provider_ids=[provider.facts.id])
+    provider_id = world.provider_ids[0]
+    request = _search(world, days=2, limit=500, provider_ids=[provider_id])
     answer = await _call(
         service.stub.GetFreeBusy,
         pb.GetFreeBusyRequest(
             clinic_id=request.clinic_id,
-            resource_id=provider.facts.id,
+            resource_id=provider_id,
             location_id=request.location_id,
             start=request.start,
             end=request.end,
@@ -250,9 +249,9 @@ async def test_free_busy_shows_times_and_nobody(world: World, service: Running) 
             " WHERE clinic_id = %(c)s AND resource_id = %(r)s AND starts_at < %(e)s AND ends_at > %(s)s",
             {
                 "c": request.clinic_id,
-                "r": provider.facts.id,
-                "s": _instant(request.start, world.plan.zone),
-                "e": _instant(request.end, world.plan.zone),
+                "r": provider_id,
+                "s": _instant(request.start, world.clinic.zone),
+                "e": _instant(request.end, world.clinic.zone),
             },
         ).fetchone()
     runs = [(run.interval.start_utc.seconds // 60, run.interval.end_utc.seconds // 60) for run in answer.busy]
@@ -268,15 +267,15 @@ async def test_free_busy_elsewhere_keeps_a_calendar_whole(
     world: World, service: Running, care: ProjectionCare
 ) -> None:
     """A provider asked about where it does not work is projected with its gaps: nothing differs from SQL."""
-    here = world.plan.locations[0].facts.id
-    stranger = next(found for found in world.plan.providers if here not in found.location_ids)
+    there = world.clinic.locations[1].static.providers
+    stranger_id = next(found.id for found in there if found.id not in world.provider_ids)
     request = _search(world, days=5)
     answer = await _call(
         service.stub.GetFreeBusy,
         pb.GetFreeBusyRequest(
-            clinic_id=world.plan.id,
-            resource_id=stranger.facts.id,
-            location_id=here,
+            clinic_id=world.clinic.id,
+            resource_id=stranger_id,
+            location_id=world.location_id,
             start=request.start,
             end=request.end,
         ),
@@ -284,7 +283,7 @@ async def test_free_busy_elsewhere_keeps_a_calendar_whole(
     )
     assert not answer.open
     assert answer.busy
-    found = care.verify(world.plan.id)
+    found = care.verify(world.clinic.id)
     assert found.entries
     assert found.differences == []
 
@@ -317,7 +316,7 @@ def _book_slot(world: World, stores: Stores, slot: Any) -> tuple[bytes, bytes]:
     """Return the event of booking a slot, and the event of canceling it."""
     static = _static(world, stores)
     book = Book(
-        clinic_id=world.plan.id,
+        clinic_id=world.clinic.id,
         static=static,
         patients=[],
         rng=random.Random(1),
@@ -326,7 +325,7 @@ def _book_slot(world: World, stores: Stores, slot: Any) -> tuple[bytes, bytes]:
     )
     book.load(world.database.owner_url)
     event = book.book_at(
-        world.plan.services[0].facts.id,
+        world.service_ids[0],
         slot.provider.id,
         slot.start_utc.seconds // 60,
         slot.room_options[0].id if slot.room_options else None,
@@ -344,7 +343,7 @@ async def test_a_consistency_token_is_answered_from_facts_that_new(world: World,
         row = owner.execute(
             "UPDATE resource SET calendar_version = calendar_version + 1 WHERE clinic_id = %s AND id = %s"
             " RETURNING calendar_version",
-            (world.plan.id, provider_id),
+            (world.clinic.id, provider_id),
         ).fetchone()
     assert row is not None
     plain = await _call(service.stub.SearchSlots, request, caller)
@@ -406,7 +405,7 @@ async def _code(method: Any, request: Any, caller: Any) -> grpc.StatusCode:
 
 async def test_patients_search_for_themselves_only(world: World, service: Running) -> None:
     """A patient's token may judge its own rules; another patient's id is NOT_FOUND; nobody may be anonymous here."""
-    own, other = [found.id for found in world.plan.patients if not found.is_placeholder][:2]
+    own, other = world.clinic.patient_ids[:2]
     caller = _caller(world, Role.PATIENT, patient_id=own)
     reply = await _call(service.stub.SearchSlots, _search(world, patient_id=own), caller)
     assert reply.metadata.patient_rules_judged

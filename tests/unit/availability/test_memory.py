@@ -42,16 +42,31 @@ def test_the_bound_holds() -> None:
     assert kept.size_bytes == 80
 
 
-def test_a_group_is_forgotten_together() -> None:
-    """Dropping a calendar drops its buckets and no others."""
+def test_a_group_is_outdated_together() -> None:
+    """A change of a calendar outdates its buckets and no others; they stay for need."""
     kept: Remembered[int] = Remembered(bytes_max=1_000, now_s=_Clock())
     for calendar in "ab":
         for bucket in range(3):
             kept.put((calendar, bucket), bucket, 1, group=calendar)
-    kept.drop_group("a")
+    kept.outdate_group("a")
     assert kept.get(("a", 1)) is None
+    assert kept.get_outdated(("a", 1)) == 1
     assert kept.get(("b", 1)) == 1
-    assert kept.size_bytes == 3
+    assert kept.size_bytes == 6
+
+
+def test_a_group_is_renewed_together_but_not_what_has_changed() -> None:
+    """Values that were found right again live on; one that a change has outdated meanwhile does not."""
+    clock = _Clock()
+    kept: Remembered[int] = Remembered(bytes_max=1_000, ttl_s=10, now_s=clock)
+    for bucket in range(3):
+        kept.put(("a", bucket), bucket, 1, group="a")
+    clock.now_s += 10
+    kept.renew_group("a", lambda bucket: bucket > 0)
+    assert [kept.get(("a", bucket)) for bucket in range(3)] == [None, 1, 2]
+    kept.outdate_group("a")
+    kept.renew_group("a", lambda _: True)
+    assert kept.get(("a", 1)) is None
 
 
 def test_versions_heard_of_never_go_back() -> None:

@@ -15,7 +15,7 @@ from database.facts import Label, LocationFacts
 from scheduling import localtime
 from scheduling.errors import Invalid
 from scheduling.facts import Location, StaticFacts
-from scheduling.search import Slot, SlotKey
+from scheduling.slots import Slot, SlotKey
 
 PROVIDER = "018f0000-0000-7000-8000-00000000000a"
 ROOMS = tuple(f"018f0000-0000-7000-8000-00000000010{number}" for number in range(4))

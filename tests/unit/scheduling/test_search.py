@@ -10,7 +10,8 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, Reason, Refused
 from scheduling.explain import explain_day, explain_slot
 from scheduling.facts import Preference, Room, Service, SlotRequest, TimeOfDay
-from scheduling.search import SearchQuery, find_next, next_windows, search
+from scheduling.search import SearchQuery, next_windows, search
+from scheduling.slots import SlotOrder
 from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, window
 
 
@@ -53,17 +54,19 @@ def test_preferences_weigh_what_they_match() -> None:
 def test_the_first_slots_are_found_over_months() -> None:
     """Windows grow as nothing is found; the seam of two windows hides nothing."""
     later = once("09:00", "10:00", "available", days=200)
-    static = clinic(providers=[provider("provider", later), provider("second", later)])
-    slots = find_next(
-        static,
-        BusyFacts(),
-        SlotRequest("service"),
-        start_min=at("09:00"),
-        count=3,
-        now_min=at("08:00"),
-        cache=DerivedCache(),
+    static, cache = clinic(providers=[provider("provider", later), provider("second", later)]), DerivedCache()
+    pages = (
+        search(
+            static,
+            BusyFacts(),
+            SearchQuery(SlotRequest("service"), *window_of_days, SlotOrder.TIME),
+            at("08:00"),
+            cache,
+        ).page(3)
+        for window_of_days in ((found.start_min, found.end_min) for found in next_windows(at("09:00")))
     )
-    assert [(slot.start_min, slot.provider_id) for slot in slots] == [
+    first = next(page for page in pages if page)
+    assert [(slot.start_min, slot.provider_id) for slot in first] == [
         (at("09:00", 200), "provider"),
         (at("09:00", 200), "second"),
         (at("09:15", 200), "provider"),
