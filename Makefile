@@ -11,7 +11,7 @@ TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench soak clients pin format
+.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench soak soak-booking clients pin format
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,10 @@ proto-baseline: $(VENV)/.installed-dev  ## Make today's contracts the baseline o
 
 soak: $(VENV)/.installed-dev  ## Ten times the random bookings against the projections; MEDFORALL_SOAK_SEED chooses others
 	@MEDFORALL_SOAK_STEPS=$${MEDFORALL_SOAK_STEPS:-72000} $(BIN)/pytest tests/integration/availability/test_projection.py -k shuffled --timeout 1800
+
+soak-booking: $(VENV)/.installed-dev  ## 5,000 random operations on bookings for each of 20 fresh seeds, which are printed; MEDFORALL_MODEL_SEED chooses the first
+	@MEDFORALL_MODEL_SEED=$${MEDFORALL_MODEL_SEED:-$$(date +%s)} MEDFORALL_MODEL_SEEDS=$${MEDFORALL_MODEL_SEEDS:-20} \
+	  $(BIN)/pytest tests/property/booking/test_model.py --timeout 900
 
 bench: $(VENV)/.installed-dev  ## Measure, each figure beside its floor
 	@$(BIN)/python -m bench

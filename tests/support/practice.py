@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -24,7 +24,10 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class Practice:
-    """A clinic in UTC with one location, open Monday to Sunday 00:00 to 24:00 unless a test says otherwise."""
+    """A clinic in UTC with one location, open Monday to Sunday 00:00 to 24:00 unless a test says otherwise.
+
+    `ids` names resources; the service prefers the lower of two that are as good, so a test may want an order.
+    """
 
     owner_url: str
     clinic: str = field(default_factory=new_id)
@@ -35,6 +38,7 @@ class Practice:
     equipment: list[str] = field(default_factory=list)
     patients: list[str] = field(default_factory=list)
     services: list[str] = field(default_factory=list)
+    ids: Callable[[], str] = new_id
 
     @property
     def service(self) -> str:
@@ -129,7 +133,7 @@ class Practice:
         return rule
 
     def _resource(self, owner: psycopg.Connection[Any], kind: str) -> str:
-        found = new_id()
+        found = self.ids()
         insert(owner, "resource", clinic_id=self.clinic, id=found, kind=kind)
         return found
 
@@ -147,9 +151,10 @@ def new_practice(
     patients: int = 10,
     zone: str = "UTC",
     service: Mapping[str, object] | None = None,
+    ids: Callable[[], str] = new_id,
 ) -> Practice:
     """Commit a clinic."""
-    practice = Practice(database.owner_url, zone=zone)
+    practice = Practice(database.owner_url, zone=zone, ids=ids)
     with psycopg.connect(database.owner_url) as owner:
         insert(owner, "clinic", id=practice.clinic, name="Test", default_timezone=zone)
         insert(owner, "location", clinic_id=practice.clinic, id=practice.location, name="Here")
