@@ -10,7 +10,8 @@ from typing import Any, Final
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-# Claims that ended a week ago are removed, so no visit of more than six days ago is asked to have any.
+# Claims that ended a week ago are removed, so no visit of more than six days ago is asked to have any. Ids of visits
+# whose month is archived stay, so that none is given twice and the equipment they used is still known.
 INVARIANTS: Final[dict[str, str]] = {
     "no unit is claimed twice at once": """
         SELECT count(*) FROM (
@@ -60,6 +61,10 @@ INVARIANTS: Final[dict[str, str]] = {
         WHERE NOT EXISTS (
             SELECT FROM appointment a
             WHERE a.clinic_id = r.clinic_id AND a.id = r.id AND a.start_ts_utc = r.start_ts_utc)
+          AND NOT EXISTS (
+            SELECT FROM detached_month d
+            WHERE d.parent = 'appointment'
+              AND d.month = date_trunc('month', r.start_ts_utc AT TIME ZONE 'UTC')::date)
     """,
     "every resource is of its kind": """
         SELECT count(*) FROM resource r

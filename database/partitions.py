@@ -51,6 +51,8 @@ def ensure_partitions(owner: psycopg.Connection[object], *, today: date | None =
 def detach_partitions(owner: psycopg.Connection[object], parent: str, *, before: date) -> PartitionReport:
     """Detach the months of `parent` that end at or before `before`; their tables stay, for archiving.
 
+    Each is written down in `detached_month`: what points into it from other tables stays and is no fault.
+
     Which months are old enough is the retention table's to say (database/retention.py).
     """
     detached = []
@@ -64,6 +66,10 @@ def detach_partitions(owner: psycopg.Connection[object], parent: str, *, before:
                 sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(
                     sql.Identifier(parent), sql.Identifier(name)
                 )
+            )
+            owner.execute(
+                "INSERT INTO detached_month (parent, month) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (parent, month),
             )
         detached.append(name)
     return PartitionReport(detached=detached)

@@ -29,7 +29,7 @@ from database.tables.directory import (
     service_rule,
     time_zone,
 )
-from database.tables.oversight import audit_event, audit_seal, break_glass, lease
+from database.tables.oversight import audit_event, audit_seal, break_glass, detached_month, lease
 from database.tables.patient import clinic_key, patient, patient_name_token
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "clinic",
     "clinic_key",
     "closure",
+    "detached_month",
     "equipment",
     "equipment_availability",
     "idempotency_key",

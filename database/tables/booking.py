@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, TSTZRANGE
 
-from database.tables.base import ID, INSTANT, clinic_id, json_object, metadata, own_id, short_text
+from database.tables.base import ID, INSTANT, clinic_id, metadata, own_id, short_text
 
 appointment = Table(
     "appointment",
@@ -25,14 +25,12 @@ appointment = Table(
     Column("buffer_before_min", Integer, nullable=False, server_default=text("0")),
     Column("buffer_after_min", Integer, nullable=False, server_default=text("0")),
     Column("notes_encrypted", LargeBinary),
-    json_object("metadata"),
     Column("expires_at", INSTANT),
     Column("hold_token_hash", LargeBinary),
     Column("override_reason_encrypted", LargeBinary),
     Column("override_by", Text),
     Column("overridden_rules", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("reason_encrypted", LargeBinary),
-    Column("cancel_reason", Text),
     short_text("created_by"),
     Column("created_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("updated_at", INSTANT, nullable=False, server_default=text("now()")),
@@ -92,7 +90,6 @@ outbox_event = Table(
     Column("aggregate_version", BigInteger, nullable=False),
     Column("event_type", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    json_object("headers"),
     Column("traceparent", Text),
     Column("created_at", INSTANT, nullable=False, server_default=text("clock_timestamp()")),
     Column("published_at", INSTANT),

@@ -57,7 +57,6 @@ clinic = Table(
     Column("status", Text, nullable=False, server_default=text("'active'")),
     _flag("public_search", default=False),
     _whole("requests_per_minute", 0),
-    json_object("metadata"),
     *versioned(),
 )
 

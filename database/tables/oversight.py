@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Column, Date, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from database.tables.base import ID, INSTANT, clinic_id, metadata, own_id, short_text
@@ -44,7 +44,8 @@ break_glass = Table(
     own_id(),
     Column("actor", Text, nullable=False),
     Column("patient_id", ID),
-    Column("reason", Text, nullable=False),
+    Column("reason", Text),
+    Column("reason_encrypted", LargeBinary),
     Column("granted_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("expires_at", INSTANT, nullable=False),
     Column("reviewed_at", INSTANT),
@@ -59,4 +60,12 @@ lease = Table(
     Column("token", BigInteger, nullable=False, server_default=text("1")),
     Column("acquired_at", INSTANT, nullable=False, server_default=text("now()")),
     Column("expires_at", INSTANT, nullable=False),
+)
+
+detached_month = Table(
+    "detached_month",
+    metadata,
+    Column("parent", Text, primary_key=True),
+    Column("month", Date, primary_key=True),
+    Column("detached_at", INSTANT, nullable=False, server_default=text("now()")),
 )

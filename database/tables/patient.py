@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Integer, LargeBinary, Table, Text, text
 
-from database.tables.base import ID, INSTANT, clinic_id, json_object, metadata, own_id, versioned
+from database.tables.base import ID, INSTANT, clinic_id, metadata, own_id, versioned
 
 clinic_key = Table(
     "clinic_key",
@@ -31,7 +31,6 @@ patient = Table(
     Column("dob_hash", LargeBinary),
     Column("placeholder", Boolean, nullable=False, server_default=text("false")),
     Column("active", Boolean, nullable=False, server_default=text("true")),
-    json_object("metadata"),
     *versioned(),
 )
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
+from database.invariants import INVARIANTS, broken_invariants
 from database.partitions import detach_partitions, ensure_partitions
 from tests.support.clinic_rows import appointment_values, insert, insert_clinic
 from tests.support.databases import MigratedDatabase
@@ -68,3 +69,33 @@ def test_old_months_are_detached_and_kept(database: MigratedDatabase) -> None:
         ).fetchone()
         kept = owner.execute(sql.SQL("SELECT count(*) FROM appointment_2026_10")).fetchone()
     assert (visible, kept) == ((0,), (1,))
+
+
+def test_ids_of_a_detached_month_stay_and_are_no_fault(database: MigratedDatabase) -> None:
+    """After a month is detached every invariant holds for owner and worker; an id of another month is still missed."""
+    ids = insert_clinic(database.owner_url)
+    past = datetime(2026, 10, 31, 23, 30, tzinfo=UTC)
+    archived, lost = str(uuid4()), str(uuid4())
+    values = appointment_values(ids, archived) | {
+        "start_ts_utc": past,
+        "end_ts_utc": past + timedelta(hours=1),
+        "status": "completed",
+    }
+    reference = {"clinic_id": ids.clinic, "id": archived, "start_ts_utc": past}
+    with psycopg.connect(database.owner_url) as owner:
+        ensure_partitions(owner, today=date(2026, 11, 22))
+        insert(owner, "appointment", **values)
+        insert(owner, "appointment_ref", **reference)
+        owner.commit()
+        detach_partitions(owner, "appointment", before=date(2026, 11, 1))
+        assert broken_invariants(owner) == dict.fromkeys(INVARIANTS, 0)
+    with psycopg.connect(database.worker_url) as worker:
+        assert broken_invariants(worker) == dict.fromkeys(INVARIANTS, 0)
+    with psycopg.connect(database.owner_url) as owner:
+        kept = owner.execute("SELECT count(*) FROM appointment_ref WHERE id = %s", (archived,)).fetchone()
+        insert(
+            owner, "appointment_ref", **reference | {"id": lost, "start_ts_utc": past + timedelta(minutes=30)}
+        )
+        broken = broken_invariants(owner)
+    assert kept == (1,)
+    assert broken == dict.fromkeys(INVARIANTS, 0) | {"every id leads to a visit": 1}

@@ -7,7 +7,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from psycopg import errors, sql
 from psycopg.types.range import TimestamptzRange
@@ -16,6 +18,7 @@ from sqlalchemy import create_engine, make_url
 from database.migrate import SchemaError, check_revision, current_revision, expected_revision, migrate
 from database.tables import metadata
 from tests.support.clinic_rows import END, START, appointment_values, claim_values, insert, insert_clinic
+from tests.support.command import ROOT
 from tests.support.databases import MigratedDatabase, empty_database
 
 
@@ -30,6 +33,31 @@ def test_migrating_twice_keeps_the_data(postgres_url: str) -> None:
         assert (first.before, first.after) == (None, expected_revision())
         assert (second.changed, second.partitions.created) == (False, [])
         assert kept == [(ids.appointment,)]
+
+
+def test_months_detached_long_ago_and_their_grants_survive_an_upgrade(postgres_url: str) -> None:
+    """A database of an older version upgrades with its rows: detached months are written down, reasons kept."""
+    with empty_database(postgres_url) as owner_url:
+        engine = create_engine(make_url(owner_url).set(drivername="postgresql+psycopg"))
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", str(ROOT / "database" / "migrations"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0002")
+        engine.dispose()
+        with psycopg.connect(owner_url) as owner:
+            ids = insert_clinic(owner_url)
+            owner.execute("CREATE TABLE appointment_2019_07 (LIKE appointment)")
+            owner.execute("CREATE TABLE appointment_2019_7 (LIKE appointment)")
+        migrated = migrate(owner_url)
+        with psycopg.connect(owner_url) as owner:
+            months = owner.execute("SELECT parent, month::text FROM detached_month").fetchall()
+            reasons = owner.execute("SELECT reason, reason_encrypted FROM break_glass").fetchall()
+            kept = owner.execute("SELECT id::text FROM appointment").fetchall()
+    assert (migrated.before, migrated.after) == ("0002", expected_revision())
+    assert months == [("appointment", "2019-07-01")]
+    assert reasons == [("emergency", None)]
+    assert kept == [(ids.appointment,)]
 
 
 def test_an_old_or_strange_schema_is_named(postgres_url: str) -> None:
