@@ -43,8 +43,10 @@ from chassis.settings import EncryptionSettings
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
 from ctl.ports import free_port
 from ctl.readiness import grpc_serving
-from ctl.seed.clinics import make_clinic
+from ctl.seed.facts import ClinicFacts, read_clinic
 from ctl.seed.load import SeedOptions, seed_clinics
+from ctl.seed.words import clinic_id
+from ctl.transfer.sections import id_of
 from database.migrate import migrate
 from database.roles import APP_ROLE, WORKER_ROLE, enable_login, url_for
 
@@ -61,7 +63,7 @@ class Suite:
 
     environment: dict[str, str]
     signing: SigningKey
-    clinics: int
+    clinics: Sequence[ClinicFacts]
     days: int
     first_day: date
     tokens: dict[str, str] = field(default_factory=dict)
@@ -177,6 +179,7 @@ def suite_of(clinics: int, days: int) -> Iterator[Suite]:
         )
         with psycopg.connect(postgres.url) as owner:
             owner.execute("UPDATE outbox_event SET published_at = now() WHERE published_at IS NULL")
+            seeded = [read_clinic(owner, clinic_id(number)) for number in range(1, clinics + 1)]
         yield Suite(
             environment={
                 "MEDFORALL_APP_DATABASE_URL": url_for(postgres.url, APP_ROLE, _PASSWORD),
@@ -187,7 +190,7 @@ def suite_of(clinics: int, days: int) -> Iterator[Suite]:
                 "MEDFORALL_MASTER_KEY_FILE": str(master),
             },
             signing=signing,
-            clinics=clinics,
+            clinics=seeded,
             days=days,
             first_day=first_day,
         )
@@ -197,14 +200,14 @@ def queries(suite: Suite, wanted: int) -> list[pb.SearchSlotsRequest]:
     """Distinct week searches over all clinics: service, first day, time of day and order differ."""
     rng = random.Random(1)
     found: dict[bytes, pb.SearchSlotsRequest] = {}
-    plans = [make_clinic(number, seed=1, first_day=suite.first_day) for number in range(1, suite.clinics + 1)]
     while len(found) < wanted:
-        plan = plans[len(found) % len(plans)]
+        clinic = suite.clinics[len(found) % len(suite.clinics)]
+        static = rng.choice(clinic.statics)
         start = suite.first_day + timedelta(days=rng.randrange(1, max(2, suite.days - 7)))
         request = pb.SearchSlotsRequest(
-            clinic_id=plan.id,
-            service_id=rng.choice(plan.services).facts.id,
-            location_id=rng.choice(plan.locations).facts.id,
+            clinic_id=clinic.id,
+            service_id=rng.choice(static.services).id,
+            location_id=static.location.id,
             start=f"{start}T{rng.randrange(0, 9):02d}:00",
             end=(start + timedelta(days=7)).isoformat(),
             preferred_time_of_day=pb.SearchSlotsRequest().preferred_time_of_day + rng.randrange(4),  # type: ignore[arg-type]
@@ -311,13 +314,13 @@ async def freshness(suite: Suite, *, bookings: int, per_second: float) -> None:
 
 
 async def _booked_until_gone(suite: Suite, index: int, create: Any, search: Any, found: list[float]) -> None:
-    plan = make_clinic(index % suite.clinics + 1, seed=1, first_day=suite.first_day)
-    caller = suite.caller(plan.id)
-    start = suite.first_day + timedelta(days=2 + index // suite.clinics % 14)
+    clinic = suite.clinics[index % len(suite.clinics)]
+    caller = suite.caller(clinic.id)
+    start = suite.first_day + timedelta(days=2 + index // len(suite.clinics) % 14)
     request = pb.SearchSlotsRequest(
-        clinic_id=plan.id,
-        service_id=plan.services[0].facts.id,
-        location_id=plan.locations[0].facts.id,
+        clinic_id=clinic.id,
+        service_id=id_of("check-up", clinic.id),
+        location_id=clinic.statics[0].location.id,
         start=start.isoformat(),
         end=(start + timedelta(days=2)).isoformat(),
         limit=500,
@@ -326,12 +329,11 @@ async def _booked_until_gone(suite: Suite, index: int, create: Any, search: Any,
     if not reply.slots:
         return
     slot = reply.slots[index * 7 % len(reply.slots)]
-    patients = [patient.id for patient in plan.patients if not patient.is_placeholder]
     try:
         await create(
             booking_pb2.CreateAppointmentRequest(
-                clinic_id=plan.id,
-                patient_id=patients[index % len(patients)],
+                clinic_id=clinic.id,
+                patient_id=clinic.patient_ids[index % len(clinic.patient_ids)],
                 service_id=request.service_id,
                 provider_id=slot.provider.id,
                 location_id=request.location_id,

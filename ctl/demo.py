@@ -15,11 +15,17 @@ from chassis.master_keys import load_master_keys
 from chassis.settings import EncryptionSettings
 from ctl.failures import CtlError, ServerError
 from ctl.run_file import DemoFacts
-from ctl.seed.load import SeedOptions, SeedReport, seed_clinics
+from ctl.seed.load import DEMO_CLINICS, SeedOptions, SeedReport, seed_clinics
+from ctl.seed.load import Progress as SeedProgress
 from ctl.seed.words import clinic_id
 from scheduling.errors import Unavailable
 
 _UNPUBLISHED = "SELECT EXISTS (SELECT FROM outbox_event WHERE published_at IS NULL AND parked_at IS NULL)"
+_UNFINISHED = """
+    SELECT NOT EXISTS (SELECT FROM clinic) OR EXISTS (
+        SELECT FROM clinic c WHERE id = ANY (%s::uuid[]) AND status <> 'archived'
+        AND NOT EXISTS (SELECT FROM appointment_ref r WHERE r.clinic_id = c.id))
+"""
 _PUBLISH_PATIENCE_S = 30.0
 _PUBLISH_POLL_S = 0.1
 
@@ -49,14 +55,16 @@ _FACTS = """
 
 
 def seed_if_empty(owner_url: str, master_key_file: Path, *, say: Callable[[str], None]) -> bool:
-    """Make the demo clinics unless there is a clinic already; True when they were made."""
+    """Make the demo clinics unless there is a clinic already; True when they were made.
+
+    Those that an interrupted start left without a diary are finished.
+    """
+    demo_ids = [clinic_id(number) for number in range(1, DEMO_CLINICS + 1)]
     with psycopg.connect(owner_url, row_factory=scalar_row) as connection:
-        if connection.execute("SELECT EXISTS (SELECT FROM clinic)").fetchone():
+        if not connection.execute(_UNFINISHED, (demo_ids,)).fetchone():
             return False
     say("making the demo clinics")
-    report = _seed(
-        owner_url, master_key_file, SeedOptions(first_day=datetime.now(UTC).date()), lambda *_: None
-    )
+    report = _seed(owner_url, master_key_file, SeedOptions(first_day=datetime.now(UTC).date()), None)
     say(f"made {report.clinics_made} clinics with {report.visits} appointments in {report.seconds:.1f} s")
     return True
 
@@ -77,19 +85,20 @@ def await_published(
 
 
 def seed(owner_url: str, master_key_file: Path, options: SeedOptions, *, console: Console) -> None:
-    """Make the clinics that are missing, with a progress bar, and say what was made."""
-    columns = (TextColumn("clinics"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    """Make the clinics and diaries that are missing, with progress bars, and say what was made."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("clinics", total=options.clinics)
+        tasks = {what: progress.add_task(what, total=options.clinics) for what in ("clinics", "diaries")}
         report = _seed(
             owner_url,
             master_key_file,
             options,
-            lambda done, _: progress.update(task, completed=done),
+            lambda what, done, _: progress.update(tasks[what], completed=done),
         )
     console.print(
-        f"{report.clinics_made} clinics made, {report.clinics_found} were there; "
-        f"{report.visits:,} appointments, {report.rows:,} rows in {report.seconds:.1f} s "
+        f"{report.clinics_made} clinics imported in {report.import_seconds:.1f} s "
+        f"({report.seconds_per_clinic:.2f} s each), {report.clinics_found} were there; "
+        f"{report.visits:,} appointments, {report.visit_rows:,} rows in {report.visit_seconds:.1f} s "
         f"({report.rows_per_second:,.0f} rows/s).",
         highlight=False,
         soft_wrap=True,
@@ -103,7 +112,7 @@ def facts(owner_url: str) -> DemoFacts | None:
 
 
 def _seed(
-    owner_url: str, master_key_file: Path, options: SeedOptions, progress: Callable[[int, int], None]
+    owner_url: str, master_key_file: Path, options: SeedOptions, progress: SeedProgress | None
 ) -> SeedReport:
     try:
         keys = load_master_keys(EncryptionSettings(master_key_file=master_key_file, master_key=""))

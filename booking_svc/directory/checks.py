@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
@@ -62,8 +63,14 @@ def _clinic(record: Record) -> Violations:
 
 
 def _zone(name: str, zone: str) -> Violations:
-    if zone not in available_timezones():
+    if zone not in _zones():
         yield FieldViolation(name, "must be an IANA time zone such as Europe/Berlin")
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    """The zones there are, looked up once: they lie in some two thousand files."""
+    return frozenset(available_timezones())
 
 
 def _closure(record: Record) -> Violations:
@@ -81,9 +88,15 @@ def _window(record: Record) -> Violations:
         yield FieldViolation("end", f"a recurring window lasts at most {WINDOW_DAYS_MAX} days")
     if not found and record.get("recurrence_rule"):
         try:
-            recurrence.validate(record["recurrence_rule"], _at(record["start"]))
+            _recurrence_checked(record["recurrence_rule"], _at(record["start"]))
         except Invalid as refused:
             yield from refused.violations or (FieldViolation("recurrence_rule", refused.message),)
+
+
+@lru_cache(maxsize=1_024)
+def _recurrence_checked(rule: str, start: datetime) -> None:
+    """Raise Invalid for a rule that cannot be; remembered, because shifts are much alike."""
+    recurrence.validate(rule, start)
 
 
 def _local_span(record: Record) -> Violations:

@@ -78,9 +78,9 @@ class CreateMany:
                 checked_edits.append((entity, edit.entry_id, record))
         await _check_references(session, checked_edits)
         entries = await all_written(session, [store.queue_insert(*new) for new in checked_edits])
-        created = zip(entities, entries, strict=True)
-        touched = [(entry, touched_locations(entity, entry, None)) for entity, entry in created]
-        self._recorder.record_created(session, caller, touched)
+        for entity, entry in zip(entities, entries, strict=True):
+            touched = touched_locations(entity, entry, None)
+            self._recorder.record(session, caller, None, entry, location_ids=touched)
         return tuple(Edited(entry=entry) for entry in entries)
 
     async def _one_by_one(self, session: Session, edits: Sequence[Edit]) -> tuple[Edited, ...]:

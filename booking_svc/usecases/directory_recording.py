@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -58,13 +58,6 @@ class DirectoryRecorder:
         )
         old, new = _difference(before, entry)
         self.audit(session, caller, f"{entry.kind.value}.{_VERBS[change]}", entry, before=old, after=new)
-
-    def record_created(
-        self, session: Session, caller: Caller, created: Iterable[tuple[Entry, Sequence[str]]]
-    ) -> None:
-        """Queue the same of many new entries, each with the locations that it may touch."""
-        for entry, location_ids in created:
-            self.record(session, caller, None, entry, location_ids=location_ids)
 
     def audit(
         self,

@@ -76,7 +76,8 @@ class Patients:
                 record = checked(PATIENT, new.record)
                 written.append(store.queue_insert(canonical_id(new.id), record))
         entries = await all_written(session, written)
-        self._recorder.record_created(session, caller, [(entry, ()) for entry in entries])
+        for entry in entries:
+            self._recorder.record(session, caller, None, entry, location_ids=())
         return tuple(Edited(entry=entry) for entry in entries)
 
     async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:

@@ -1,12 +1,14 @@
-"""Load made-up clinics into a migrated database: all of a clinic or nothing, and never twice."""
+"""Fill a migrated database with demo clinics: each imported whole, then its diary loaded whole, and neither twice."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from typing import Any, Final
 
 import psycopg
@@ -14,11 +16,13 @@ from psycopg import Connection
 
 from chassis.encryption import KeyProvider
 from ctl.seed import staging
-from ctl.seed.clinics import make_clinic
-from ctl.seed.rows import Rows, clinic_rows
+from ctl.seed.directories import import_clinics
+from ctl.seed.documents import demo_clinic, read_template
+from ctl.seed.facts import ClinicFacts, read_clinic
+from ctl.seed.rows import Rows, visit_rows
 from ctl.seed.visits import make_visits
 from ctl.seed.words import clinic_id
-from database.clinic_keys import ClinicCiphers
+from database.locks import directory_keys
 from scheduling.errors import Unavailable
 
 DEMO_CLINICS: Final = 3
@@ -27,9 +31,18 @@ CLINICS_MAX: Final = 5_000
 DAYS_MAX: Final = 365
 
 _BATCH_CLINICS: Final = 5
+_BOOKED_BEFORE: Final = timedelta(days=30)
 
-Progress = Callable[[int, int], None]
-"""Called with how many of how many clinics are in the database."""
+_THERE: Final = "SELECT id::text FROM clinic WHERE id = ANY (%s::uuid[])"
+# Whoever has booked anything has a diary of its own, or this one.
+_WITHOUT_VISITS: Final = """
+    SELECT id::text FROM clinic c WHERE id = ANY (%s::uuid[]) AND status <> 'archived'
+    AND NOT EXISTS (SELECT FROM appointment_ref r WHERE r.clinic_id = c.id)
+"""
+_LOCK: Final = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key ORDER BY key"
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted (`clinics` imported or `diaries` filled), how many are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,67 +63,119 @@ class SeedOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedReport:
-    """What a run did. Clinics that were there already were left as they are."""
+    """What a run did. Clinics that were there were left as they are, but for a diary where they had none."""
 
     clinics_made: int
     clinics_found: int
     visits: int
-    rows: int
-    seconds: float
+    visit_rows: int
+    import_seconds: float
+    visit_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        return self.import_seconds + self.visit_seconds
+
+    @property
+    def seconds_per_clinic(self) -> float:
+        """What importing one clinic took."""
+        return self.import_seconds / self.clinics_made if self.clinics_made else 0.0
 
     @property
     def rows_per_second(self) -> float:
-        return self.rows / self.seconds if self.seconds else 0.0
+        return self.visit_rows / self.visit_seconds if self.visit_seconds else 0.0
 
 
 def seed_clinics(
     owner_url: str, master_keys: KeyProvider, options: SeedOptions, *, progress: Progress | None = None
 ) -> SeedReport:
-    """Make the clinics that are missing, with their diaries, events, audit and versions.
+    """Import the clinics that are missing, and fill the diaries of those without any visit.
 
-    A few clinics go in one transaction; while PostgreSQL checks them, the next ones are made up. Raises Unavailable
-    when the database cannot be reached; any failure leaves the clinics of finished transactions, whole.
+    A clinic is one transaction, and so are a few diaries; while PostgreSQL checks these, the next are made up. Raises
+    Unavailable when the database cannot be reached; any failure leaves what finished transactions made, and the same
+    call goes on from there.
     """
+    tell = progress or _silent
     started_s = time.monotonic()
     with _connect(owner_url) as owner:
-        missing = _missing(owner, options.clinics)
-        done = found = options.clinics - len(missing)
-        rows = visits = 0
-        staging.create_staging(owner)
-        owner.commit()
-        for made in _made_ahead(missing, options, ClinicCiphers(master_keys)):
-            rows += staging.load(owner, made.rows)
-            owner.commit()
-            visits += made.visits
-            done += made.clinics
-            if progress is not None:
-                progress(done, options.clinics)
-        _refresh_statistics(owner)
+        owner.autocommit = True
+        made = _import_missing(owner, owner_url, master_keys, options, tell)
+        _refresh_statistics(owner, after=made)
+        imported_s = time.monotonic()
+        owner.autocommit = False
+        visits, rows = _fill_diaries(owner, options, tell)
+        owner.autocommit = True
+        _refresh_statistics(owner, after=rows)
     return SeedReport(
-        clinics_made=options.clinics - found,
-        clinics_found=found,
+        clinics_made=made,
+        clinics_found=options.clinics - made,
         visits=visits,
-        rows=rows,
-        seconds=time.monotonic() - started_s,
+        visit_rows=rows,
+        import_seconds=imported_s - started_s,
+        visit_seconds=time.monotonic() - imported_s,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """The rows of a few clinics."""
+def _import_missing(
+    owner: Connection[Any],
+    owner_url: str,
+    master_keys: KeyProvider,
+    options: SeedOptions,
+    tell: Progress,
+) -> int:
+    wanted = {clinic_id(number): number for number in range(1, options.clinics + 1)}
+    there = {row[0] for row in owner.execute(_THERE, (list(wanted),))}
+    missing = [number for wanted_id, number in wanted.items() if wanted_id not in there]
+    template = read_template()
+    documents = (
+        demo_clinic(template, number, seed=options.seed, first_day=options.first_day) for number in missing
+    )
 
-    clinics: int
+    def count(done: int) -> None:
+        tell("clinics", len(there) + done, options.clinics)
+
+    return asyncio.run(import_clinics(owner_url, master_keys, documents, progress=count)) if missing else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Diary:
+    """The rows of one clinic's visits."""
+
+    clinic: ClinicFacts
     visits: int
     rows: Rows
 
 
-def _made_ahead(numbers: Sequence[int], options: SeedOptions, ciphers: ClinicCiphers) -> Iterator[_Made]:
-    """The batches in order, each next one being made while the last one is loaded."""
-    batches = [numbers[at : at + _BATCH_CLINICS] for at in range(0, len(numbers), _BATCH_CLINICS)]
+def _fill_diaries(owner: Connection[Any], options: SeedOptions, tell: Progress) -> tuple[int, int]:
+    """Visits made and rows written."""
+    wanted = [clinic_id(number) for number in range(1, options.clinics + 1)]
+    empty = {row[0] for row in owner.execute(_WITHOUT_VISITS, (wanted,))}
+    numbers = {found: number for number, found in enumerate(wanted, 1) if found in empty}
+    visits = rows = 0
+    done = len(wanted) - len(numbers)
+    staging.create_staging(owner)
+    owner.commit()
+    for diaries in _made_ahead(owner, numbers, options):
+        kept = _still_empty(owner, diaries)
+        rows += staging.load(owner, _together(kept))
+        owner.commit()
+        visits += sum(diary.visits for diary in kept)
+        done += len(diaries)
+        tell("diaries", done, len(wanted))
+    return visits, rows
+
+
+def _made_ahead(
+    owner: Connection[Any], numbers: dict[str, int], options: SeedOptions
+) -> Iterator[list[_Diary]]:
+    """The diaries in batches, each next one being made up while the last one is loaded."""
+    ids = list(numbers)
     with ThreadPoolExecutor(1, thread_name_prefix="seed") as maker:
-        ahead: Future[_Made] | None = None
-        for batch in batches:
-            following = maker.submit(_make, batch, options, ciphers)
+        ahead: Future[list[_Diary]] | None = None
+        for at in range(0, len(ids), _BATCH_CLINICS):
+            clinics = [read_clinic(owner, found) for found in ids[at : at + _BATCH_CLINICS]]
+            owner.commit()
+            following = maker.submit(_make, clinics, numbers, options)
             if ahead is not None:
                 yield ahead.result()
             ahead = following
@@ -118,37 +183,46 @@ def _made_ahead(numbers: Sequence[int], options: SeedOptions, ciphers: ClinicCip
             yield ahead.result()
 
 
-def _make(numbers: Sequence[int], options: SeedOptions, ciphers: ClinicCiphers) -> _Made:
-    batch, visits = Rows(), 0
-    for number in numbers:
-        plan = make_clinic(number, seed=options.seed, first_day=options.first_day)
-        diary = list(make_visits(plan, seed=options.seed, first_day=options.first_day, days=options.days))
-        owner_id, wrapped, master_key_id = ciphers.first_key(plan.id)
-        batch.extend(
-            clinic_rows(
-                plan,
-                diary,
-                key=(owner_id, 1, wrapped, master_key_id),
-                cipher=ciphers.keep(plan.id, [(1, wrapped)]),
-                first_day=options.first_day,
-            )
+def _make(clinics: Sequence[ClinicFacts], numbers: dict[str, int], options: SeedOptions) -> list[_Diary]:
+    diaries = []
+    for clinic in clinics:
+        planned = list(make_visits(clinic, seed=options.seed, first_day=options.first_day, days=options.days))
+        midnight = datetime.combine(options.first_day, time_of_day(), UTC)
+        booked_at = midnight - _BOOKED_BEFORE + timedelta(minutes=numbers[clinic.id])
+        diaries.append(_Diary(clinic, len(planned), visit_rows(clinic, planned, booked_at)))
+    return diaries
+
+
+def _still_empty(owner: Connection[Any], diaries: Sequence[_Diary]) -> list[_Diary]:
+    """Those that nobody has booked in since; nobody will before this transaction ends."""
+    keys = [
+        key
+        for diary in diaries
+        for key in directory_keys(
+            diary.clinic.id, [diary.clinic.id, *(static.location.id for static in diary.clinic.statics)]
         )
-        visits += len(diary)
-    return _Made(len(numbers), visits, batch)
+    ]
+    owner.execute(_LOCK, (sorted(keys),))
+    found = owner.execute(_WITHOUT_VISITS, ([diary.clinic.id for diary in diaries],)).fetchall()
+    empty = {row[0] for row in found}
+    return [diary for diary in diaries if diary.clinic.id in empty]
 
 
-def _missing(owner: Connection[Any], clinics: int) -> list[int]:
-    """The numbers of the clinics that are not there yet."""
-    wanted = {clinic_id(number): number for number in range(1, clinics + 1)}
-    query = "SELECT id::text FROM clinic WHERE id = ANY(%s::uuid[])"
-    there = {row[0] for row in owner.execute(query, (list(wanted),))}
-    return [number for wanted_id, number in wanted.items() if wanted_id not in there]
+def _together(diaries: Sequence[_Diary]) -> Rows:
+    rows = Rows()
+    for diary in diaries:
+        rows.extend(diary.rows)
+    return rows
 
 
-def _refresh_statistics(owner: Connection[Any]) -> None:
-    """Let the planner know at once what it would otherwise learn minutes later."""
-    owner.autocommit = True
-    owner.execute("ANALYZE")
+def _refresh_statistics(owner: Connection[Any], *, after: int) -> None:
+    """Let the planner know at once what it would otherwise learn minutes later, `after` so many changes."""
+    if after:
+        owner.execute("ANALYZE")
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Say nothing."""
 
 
 def _connect(owner_url: str) -> Connection[Any]:

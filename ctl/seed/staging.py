@@ -20,9 +20,16 @@ _COMPUTED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 # As bookings are written: no two of them can wait for each other, and neighbours land on the same pages.
 _ORDER: Final[Mapping[str, str]] = {
+    "resource": "clinic_id, id",
     "claim": "clinic_id, resource_id, unit, starts_at",
     "appointment": "clinic_id, start_ts_utc, id",
     "outbox_event": "position",
+}
+
+# What the import made already gets its bookings' versions.
+_CONFLICT: Final[Mapping[str, str]] = {
+    "resource": " ON CONFLICT (clinic_id, id) DO UPDATE"
+    " SET calendar_version = resource.calendar_version + EXCLUDED.calendar_version"
 }
 
 
@@ -74,12 +81,13 @@ def _insert(owner: Connection[Any], table: str, columns: Sequence[str]) -> int:
         else sql.Identifier(name)
         for name in columns
     ]
-    statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {}").format(
+    statement = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {} ORDER BY {}{}").format(
         sql.Identifier(table),
         _names([*columns, *computed]),
         sql.SQL(", ").join([*values, *(sql.SQL(expression) for expression in computed.values())]),
         _staging(table),
         sql.SQL(_ORDER.get(table, "position")),
+        sql.SQL(_CONFLICT.get(table, "")),
     )
     return owner.execute(statement).rowcount
 

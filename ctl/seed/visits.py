@@ -13,12 +13,22 @@ from random import Random
 from typing import Final
 
 from ctl.seed.daybook import DayBook
-from ctl.seed.plan import ClinicPlan, PlannedLocation, PlannedProvider, PlannedService
+from ctl.seed.facts import ClinicFacts
 from ctl.seed.words import seed_id
 from scheduling import localtime, timeline, windows
 from scheduling.claims import Visit, quotas_of, visit_claims
 from scheduling.derived import DerivedCache
-from scheduling.facts import Equipment, EquipmentUnit, PlannedClaim, Room, StaticFacts, rules_of
+from scheduling.facts import (
+    Equipment,
+    EquipmentUnit,
+    Location,
+    PlannedClaim,
+    Provider,
+    Room,
+    Service,
+    StaticFacts,
+    rules_of,
+)
 from scheduling.rules.allowed_provider import AllowedProviders
 from scheduling.rules.blackout_dates import Blackout
 from scheduling.rules.patient_limit import PatientLimits
@@ -31,6 +41,7 @@ BUSY_SHARE: Final = 0.6
 _EAGER: Final = 0.85
 _RELUCTANT: Final = 0.04
 _STEP_MIN: Final = 5
+_PLAIN_WEIGHT: Final = 4
 _SERVICES_TRIED_MAX: Final = 4
 _PATIENTS_TRIED_MAX: Final = 6
 
@@ -40,7 +51,7 @@ class PlannedVisit:
     """A booked visit with its claims, and on which local day it counts."""
 
     id: str
-    location: PlannedLocation
+    location: Location
     visit: Visit
     claims: tuple[PlannedClaim, ...]
     local_day: date
@@ -50,51 +61,51 @@ class PlannedVisit:
 class _Needs:
     """What the rules ask of a service, gathered once a location."""
 
-    service: PlannedService
+    service: Service
+    weight: int
     provider_ids: frozenset[str] | None
     room_types: frozenset[str]
     units: Mapping[str, int]
     blackouts: tuple[Blackout, ...]
     is_once_a_patient: bool
 
-    def allows(self, provider: PlannedProvider) -> bool:
+    def allows(self, provider: Provider) -> bool:
         """Whether the provider may give the service."""
-        return self.provider_ids is None or provider.facts.id in self.provider_ids
+        return self.provider_ids is None or provider.id in self.provider_ids
 
     def fits(self, at_min: int, wall_min: int, run_end: int) -> bool:
         """Whether a start is on the service's grid and leaves time enough in the run."""
-        service = self.service.facts
+        service = self.service
         return wall_min % service.slot_step_min == 0 and at_min + service.duration_min <= run_end
 
 
 class _Place:
     """One location while it is being filled: its facts, and each provider's open time over the whole stretch."""
 
-    def __init__(
-        self, plan: ClinicPlan, location: PlannedLocation, horizon: Horizon, cache: DerivedCache
-    ) -> None:
-        self.location = location
-        self.static = plan.static_facts(location)
-        self.providers = [found for found in plan.providers if location.facts.id in found.location_ids]
-        self.rooms = [room for room in plan.rooms if room.location_id == location.facts.id]
-        self.needs = [_needs(self.static, service) for service in plan.services]
+    def __init__(self, static: StaticFacts, horizon: Horizon, cache: DerivedCache) -> None:
+        self.location = static.location
+        self.static = static
+        self.providers = [found for found in static.providers if found.active]
+        self.rooms = [room for room in static.rooms if room.active]
+        self.equipment = [item for item in static.equipment if item.active]
+        self.needs = [_needs(static, service) for service in static.services if service.active]
         self.horizon = horizon
         self._open = {
-            found.facts.id: windows.provider_open(cache, found.facts.schedule, location.facts, horizon)
+            found.id: windows.provider_open(cache, found.schedule, self.location, horizon)
             for found in self.providers
         }
         self._closed: dict[str, Bits] = {}
-        things: tuple[Room | Equipment, ...] = (*self.static.rooms, *self.static.equipment)
+        things: tuple[Room | Equipment, ...] = (*self.rooms, *self.equipment)
         for thing in things:
-            opened = windows.resource_open(cache, thing.schedule, location.facts, horizon)
+            opened = windows.resource_open(cache, thing.schedule, self.location, horizon)
             if opened is not None:
                 self._closed[thing.id] = timeline.without(timeline.always(horizon), opened)
 
-    def open_runs(self, provider: PlannedProvider, day: tuple[int, int]) -> list[tuple[int, int]]:
+    def open_runs(self, provider: Provider, day: tuple[int, int]) -> list[tuple[int, int]]:
         """The stretches of a day in which the provider works here."""
         low, high = day
         span = Horizon(low, high)
-        return list(timeline.runs(timeline.moved(self._open[provider.facts.id], self.horizon, span), span))
+        return list(timeline.runs(timeline.moved(self._open[provider.id], self.horizon, span), span))
 
     def is_closed(self, resource_id: str, start_min: int, end_min: int) -> bool:
         """Whether a room or an item is under maintenance in part of the time."""
@@ -102,10 +113,10 @@ class _Place:
         return closed is not None and bool(closed & timeline.interval(self.horizon, start_min, end_min))
 
 
-def make_visits(plan: ClinicPlan, *, seed: int, first_day: date, days: int) -> Iterator[PlannedVisit]:
+def make_visits(clinic: ClinicFacts, *, seed: int, first_day: date, days: int) -> Iterator[PlannedVisit]:
     """Fill `days` local days from `first_day` to about 60 % of each provider's open time, day by day."""
-    rng = Random(f"{seed}/{plan.number}/visits")  # noqa: S311 - made-up data
-    filler = _Filler(plan, rng, first_day, days)
+    rng = Random(f"{seed}/{clinic.id}/visits")  # noqa: S311 - made-up data
+    filler = _Filler(clinic, rng, first_day, days)
     for offset in range(days):
         yield from filler.fill(first_day + timedelta(days=offset))
 
@@ -115,7 +126,7 @@ class _Turn:
     """One provider's day at one place: what may be booked, and the book it goes into."""
 
     place: _Place
-    provider: PlannedProvider
+    provider: Provider
     offered: list[_Needs]
     book: DayBook
 
@@ -123,19 +134,20 @@ class _Turn:
 class _Filler:
     """Fills one clinic's days in turn."""
 
-    def __init__(self, plan: ClinicPlan, rng: Random, first_day: date, days: int) -> None:
+    def __init__(self, clinic: ClinicFacts, rng: Random, first_day: date, days: int) -> None:
         self._rng = rng
-        self._zone = plan.zone
-        self._patients = plan.patients
+        self._zone = clinic.zone
+        self._patient_ids = (*clinic.placeholder_ids, *clinic.patient_ids)
+        self._placeholder_ids = frozenset(clinic.placeholder_ids)
         self._seen: set[tuple[str, str]] = set()
         cache = DerivedCache()
-        starts = localtime.day_bounds(plan.zone, first_day)[0]
-        ends = localtime.day_bounds(plan.zone, first_day + timedelta(days=days))[0]
+        starts = localtime.day_bounds(clinic.zone, first_day)[0]
+        ends = localtime.day_bounds(clinic.zone, first_day + timedelta(days=days))[0]
         horizon = Horizon(starts, ends)
-        self._places = [_Place(plan, location, horizon, cache) for location in plan.locations]
+        self._places = [_Place(static, horizon, cache) for static in clinic.statics]
 
     def fill(self, local_day: date) -> Iterator[PlannedVisit]:
-        """The visits of one local day at all locations."""
+        """The visits of one local day of the clinic at all locations."""
         day = localtime.day_bounds(self._zone, local_day)
         book = DayBook(*day)
         for place in self._places:
@@ -143,7 +155,7 @@ class _Filler:
             for provider in place.providers:
                 turn = _Turn(place, provider, [need for need in needs if need.allows(provider)], book)
                 for visit in self._fill(turn, place.open_runs(provider, day)):
-                    yield self._planned(place, visit, local_day)
+                    yield self._planned(place, visit)
 
     def _fill(self, turn: _Turn, runs: list[tuple[int, int]]) -> Iterator[Visit]:
         """Walk the provider's open time; book eagerly while it is below its share."""
@@ -163,11 +175,11 @@ class _Filler:
 
     def _find(self, turn: _Turn, at_min: int, run_end: int) -> Visit | None:
         """A visit that starts at `at_min` exactly, written into the book; None if no service fits there."""
-        wall_min = localtime.wall_at(self._zone, at_min) % timeline.DAY_MIN
+        wall_min = localtime.wall_at(turn.place.location.zone, at_min) % timeline.DAY_MIN
         fitting = [need for need in turn.offered if need.fits(at_min, wall_min, run_end)]
         if not fitting:
             return None
-        weights = [need.service.weight for need in fitting]
+        weights = [need.weight for need in fitting]
         for need in self._rng.choices(fitting, weights, k=_SERVICES_TRIED_MAX):
             visit = self._fit(turn, need, at_min)
             if visit is not None and turn.book.take(visit_claims(turn.place.static, visit)):
@@ -176,8 +188,8 @@ class _Filler:
 
     def _fit(self, turn: _Turn, need: _Needs, at_min: int) -> Visit | None:
         """The visit with room, units, quota and patient, or None when one of them cannot be had."""
-        place, provider_id, book = turn.place, turn.provider.facts.id, turn.book
-        service = need.service.facts
+        place, provider_id, book = turn.place, turn.provider.id, turn.book
+        service = need.service
         end = at_min + service.duration_min
         low, high = at_min - service.buffer_before_min, end + service.buffer_after_min
         if not book.is_free(provider_id, 1, low, high):
@@ -198,7 +210,7 @@ class _Filler:
             at_min,
             end,
             patient_id=patient_id,
-            is_placeholder_patient=patient_id == self._patients[0].id,
+            is_placeholder_patient=patient_id in self._placeholder_ids,
             room_id=room[0] if room else None,
             room_unit=room[1] if room else 1,
             equipment=equipment,
@@ -209,29 +221,29 @@ class _Filler:
         self, place: _Place, need: _Needs, low: int, high: int, *, book: DayBook
     ) -> tuple[str, int] | None:
         """A free unit of a suitable room, whichever comes first in a random order."""
-        service = need.service.facts
+        service = need.service
         if not service.requires_room:
             return None
-        suitable = [room for room in place.rooms if need.room_types <= {room.facts.room_type}]
+        suitable = [room for room in place.rooms if need.room_types <= {room.room_type}]
         for room in self._rng.sample(suitable, len(suitable)):
-            until = high - service.buffer_after_min + max(service.buffer_after_min, room.facts.turnaround_min)
-            if place.is_closed(room.facts.id, low, high):
+            until = high - service.buffer_after_min + max(service.buffer_after_min, room.turnaround_min)
+            if place.is_closed(room.id, low, high):
                 continue
-            unit = book.free_unit(room.facts.id, room.facts.concurrent_visits, low, until)
+            unit = book.free_unit(room.id, room.concurrent_visits, low, until)
             if unit is not None:
-                return room.facts.id, unit
+                return room.id, unit
         return None
 
     def _patient(self, need: _Needs, start: int, end: int, book: DayBook) -> str | None:
         """A patient without another visit then, and without one of this service if its rule says so."""
-        for patient in self._rng.choices(self._patients, k=_PATIENTS_TRIED_MAX):
-            if need.is_once_a_patient and (patient.id, need.service.facts.id) in self._seen:
+        for patient_id in self._rng.choices(self._patient_ids, k=_PATIENTS_TRIED_MAX):
+            if need.is_once_a_patient and (patient_id, need.service.id) in self._seen:
                 continue
-            if patient.is_placeholder or book.is_free(patient.id, 1, start, end):
-                return patient.id
+            if patient_id in self._placeholder_ids or book.is_free(patient_id, 1, start, end):
+                return patient_id
         return None
 
-    def _planned(self, place: _Place, visit: Visit, local_day: date) -> PlannedVisit:
+    def _planned(self, place: _Place, visit: Visit) -> PlannedVisit:
         if visit.patient_id is not None:
             self._seen.add((visit.patient_id, visit.service_id))
         return PlannedVisit(
@@ -239,7 +251,7 @@ class _Filler:
             location=place.location,
             visit=visit,
             claims=visit_claims(place.static, visit),
-            local_day=local_day,
+            local_day=localtime.day_at(place.location.zone, visit.start_min),
         )
 
 
@@ -251,7 +263,7 @@ def _units(
     for equipment_type, wanted in need.units.items():
         found = [
             EquipmentUnit(item.id, unit)
-            for item in sorted(place.static.equipment, key=lambda item: (item.location_id is None, item.id))
+            for item in sorted(place.equipment, key=lambda item: (item.location_id is None, item.id))
             if item.equipment_type == equipment_type and not place.is_closed(item.id, start, end)
             for unit in range(1, item.quantity + 1)
             if book.is_free(item.id, unit, start, end + item.turnaround_min)
@@ -262,12 +274,14 @@ def _units(
     return tuple(chosen)
 
 
-def _needs(static: StaticFacts, service: PlannedService) -> _Needs:
-    """What all rules of the service say together."""
-    payloads = [rule.payload for rule in rules_of(static, service.facts.id)]
+def _needs(static: StaticFacts, service: Service) -> _Needs:
+    """What all rules of the service say together; one without any is asked for more often."""
+    rules = rules_of(static, service.id)
+    payloads = [rule.payload for rule in rules]
     named = [payload.provider_ids for payload in payloads if isinstance(payload, AllowedProviders)]
     return _Needs(
         service=service,
+        weight=1 if any(rule.provider_id is None for rule in rules) else _PLAIN_WEIGHT,
         provider_ids=frozenset.intersection(*named) if named else None,
         room_types=frozenset(found.room_type for found in payloads if isinstance(found, RequiredRoomType)),
         units={

@@ -47,7 +47,6 @@ FAMILY_NAMES: Final = (
     "Murphy", "Nakamura", "Novak", "Okafor", "Patel", "Petrov", "Reyes", "Rossi", "Schmidt", "Sharma",
     "Silva", "Tanaka", "Thompson", "Vargas", "Weber", "Wilson", "Yilmaz", "Zhang",
 )  # fmt: skip
-SPECIALTIES: Final = ("General practice", "Internal medicine", "Cardiology", "Radiology", "Pediatrics")
 
 
 def seed_id(*parts: object) -> str:

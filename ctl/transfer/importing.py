@@ -28,7 +28,7 @@ from ctl.transfer.checking import Plan
 from ctl.transfer.meaning import Interpreter, Wanted
 from ctl.transfer.reading import Document
 from ctl.transfer.sections import BY_WORD, PATIENTS
-from ctl.transfer.sessions import ImportSession, new_id, operator
+from ctl.transfer.sessions import ImportSession, new_id
 from scheduling.errors import DomainError, NotFound
 
 _BATCH: Final = 200
@@ -49,11 +49,11 @@ class Report:
 class Importer:
     """Writes a plan. Raises CtlError, with file and line, for what the database refuses."""
 
-    def __init__(self, session: ImportSession, plan: Plan, *, caller: Caller | None = None) -> None:
+    def __init__(self, session: ImportSession, plan: Plan, caller: Caller) -> None:
         recorder = DirectoryRecorder(new_id, lambda: datetime.now(UTC))
         self._session = session
         self._plan = plan
-        self._caller = caller or operator("import")
+        self._caller = caller
         self._clinics = Clinics(recorder, new_id)
         self._editing = EditDirectory(VisitsConcerned(ClaimRewriting(Recorder(new_id))), recorder, new_id)
         self._creating = CreateMany(self._editing, recorder)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from booking_svc.model import Caller
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from ctl.failures import CtlError, disk_faults_told
 from ctl.home import Home
@@ -17,7 +18,8 @@ from ctl.master_keys import master_keys_of
 from ctl.transfer.checking import Plan, Source
 from ctl.transfer.exporting import Exporter
 from ctl.transfer.importing import Importer, Report
-from ctl.transfer.sessions import clinic_session, new_id
+from ctl.transfer.reading import Document
+from ctl.transfer.sessions import ImportSession, clinic_session, new_id, operator
 from scheduling.errors import NotFound
 
 Progress = Callable[[int], None]
@@ -29,12 +31,30 @@ async def import_clinic(
     """Write a plan in one transaction, and commit it unless this is a dry run. Raises CtlError."""
     keys = master_keys_of(home, os.environ)
     async with clinic_session(owner_url, plan.clinic_id, keys) as session:
-        importer = Importer(session, plan)
-        await importer.write(source, progress)
-        if not dry_run:
-            session.commit()
-            await session.run()
-        return importer.report
+        return await write_document(
+            session, source, plan, caller=operator("import"), dry_run=dry_run, progress=progress
+        )
+
+
+async def write_document(
+    session: ImportSession,
+    document: Document,
+    plan: Plan,
+    *,
+    caller: Caller,
+    progress: Progress,
+    dry_run: bool = False,
+) -> Report:
+    """Write a checked document in a transaction that was begun, and commit it unless this is a dry run.
+
+    Raises CtlError for what the database refuses.
+    """
+    importer = Importer(session, plan, caller)
+    await importer.write(document, progress)
+    if not dry_run:
+        session.commit()
+        await session.run()
+    return importer.report
 
 
 async def export_clinic(

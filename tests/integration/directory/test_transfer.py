@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from chassis.master_keys import create_master_key_file
+from ctl.transfer.sections import id_of
+from tests.support.clinic_rows import insert
 from tests.support.command import ROOT, medforall
 from tests.support.databases import MigratedDatabase
 from tests.support.invariants import query
 
 EXAMPLE = ROOT / "examples" / "clinic.yaml"
+ENTRIES = 70
 TENANT_TABLES = ("location", "closure", "provider", "room", "equipment", "service", "service_rule", "patient")
 
 Run = Callable[..., CompletedProcess[str]]
@@ -56,16 +61,16 @@ def counts(database: MigratedDatabase) -> dict[str, int]:
 def test_import_export_import_changes_nothing(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
     """The example goes in with events and audit; its export, and the example again, find nothing to change."""
     said = imported(run, EXAMPLE)
-    assert "31 created, 0 changed, 0 unchanged" in said
+    assert f"{ENTRIES} created, 0 changed, 0 unchanged" in said
     made = counts(database)
-    assert made["outbox_event"] == made["audit_event"] == 31
+    assert made["outbox_event"] == made["audit_event"] == ENTRIES
     exported = tmp_path / "out.yaml"
     clinic = clinic_of(database)
     done = run("export", "--clinic", clinic, "-o", exported)
     assert done.returncode == 0, done.stderr
     assert exported.stat().st_mode & 0o777 == 0o600
-    assert "0 created, 0 changed, 31 unchanged" in imported(run, exported)
-    assert "0 created, 0 changed, 31 unchanged" in imported(run, EXAMPLE)
+    assert f"0 created, 0 changed, {ENTRIES} unchanged" in imported(run, exported)
+    assert f"0 created, 0 changed, {ENTRIES} unchanged" in imported(run, EXAMPLE)
     assert counts(database) == made | {"audit_event": made["audit_event"] + 1}  # the export's own
     again = tmp_path / "again.yaml"
     run("export", "--clinic", clinic, "-o", again)
@@ -106,10 +111,10 @@ def test_a_change_of_the_file_changes_that_entry_alone(
     text = EXAMPLE.read_text().replace("name: Exam 1,", "name: Exam One,").replace("1961-07-25", "1961-07-26")
     file.write_text(text)
     dry = imported(run, file, "--dry-run")
-    assert "0 created, 2 changed, 29 unchanged" in dry
+    assert f"0 created, 2 changed, {ENTRIES - 2} unchanged" in dry
     assert "nothing was changed" in dry
     assert query(database.owner_url, "SELECT count(*) FROM room WHERE name = 'Exam One'") == [(0,)]
-    assert "0 created, 2 changed, 29 unchanged" in imported(run, file)
+    assert f"0 created, 2 changed, {ENTRIES - 2} unchanged" in imported(run, file)
     assert query(database.owner_url, "SELECT count(*) FROM room WHERE name = 'Exam One'") == [(1,)]
     actions = query(
         database.owner_url, "SELECT action FROM audit_event WHERE action LIKE '%%.update' ORDER BY 1"
@@ -181,8 +186,43 @@ def test_what_the_database_refuses_undoes_everything(
     file.write_text(EXAMPLE.read_text().replace("name: Exam 2,", "name: Exam 1,"))
     done = run("import", file)
     assert done.returncode == 1
-    assert "clinic.yaml:42: rooms refused: A room of this name exists at this location." in done.stderr
+    line = 1 + next(at for at, text in enumerate(file.read_text().splitlines()) if "id: exam-2" in text)
+    assert f"clinic.yaml:{line}: rooms refused: A room of this name exists at this location." in done.stderr
     assert sum(counts(database).values()) == 0
+
+
+def test_new_entries_tell_whom_they_displace(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
+    """Where visits are booked ahead, a new closure in a file lists those that it pushes outside."""
+    imported(run, EXAMPLE)
+    clinic = clinic_of(database)
+    day = date.today() + timedelta(days=14 - date.today().weekday())  # noqa: DTZ011 - a Monday
+    with psycopg.connect(database.owner_url) as owner:
+        start = datetime.combine(day, time(15), UTC)
+        insert(owner, "appointment_ref", clinic_id=clinic, id=(visit := str(uuid4())), start_ts_utc=start)
+        insert(
+            owner,
+            "appointment",
+            clinic_id=clinic,
+            id=visit,
+            location_id=id_of("main", clinic),
+            provider_id=id_of("dr-okafor", clinic),
+            patient_id=id_of("rosalind-meyer", clinic),
+            service_id=id_of("check-up", clinic),
+            room_id=id_of("exam-1", clinic),
+            start_ts_utc=start,
+            end_ts_utc=start + timedelta(minutes=15),
+            status="scheduled",
+            room_selection_mode="auto",
+            created_by="a test",
+        )
+    file = tmp_path / "closed.yaml"
+    file.write_text(
+        f"closures:\n  - {{id: a, start: {day}T00:00, end: {day}T23:00}}\n"
+        f"  - {{id: b, start: {day + timedelta(days=1)}T00:00, end: {day + timedelta(days=1)}T23:00}}\n"
+    )
+    said = imported(run, file, "--clinic", clinic)
+    assert "2 created" in said
+    assert f"appointment {visit} no longer fits: OUTSIDE_HOURS" in said
 
 
 def test_tables_of_patients_providers_and_rooms(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:

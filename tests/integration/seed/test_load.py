@@ -1,67 +1,151 @@
-"""Demo clinics go into a real database whole, once, encrypted, and as the engine will read them back."""
+"""Demo clinics are imported from the shipped document, booked, encrypted, and made once."""
 
 from __future__ import annotations
 
+import asyncio
+import io
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from medforall.events.v1 import events_pb2
-from psycopg import errors
+from psycopg import Connection, errors
 
+from booking_svc.directory.entities import Kind
+from booking_svc.usecases.directory_recording import DirectoryRecorder
 from chassis.encryption import MasterKey
-from chassis.master_keys import MasterKeys
+from chassis.master_keys import MasterKeys, create_master_key_file, load_master_keys
+from chassis.settings import EncryptionSettings
+from ctl import demo
+from ctl.failures import CtlError
 from ctl.seed import load, staging
-from ctl.seed.clinics import make_clinic
+from ctl.seed.directories import import_clinics
+from ctl.seed.documents import TEMPLATE, DemoClinic, demo_clinic, read_template
 from ctl.seed.load import SeedOptions, seed_clinics
 from ctl.seed.words import clinic_id
+from ctl.transfer.checking import Source, check
+from ctl.transfer.exporting import Exporter
+from ctl.transfer.importing import bare
+from ctl.transfer.meaning import Wanted
+from ctl.transfer.reading import RawEntry
+from ctl.transfer.sections import id_of
+from ctl.transfer.sessions import clinic_session, new_id
 from database.clinic_keys import KEYS_SQL, ClinicCiphers
-from database.facts import read_location_document
 from database.invariants import broken_invariants
-from database.location_facts import build_location
 from database.sealed_patient import open_patient
+from scheduling.clock import EPOCH
 from tests.support.databases import MigratedDatabase
 
 KEYS = MasterKeys([MasterKey("test", b"k" * 32)])
 OPTIONS = SeedOptions(clinics=2, days=7, first_day=date(2027, 3, 8))
+CLINIC = clinic_id(1)
+_COUNTED = (
+    "clinic",
+    "resource",
+    "service_rule",
+    "patient",
+    "appointment",
+    "claim",
+    "outbox_event",
+    "audit_event",
+)
+_MULTIPLIED = {Kind.PROVIDER, Kind.SERVICE_RULE, Kind.WINDOW, Kind.PREFERENCE}
+_CHANGED = {Kind.LOCATION: ("address", "timezone"), Kind.PROVIDER: ("name",)}
+
+
+def _counts(owner: Connection[Any]) -> dict[str, int]:
+    """Rows of each table."""
+    query = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in _COUNTED)
+    return dict(owner.execute(query.encode()).fetchall())
+
+
+def _clinics(*numbers: int) -> list[DemoClinic]:
+    return [demo_clinic(read_template(), number, seed=1, first_day=OPTIONS.first_day) for number in numbers]
 
 
 def test_seeding_twice_changes_nothing(database: MigratedDatabase) -> None:
     """The first run makes whole clinics that break no invariant; the second finds them, and adds only new ones."""
-    seen: list[tuple[int, int]] = []
-    report = seed_clinics(
-        database.owner_url, KEYS, OPTIONS, progress=lambda done, total: seen.append((done, total))
-    )
-    assert (report.clinics_made, report.clinics_found, seen[-1]) == (2, 0, (2, 2))
-    with psycopg.connect(database.owner_url) as owner:
+    seen: list[tuple[str, int, int]] = []
+    report = seed_clinics(database.owner_url, KEYS, OPTIONS, progress=lambda *told: seen.append(told))
+    assert (report.clinics_made, report.clinics_found) == (2, 0)
+    assert seen == [("clinics", 1, 2), ("clinics", 2, 2), ("diaries", 2, 2)]
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
         assert not any(broken_invariants(owner).values())
-        assert owner.execute("SELECT count(*) FROM appointment").fetchone() == (report.visits,)
-    again = seed_clinics(database.owner_url, KEYS, OPTIONS)
-    assert (again.clinics_made, again.rows, again.visits) == (0, 0, 0)
+        made = _counts(owner)
+        assert made["appointment"] == report.visits
+        again = seed_clinics(database.owner_url, KEYS, OPTIONS)
+        assert (again.clinics_made, again.visit_rows, again.visits) == (0, 0, 0)
+        assert _counts(owner) == made
     more = seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=3, days=7, first_day=OPTIONS.first_day))
     assert (more.clinics_made, more.clinics_found) == (1, 2)
 
 
-def test_what_is_loaded_is_what_was_planned(database: MigratedDatabase) -> None:
-    """The engine's facts read back from SQL equal the plan's, and events carry the versions of the resources."""
-    seed_clinics(database.owner_url, KEYS, OPTIONS)
-    plan = make_clinic(1, seed=1, first_day=OPTIONS.first_day)
+async def _exported(owner_url: str, path: Path) -> dict[str, Wanted]:
+    """What the clinic's export asks for."""
+    file = io.StringIO()
+    async with clinic_session(owner_url, CLINIC, KEYS) as session:
+        exporter = Exporter(session, DirectoryRecorder(new_id, lambda: EPOCH))
+        await exporter.write(file, with_patients=False, progress=lambda _: None)
+    path.write_text(file.getvalue())
+    return _wanted(path)
+
+
+def _wanted(path: Path) -> dict[str, Wanted]:
+    plan = check(Source((path,)), CLINIC, {}, progress=lambda _: None)
+    assert plan.faults == []
+    return {wanted.id: wanted for wanted in plan.entries}
+
+
+def _compared(wanted: Wanted) -> Any:
+    """The record without what each clinic has of its own."""
+    own = _CHANGED.get(wanted.section.kind, ())
+    if "provider_ids" in wanted.record.get("rule_payload", {}):
+        own = ("rule_payload",)
+    return bare({name: value for name, value in wanted.record.items() if name not in own})
+
+
+async def test_a_demo_clinic_is_the_example(database: MigratedDatabase, tmp_path: Path) -> None:
+    """Its export has each entry of the example as it stands; all else is copies of providers and what is theirs."""
+    await import_clinics(database.owner_url, KEYS, _clinics(1), progress=lambda _: None)
+    exported = await _exported(database.owner_url, tmp_path / "out.yaml")
+    example = _wanted(TEMPLATE)
+    for entry_id, wanted in example.items():
+        assert _compared(exported[entry_id]) == _compared(wanted)
+    copies = [wanted for entry_id, wanted in exported.items() if entry_id not in example]
+    assert {wanted.section.kind for wanted in copies} == _MULTIPLIED
+    assert len(copies) + len(example) == len(exported)
+    allowed = exported[id_of("ecg-by", CLINIC)].record["rule_payload"]["provider_ids"]
+    assert allowed == [id_of("dr-okafor", CLINIC), id_of("dr-okafor-2", CLINIC)]
+
+
+async def test_an_import_of_a_demo_clinic_is_audited_and_told(database: MigratedDatabase) -> None:
+    """Every entry of the document, patients too, has an audit row by the seed and an event."""
+    (clinic,) = _clinics(1)
+    await import_clinics(database.owner_url, KEYS, [clinic], progress=lambda _: None)
     with psycopg.connect(database.owner_url) as owner:
-        for location in plan.locations:
-            document = read_location_document(owner, plan.id, location.facts.id)
-            assert document is not None
-            read, planned = build_location(document).static, plan.static_facts(location)
-            assert {found.id for found in read.providers} >= {found.id for found in planned.providers}
-            assert set(read.rooms) == set(planned.rooms)
-            assert set(read.services) == set(planned.services)
-            assert {rule.id: rule for rule in read.rules} == {rule.id: rule for rule in planned.rules}
+        audited = owner.execute(
+            "SELECT action, count(*) FROM audit_event WHERE actor = 'medforall seed' AND clinic_id = %s GROUP BY 1",
+            (CLINIC,),
+        ).fetchall()
+        told = owner.execute("SELECT payload FROM outbox_event WHERE clinic_id = %s", (CLINIC,)).fetchall()
+    assert sum(count for _, count in audited) == len(clinic.raws) == len(told)
+    kinds = {events_pb2.Event.FromString(payload).directory.kind for (payload,) in told}
+    assert {action for action, _ in audited} == {f"{kind}.create" for kind in kinds}
+
+
+def test_events_carry_the_versions_of_the_resources(database: MigratedDatabase) -> None:
+    """Each visit's event raises its resources by one, up to the versions that are stored."""
+    seed_clinics(database.owner_url, KEYS, OPTIONS)
+    with psycopg.connect(database.owner_url) as owner:
         payloads = owner.execute(
             "SELECT payload FROM outbox_event WHERE clinic_id = %s AND aggregate_type = 'appointment' ORDER BY id",
-            (plan.id,),
+            (CLINIC,),
         ).fetchall()
         versions: dict[str, int] = dict(
             owner.execute(
-                "SELECT id::text, calendar_version FROM resource WHERE clinic_id = %s", (plan.id,)
+                "SELECT id::text, calendar_version FROM resource WHERE clinic_id = %s", (CLINIC,)
             ).fetchall()
         )
     told: dict[str, int] = {}
@@ -77,47 +161,89 @@ def test_what_is_loaded_is_what_was_planned(database: MigratedDatabase) -> None:
 def test_patients_are_stored_sealed(database: MigratedDatabase) -> None:
     """No family name is anywhere in the patients' rows, and the clinic's key opens them."""
     seed_clinics(database.owner_url, KEYS, OPTIONS)
-    plan = make_clinic(1, seed=1, first_day=OPTIONS.first_day)
-    patient = plan.patients[1]
+    patients = [raw.tree for raw in _clinics(1)[0].raws if raw.section == "patients"]
     with psycopg.connect(database.owner_url) as owner:
-        stored = owner.execute(
-            "SELECT patient::text FROM patient WHERE clinic_id = %s", (plan.id,)
-        ).fetchall()
+        stored = owner.execute("SELECT patient::text FROM patient WHERE clinic_id = %s", (CLINIC,)).fetchall()
         text = "".join(row[0] for row in stored)
-        names = {found.details.name.split()[-1] for found in plan.patients}
+        names = {tree["name"].split()[-1] for tree in patients}
+        assert len(stored) == len(patients)
         assert not any(name.encode().hex() in text or name in text for name in names)
-        cipher = ClinicCiphers(KEYS).keep(plan.id, owner.execute(KEYS_SQL, (plan.id,)).fetchall())
+        cipher = ClinicCiphers(KEYS).keep(CLINIC, owner.execute(KEYS_SQL, (CLINIC,)).fetchall())
+        patient_id = id_of(patients[1]["id"], CLINIC)
         row = owner.execute(
             "SELECT name_encrypted, dob_encrypted, contact_encrypted, notes_encrypted FROM patient WHERE id = %s",
-            (patient.id,),
+            (patient_id,),
         ).fetchone()
     assert row is not None
     opened = open_patient(
         cipher,
-        patient.id,
+        patient_id,
         name_encrypted=row[0],
         dob_encrypted=row[1],
         contact_encrypted=row[2],
         notes_encrypted=row[3],
     )
-    assert opened == patient.details
+    assert (opened.name, opened.dob, opened.phone) == (
+        patients[1]["name"],
+        patients[1]["dob"],
+        patients[1]["contact"]["phone"],
+    )
 
 
-def test_a_failure_leaves_no_half_clinic(database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a later clinic cannot be stored, those of finished transactions are whole and the rest is absent."""
+def test_what_a_failure_leaves_is_finished_by_the_next_run(
+    database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A diary that cannot be stored leaves none of itself and all before it; the same call again goes on there."""
     original = staging.load
-    monkeypatch.setattr(load, "_BATCH_CLINICS", 1)
 
-    def broken_load(owner: psycopg.Connection[object], rows: object) -> int:
-        by_table = rows.by_table  # type: ignore[attr-defined]
-        if by_table["clinic"][0][0] == clinic_id(2):
-            by_table["claim"].append((*by_table["claim"][0][:-1], clinic_id(9)))
-        return original(owner, rows)  # type: ignore[arg-type]
+    def broken_load(owner: Connection[Any], rows: Any) -> int:
+        if rows.by_table["claim"][0][0] == clinic_id(2):
+            rows.by_table["claim"].append((*rows.by_table["claim"][0][:-1], clinic_id(9)))
+        return original(owner, rows)
 
-    monkeypatch.setattr(staging, "load", broken_load)
-    with pytest.raises(errors.ExclusionViolation) as refused:
-        seed_clinics(database.owner_url, KEYS, OPTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "_BATCH_CLINICS", 1)
+        patch.setattr(staging, "load", broken_load)
+        with pytest.raises(errors.ExclusionViolation) as refused:
+            seed_clinics(database.owner_url, KEYS, OPTIONS)
     assert refused.value.diag.constraint_name == "claim_no_overlap"
-    with psycopg.connect(database.owner_url) as owner:
-        assert owner.execute("SELECT id::text FROM clinic").fetchall() == [(clinic_id(1),)]
+    booked = "SELECT DISTINCT clinic_id::text FROM appointment"
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        assert owner.execute(booked).fetchall() == [(clinic_id(1),)]
         assert owner.execute("SELECT DISTINCT clinic_id::text FROM claim").fetchall() == [(clinic_id(1),)]
+        report = seed_clinics(database.owner_url, KEYS, OPTIONS)
+        assert (report.clinics_made, report.visits > 0) == (0, True)
+        assert len(owner.execute(booked).fetchall()) == 2
+        assert not any(broken_invariants(owner).values())
+
+
+async def test_a_faulty_document_leaves_the_clinics_before_it(database: MigratedDatabase) -> None:
+    """What the import refuses stops the run with file and line, and nothing of that clinic is there."""
+    good, bad = _clinics(1, 2)
+    room = next(raw for raw in bad.raws if raw.section == "rooms")
+    doubled = RawEntry(room.file, room.section, room.line, {**room.tree, "id": "another"}, room.lines)
+    bad = DemoClinic(bad.id, bad.number, (*bad.raws, doubled))
+    with pytest.raises(CtlError, match=r"clinic.yaml:\d+: rooms refused: A room of this name exists"):
+        await import_clinics(database.owner_url, KEYS, [good, bad], progress=lambda _: None)
+    with psycopg.connect(database.owner_url) as owner:
+        for table in ("location", "patient", "audit_event", "outbox_event"):
+            query = f"SELECT DISTINCT clinic_id::text FROM {table}"
+            assert owner.execute(query.encode()).fetchall() == [(good.id,)]
+
+
+def test_a_start_that_was_interrupted_is_finished(database: MigratedDatabase, tmp_path: Path) -> None:
+    """The demo is made on an empty database, finished where it has no diary yet, and left alone when it is whole."""
+    key_file = tmp_path / "master.key"
+    create_master_key_file(key_file)
+    keys = load_master_keys(EncryptionSettings(master_key_file=key_file))
+    asyncio.run(import_clinics(database.owner_url, keys, _clinics(1), progress=lambda _: None))
+    said: list[str] = []
+    assert demo.seed_if_empty(database.owner_url, key_file, say=said.append)
+    assert not demo.seed_if_empty(database.owner_url, key_file, say=said.append)
+    assert said[0] == "making the demo clinics"
+    assert len(said) == 2
+    facts = demo.facts(database.owner_url)
+    assert facts is not None
+    assert facts.clinic_id == CLINIC
+    assert facts.service_id == id_of("check-up", CLINIC)
+    assert facts.location_id == id_of("main", CLINIC)
