@@ -57,24 +57,15 @@ def build_realtime(
     """The realtime part; nothing is connected yet."""
     instruments = Instruments(metrics)
     link = Link(channel, token_reader(settings.token_file), instruments, gateway_id=gateway_id)
-    members = Members(
-        link,
-        life_s,
-        Revocations(cache),
-        instruments,
-        members_max=settings.connections_max,
-        sweep_s=settings.revocation_check_ms / 1_000,
-    )
+    members = _members(settings, link, life_s, Revocations(cache), instruments)
     limits = QueueLimits(bytes_max=settings.queue_bytes_max, messages_max=settings.queue_messages_max)
-    websocket = RealtimeWebSocket(
-        WebSocketParts(
-            link=link,
-            members=members,
-            authenticator=authenticator,
-            origins=OriginPolicy(origins),
-            instruments=instruments,
-            limits=limits,
-        )
+    websocket = WebSocketParts(
+        link=link,
+        members=members,
+        authenticator=authenticator,
+        origins=OriginPolicy(origins),
+        instruments=instruments,
+        limits=limits,
     )
     sse = SseParts(
         link=link,
@@ -86,10 +77,30 @@ def build_realtime(
         instruments=instruments,
         limits=limits,
     )
-    routes: list[BaseRoute] = [
-        WebSocketRoute(WEBSOCKET_PATH, websocket),
+    return Realtime(_routes(websocket, sse), link, members)
+
+
+def _members(
+    settings: RealtimeSettings,
+    link: Link,
+    life_s: Callable[[Principal], float],
+    revocations: Revocations,
+    instruments: Instruments,
+) -> Members:
+    return Members(
+        link,
+        life_s,
+        revocations,
+        instruments,
+        members_max=settings.connections_max,
+        sweep_s=settings.revocation_check_ms / 1_000,
+    )
+
+
+def _routes(websocket: WebSocketParts, sse: SseParts) -> list[BaseRoute]:
+    return [
+        WebSocketRoute(WEBSOCKET_PATH, RealtimeWebSocket(websocket)),
         Route(SSE_PATH, RealtimeSse(sse)),
         Route(TICKETS_PATH, SseTickets(sse)),
         *live_routes(),
     ]
-    return Realtime(routes, link, members)
