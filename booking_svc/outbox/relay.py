@@ -110,8 +110,9 @@ class Relay:
 
     async def _publish_for_ever(self, queue: OutboxQueue) -> None:
         while True:
-            sent = await self.publish_next(queue)
+            # First, since publishing fails while the bus is away, and that is when the backlog must be seen.
             await self._observe(queue)
+            sent = await self.publish_next(queue)
             if sent < self._limits.batch_events:
                 await asyncio.sleep(self._limits.gather_s if sent else 0)
                 await self._wakeup.wait(self._limits.poll_s)
