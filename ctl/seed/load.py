@@ -100,12 +100,12 @@ def seed_clinics(
     with _connect(owner_url) as owner:
         owner.autocommit = True
         made = _import_missing(owner, owner_url, master_keys, options, tell)
-        _refresh_statistics(owner, after=made)
         imported_s = time.monotonic()
         owner.autocommit = False
         visits, rows = _fill_diaries(owner, options, tell)
         owner.autocommit = True
-        _refresh_statistics(owner, after=rows)
+        if made or rows:
+            _refresh_statistics(owner)
     return SeedReport(
         clinics_made=made,
         clinics_found=options.clinics - made,
@@ -170,10 +170,11 @@ def _made_ahead(
 ) -> Iterator[list[_Diary]]:
     """The diaries in batches, each next one being made up while the last one is loaded."""
     ids = list(numbers)
+    size = _BATCH_CLINICS if len(ids) > _BATCH_CLINICS else 1
     with ThreadPoolExecutor(1, thread_name_prefix="seed") as maker:
         ahead: Future[list[_Diary]] | None = None
-        for at in range(0, len(ids), _BATCH_CLINICS):
-            clinics = [read_clinic(owner, found) for found in ids[at : at + _BATCH_CLINICS]]
+        for at in range(0, len(ids), size):
+            clinics = [read_clinic(owner, found) for found in ids[at : at + size]]
             owner.commit()
             following = maker.submit(_make, clinics, numbers, options)
             if ahead is not None:
@@ -215,10 +216,9 @@ def _together(diaries: Sequence[_Diary]) -> Rows:
     return rows
 
 
-def _refresh_statistics(owner: Connection[Any], *, after: int) -> None:
-    """Let the planner know at once what it would otherwise learn minutes later, `after` so many changes."""
-    if after:
-        owner.execute("ANALYZE")
+def _refresh_statistics(owner: Connection[Any]) -> None:
+    """Let the planner know at once what it would otherwise learn minutes later."""
+    owner.execute("ANALYZE")
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

@@ -20,7 +20,7 @@ from chassis.master_keys import MasterKeys, create_master_key_file, load_master_
 from chassis.settings import EncryptionSettings
 from ctl import demo
 from ctl.failures import CtlError
-from ctl.seed import load, staging
+from ctl.seed import staging
 from ctl.seed.directories import import_clinics
 from ctl.seed.documents import TEMPLATE, DemoClinic, demo_clinic, read_template
 from ctl.seed.load import SeedOptions, seed_clinics
@@ -70,7 +70,7 @@ def test_seeding_twice_changes_nothing(database: MigratedDatabase) -> None:
     seen: list[tuple[str, int, int]] = []
     report = seed_clinics(database.owner_url, KEYS, OPTIONS, progress=lambda *told: seen.append(told))
     assert (report.clinics_made, report.clinics_found) == (2, 0)
-    assert seen == [("clinics", 1, 2), ("clinics", 2, 2), ("diaries", 2, 2)]
+    assert seen == [("clinics", 1, 2), ("clinics", 2, 2), ("diaries", 1, 2), ("diaries", 2, 2)]
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         assert not any(broken_invariants(owner).values())
         made = _counts(owner)
@@ -202,7 +202,6 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
         return original(owner, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(load, "_BATCH_CLINICS", 1)
         patch.setattr(staging, "load", broken_load)
         with pytest.raises(errors.ExclusionViolation) as refused:
             seed_clinics(database.owner_url, KEYS, OPTIONS)
