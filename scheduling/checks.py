@@ -5,85 +5,34 @@ looks at one minute of each; an explanation tells about each. What one of them s
 contradict.
 """
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from typing import Final
 
-from scheduling import allocation, localtime, timeline
-from scheduling.errors import Reason
-from scheduling.facts import (
-    START_AHEAD_MONTHS_MAX,
-    START_PAST_DAYS_MAX,
-    GridAnchor,
-    Provider,
-    ResourceKind,
-    RoomChoice,
-    Rule,
-    rules_of,
+from scheduling import allocation, timeline
+from scheduling.conditions import (
+    Check,
+    Condition,
+    binding_rules,
+    grid_checks,
+    is_shared,
+    moment_checks,
+    patient_checks,
+    provider_conditions,
+    rule_conditions,
 )
+from scheduling.errors import Reason
+from scheduling.facts import Provider, ResourceKind, RoomChoice, Rule
 from scheduling.frame import Frame, Pool
 from scheduling.ids import gap_id
 from scheduling.rules.kind import Basis
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.payload import payload_of
-from scheduling.rules.registry import LEAD_TIME, kind_of
+from scheduling.rules.registry import kind_of
 from scheduling.rules.required_equipment_type import RequiredUnits
 from scheduling.rules.room_type import RequiredRoomType
 from scheduling.timeline import Bits, Horizon, Probe
 
-_PROVIDER: Final = ResourceKind.PROVIDER
 _NO_ROOMS: Final = Probe((), Horizon(0, 0))
-
-
-@dataclass(slots=True)
-class Check:
-    """One condition: the starts it refuses, why, and what it is about."""
-
-    name: str
-    reason: Reason
-    blocked: Bits
-    is_soft: bool = False
-    subject_kind: ResourceKind | None = None
-    subject_id: str = ""
-    rule: Rule | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    """A check before it is asked of a provider.
-
-    `binds` is the only provider that it is about, None for all.
-    """
-
-    name: str
-    reason: Reason
-    blocked: Callable[[Provider], Bits]
-    is_soft: bool = False
-    subject_kind: ResourceKind | None = None
-    rule: Rule | None = None
-    basis: Basis = Basis.PLACE
-
-    @property
-    def binds(self) -> str | None:
-        """The rule's provider, if it names one."""
-        return None if self.rule is None else self.rule.provider_id
-
-    def check(self, provider: Provider) -> Check:
-        """Return the check of one provider."""
-        subject = "" if self.subject_kind is not _PROVIDER else provider.id
-        if self.rule is not None:
-            subject = self.rule.id
-        return Check(
-            self.name,
-            self.reason,
-            self.blocked(provider),
-            self.is_soft,
-            self.subject_kind,
-            subject,
-            self.rule,
-        )
 
 
 class Plan:
@@ -93,6 +42,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_asked",
         "_binding",
         "_common",
         "_narrowed",
@@ -110,19 +60,16 @@ class Plan:
         self, frame: Frame, choice: RoomChoice = allocation.ANY_ROOM, only: frozenset[str] | None = None
     ) -> None:
         self.frame, self.choice, self.only = frame, choice, only
-        self._binding = rules_of(frame.static, frame.service.id)
-        self._shared = [r for r in self._binding if r.provider_id is None and _is_shared(r)]
+        self._binding = binding_rules(frame)
+        self._shared = [r for r in self._binding if r.provider_id is None and is_shared(r)]
         self._narrowed = frozenset(r.provider_id for r in self._binding if r.provider_id is not None)
-        self._own = [
-            *_provider_conditions(frame),
-            *(
-                condition
-                for rule in self._binding
-                if rule.provider_id is not None or not _is_shared(rule)
-                for condition in _rule_conditions(frame, rule)
-            ),
-            *self._pool_conditions(),
+        self._asked = [
+            condition
+            for rule in self._binding
+            if kind_of(rule).basis is Basis.QUESTION and rule not in self._shared
+            for condition in rule_conditions(frame, rule)
         ]
+        self._own: list[Condition] | None = None
         self._common: list[Check] | None = None
         self._probes: dict[tuple[frozenset[str], tuple[str, ...]], Probe] = {}
         self._pools: dict[tuple[frozenset[str], tuple[str, ...]], list[Pool]] = {}
@@ -142,23 +89,38 @@ class Plan:
         """Return the checks that are the same for every provider; any provider will do."""
         if self._common is None:
             checks = [
-                *_moment_checks(self.frame),
-                *_grid_checks(self.frame),
-                *_patient_checks(self.frame),
+                *moment_checks(self.frame),
+                *grid_checks(self.frame),
+                *patient_checks(self.frame),
             ]
             checks.extend(
                 condition.check(provider)
                 for rule in self._shared
-                for condition in _rule_conditions(self.frame, rule)
+                for condition in rule_conditions(self.frame, rule)
             )
             self._common = checks
         return self._common
 
     def own(self, provider: Provider) -> Iterator[Check]:
         """Yield the checks of one provider, the ones that refuse most first."""
-        for condition in self._own:
+        for condition in self._own_conditions():
             if condition.binds in (None, provider.id):
                 yield condition.check(provider)
+
+    def _own_conditions(self) -> list[Condition]:
+        """Return the conditions that may differ from provider to provider."""
+        if self._own is None:
+            self._own = [
+                *provider_conditions(self.frame),
+                *(
+                    condition
+                    for rule in self._binding
+                    if rule.provider_id is not None or not is_shared(rule)
+                    for condition in rule_conditions(self.frame, rule)
+                ),
+                *self._pool_conditions(),
+            ]
+        return self._own
 
     def starts(self, provider: Provider) -> Bits:
         """Return the starts that no check refuses."""
@@ -176,15 +138,15 @@ class Plan:
     def asked_of(self, provider: Provider, settled: Bits) -> Bits:
         """Return those of a provider's settled starts that the question does not refuse either."""
         starts = timeline.both(self.open_starts(), settled)
-        for condition in self._own:
-            if condition.basis is Basis.QUESTION and starts and condition.binds in (None, provider.id):
+        for condition in self._asked:
+            if starts and condition.binds in (None, provider.id):
                 starts = timeline.without(starts, condition.blocked(provider))
         return starts
 
     def settled_starts(self, provider: Provider) -> Bits:
         """Return the starts in the horizon that follow from what the place has and what is taken there."""
         starts = self._diary_starts(provider)
-        for condition in self._own:
+        for condition in self._own_conditions():
             if condition.basis is Basis.PLACE and starts and condition.binds in (None, provider.id):
                 starts = timeline.without(starts, condition.blocked(provider))
         return timeline.both(starts, self._place_starts(provider)) if starts else starts
@@ -192,7 +154,9 @@ class Plan:
     def _diary_starts(self, provider: Provider) -> Bits:
         """Return the starts that the provider's hours, visits and gaps leave."""
         frame = self.frame
-        conditions = [c for c in self._own if c.basis is Basis.DIARY and c.binds in (None, provider.id)]
+        conditions = [
+            c for c in self._own_conditions() if c.basis is Basis.DIARY and c.binds in (None, provider.id)
+        ]
         rules = [condition.rule for condition in conditions if condition.rule is not None]
         gaps = [(gap_id(rule.id, provider.id), payload_of(rule, Gap).min_gap_minutes) for rule in rules]
 
@@ -210,7 +174,7 @@ class Plan:
         found = self.frame.once(("place",))
         if found is None:
             starts = self.frame.everything
-            for check in (*_grid_checks(self.frame), *self._shared_checks(provider, is_of_question=False)):
+            for check in (*grid_checks(self.frame), *self._shared_checks(provider, is_of_question=False)):
                 starts = timeline.without(starts, check.blocked)
             found = self.frame.once(("place",), starts)
         return found or timeline.NEVER
@@ -220,7 +184,7 @@ class Plan:
         found = self.frame.once(("open",))
         if found is None:
             starts = self.frame.starts_inside()
-            for check in (*_moment_checks(self.frame), *_patient_checks(self.frame)):
+            for check in (*moment_checks(self.frame), *patient_checks(self.frame)):
                 starts = timeline.without(starts, check.blocked)
             for provider in self.frame.static.providers[:1]:
                 for check in self._shared_checks(provider, is_of_question=True):
@@ -232,7 +196,7 @@ class Plan:
         """Yield the checks of shared rules that follow from the question, or those that do not."""
         for rule in self._shared:
             if (kind_of(rule).basis is Basis.QUESTION) is is_of_question:
-                for condition in _rule_conditions(self.frame, rule):
+                for condition in rule_conditions(self.frame, rule):
                     yield condition.check(provider)
 
     def rules(self, provider: Provider) -> Iterator[Rule]:
@@ -287,12 +251,12 @@ class Plan:
         named = ((pool.resource_id, pool.levels[0]) for pool in self.pools(provider))
         return Probe(named, self.frame.horizon)
 
-    def _pool_conditions(self) -> Iterator[_Condition]:
+    def _pool_conditions(self) -> Iterator[Condition]:
         """Yield the conditions that a room is free, and the units that were locked, where they apply."""
         if allocation.needs_room(self.frame, self.choice):
-            yield _Condition("room", Reason.ROOM_ALREADY_BOOKED, self._roomless, False, ResourceKind.ROOM)
+            yield Condition("room", Reason.ROOM_ALREADY_BOOKED, self._roomless, False, ResourceKind.ROOM)
         if self.only is not None:
-            yield _Condition(
+            yield Condition(
                 "equipment",
                 Reason.EQUIPMENT_UNAVAILABLE,
                 self._short_of_equipment,
@@ -312,80 +276,3 @@ class Plan:
             for equipment_type, units in demands.items()
         )
         return timeline.union(*blocked)
-
-
-def _is_shared(rule: Rule) -> bool:
-    """Tell whether the rule's mask is the same for every provider."""
-    return not kind_of(rule).depends_on_provider
-
-
-def _moment_checks(frame: Frame) -> Iterator[Check]:
-    """Yield how soon and how far from now a visit may start at all."""
-    first_min = math.ceil(frame.now_min)
-    oldest = frame.before(first_min - START_PAST_DAYS_MAX * timeline.DAY_MIN)
-    past = timeline.without(frame.before(first_min), oldest)
-    last_min = localtime.add_months(math.floor(frame.now_min), START_AHEAD_MONTHS_MAX)
-    yield Check("lead_time", Reason.LEAD_TIME, oldest)
-    yield Check("lead_time", Reason.LEAD_TIME, past, is_soft=True)
-    yield Check("lead_time", Reason.TOO_FAR_AHEAD, frame.since(last_min + 1))
-
-
-def _grid_checks(frame: Frame) -> Iterator[Check]:
-    """Yield the grid of starts, where it is the same for all providers."""
-    if frame.anchor is GridAnchor.LOCAL_MIDNIGHT:
-        off_grid = timeline.without(frame.everything, frame.grid())
-        yield Check("grid", Reason.OFF_GRID, off_grid, is_soft=True)
-
-
-def _patient_checks(frame: Frame) -> Iterator[Check]:
-    """Yield the condition that the patient is free, where it applies."""
-    patient = frame.patient
-    if patient is None or patient.is_placeholder or frame.service.allow_patient_overlap:
-        return
-    blocked = frame.blocked_starts(frame.taken(patient.id), 0, 0)
-    yield Check("patient", Reason.PATIENT_ALREADY_BOOKED, blocked, False, ResourceKind.PATIENT, patient.id)
-
-
-def _provider_conditions(frame: Frame) -> Iterator[_Condition]:
-    """Yield the conditions that the provider works and is free."""
-    closed, busy = partial(_closed, frame), partial(_busy, frame)
-    yield _Condition("hours", Reason.OUTSIDE_HOURS, closed, False, _PROVIDER, basis=Basis.DIARY)
-    if frame.anchor is GridAnchor.WINDOW_START:
-        yield _Condition("grid", Reason.OFF_GRID, partial(_off_window_grid, frame), True, basis=Basis.DIARY)
-    yield _Condition("busy", Reason.SLOT_ALREADY_BOOKED, busy, False, _PROVIDER, basis=Basis.DIARY)
-
-
-def _closed(frame: Frame, provider: Provider) -> Bits:
-    """Return the starts from which the provider does not work long enough."""
-    return timeline.without(frame.everything, frame.provider_open_starts(provider))
-
-
-def _busy(frame: Frame, provider: Provider) -> Bits:
-    """Return the starts at which the provider is taken."""
-    return frame.provider_blocked(provider.id)
-
-
-def _off_window_grid(frame: Frame, provider: Provider) -> Bits:
-    """Return the starts off the grid that begins with each stretch of the provider's open time."""
-    step, opened = frame.service.slot_step_min, frame.provider_open(provider)
-    on_grid = timeline.union(
-        *(timeline.grid(frame.horizon, step, low, high) for low, high in timeline.runs(opened, frame.horizon))
-    )
-    return timeline.without(frame.everything, on_grid)
-
-
-def _rule_conditions(frame: Frame, rule: Rule) -> Iterator[_Condition]:
-    """Yield a rule's conditions: one, or two for a lead time, whose ends have reasons of their own."""
-    kind = kind_of(rule)
-    if kind is LEAD_TIME:
-        too_soon, too_far = LEAD_TIME.too_soon(frame, rule), LEAD_TIME.too_far(frame, rule)
-        for reason, refused in ((Reason.LEAD_TIME, too_soon), (Reason.TOO_FAR_AHEAD, too_far)):
-            yield _Condition(kind.rule_type, reason, partial(_for_all, refused), True, None, rule, kind.basis)
-        return
-    blocked = partial(kind.blocked, frame, rule)
-    yield _Condition(kind.rule_type, kind.reason, blocked, kind.is_soft, kind.subject_kind, rule, kind.basis)
-
-
-def _for_all(refused: Bits, _provider: Provider) -> Bits:
-    """Return what a rule refuses to every provider."""
-    return refused

@@ -6,14 +6,16 @@ buffer. The parts of a split refuse exactly the starts that the whole refuses, s
 exactly when search offers it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import groupby
 from typing import Final
 
 from scheduling import localtime, timeline, windows
 from scheduling.busy import BusyFacts
-from scheduling.checks import Check, Plan
+from scheduling.checks import Plan
+from scheduling.conditions import Check
 from scheduling.derived import DerivedCache
 from scheduling.errors import Reason
 from scheduling.facts import Provider, ResourceKind, SlotRequest, StaticFacts
@@ -147,7 +149,8 @@ def _explain_provider(plan: Plan, provider: Provider, start_min: int) -> Provide
     """Return one provider's outcomes, and its nearest start that works."""
     horizon = plan.frame.horizon
     starts = plan.starts(provider)
-    outcomes = tuple(_outcome(plan, provider, check, start_min) for check in _split(plan, provider))
+    checks = _told_as_one(_split(plan, provider), horizon, start_min)
+    outcomes = tuple(_outcome(plan, provider, check, start_min) for check in checks)
     return ProviderExplanation(
         provider.id,
         timeline.has(starts, horizon, start_min),
@@ -192,6 +195,14 @@ def _split(plan: Plan, provider: Provider) -> Iterator[Check]:
             yield from _busy_checks(plan.frame, provider, check)
         else:
             yield check
+
+
+def _told_as_one(checks: Iterable[Check], horizon: Horizon, start_min: int) -> Iterator[Check]:
+    """Yield one check for the law and one for each rule: of those with two ends, the one that refuses the start."""
+    for _, parts in groupby(checks, key=lambda check: (check.name, check.rule)):
+        first, *others = parts
+        refusing = (check for check in (first, *others) if timeline.has(check.blocked, horizon, start_min))
+        yield next(refusing, first)
 
 
 def _one_past(checks: list[Check]) -> list[Check]:

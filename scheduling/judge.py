@@ -5,8 +5,9 @@ from typing import Final
 
 from scheduling import allocation, timeline
 from scheduling.busy import BusyFacts
-from scheduling.checks import Check, Plan
+from scheduling.checks import Plan
 from scheduling.claims import Quota, Visit, quotas_of, visit_claims
+from scheduling.conditions import Check
 from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError, Invalid, NotFound, Reason, Refused
 from scheduling.facts import (

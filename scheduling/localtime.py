@@ -164,6 +164,7 @@ def _days_from(first: int, last: int) -> tuple[date, ...]:
     return tuple(date.fromordinal(ordinal) for ordinal in range(first, last + 1))
 
 
+@lru_cache(maxsize=8192)
 def parse_local(text: str, zone: str, field: str = "start") -> int:
     """Return the instant that an ISO 8601 date-time of a request means in `zone`.
 
@@ -236,6 +237,7 @@ def format_local(zone: str, at_min: int) -> str:
     return f"{local:%Y-%m-%dT%H:%M}:00{sign}{hours:02d}:{minutes:02d}"
 
 
+@lru_cache(maxsize=256)
 def add_months(at_min: int, months: int) -> int:
     """Return the instant `months` calendar months later in UTC, clipped to the month's last day."""
     instant = instant_of(at_min)

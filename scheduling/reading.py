@@ -69,13 +69,15 @@ def frame_for(
     keeps: bool = False,
 ) -> Frame:
     """Return the frame in which a question about the window is answered."""
+    key = ("reach", static.serial, request.service_id)
+    reach: int | None = cache.get(key)
     return Frame(
         static,
         busy,
         request,
         window=window,
         now_min=now_min,
-        reach_min=reach_min(static, request.service_id),
+        reach_min=cache.put(key, reach_min(static, request.service_id)) if reach is None else reach,
         cache=cache,
         anchor=anchor,
         keeps=keeps,

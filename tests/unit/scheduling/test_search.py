@@ -12,7 +12,7 @@ from scheduling.explain import explain_day, explain_slot
 from scheduling.facts import Preference, Room, Service, SlotRequest, TimeOfDay
 from scheduling.search import SearchQuery, next_windows, search
 from scheduling.slots import SlotOrder
-from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, window
+from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, rule, window
 
 
 def test_a_slot_that_touches_a_visit_comes_before_one_that_leaves_a_crumb() -> None:
@@ -134,6 +134,29 @@ def test_an_explanation_names_what_a_person_would() -> None:
     assert (True, []) in told
     assert (False, ["time_off"]) in told
     assert days[0].free_slots == found(static, claim("provider", "10:00", "10:40")).total
+
+
+def test_an_explanation_tells_the_law_once_and_each_rule_once() -> None:
+    """A start that is past, too soon or too far has one outcome for the law of time and one for the clinic's rule."""
+    static = clinic(rule("lead_time", id="notice", min_minutes=120, max_days_ahead=10))
+
+    def told(clock: str, days: int) -> list[tuple[str, bool, Reason | None]]:
+        found = explain_slot(
+            static,
+            BusyFacts(),
+            SlotRequest("service"),
+            at(clock, days),
+            now_min=at("10:00"),
+            cache=DerivedCache(),
+        )
+        outcomes = [one for one in found.providers[0].outcomes if one.check == "lead_time"]
+        return [(one.subject_id, one.is_passed, one.reason) for one in outcomes]
+
+    assert told("09:00", 0) == [("", False, Reason.LEAD_TIME), ("notice", False, Reason.LEAD_TIME)]
+    assert told("11:00", 0) == [("", True, None), ("notice", False, Reason.LEAD_TIME)]
+    assert told("11:00", 20) == [("", True, None), ("notice", False, Reason.TOO_FAR_AHEAD)]
+    assert told("11:00", 5) == [("", True, None), ("notice", True, None)]
+    assert told("11:00", 900) == [("", False, Reason.TOO_FAR_AHEAD), ("notice", False, Reason.TOO_FAR_AHEAD)]
 
 
 @pytest.mark.parametrize("current", AppointmentStatus)
