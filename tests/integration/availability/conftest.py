@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from ctl.seed.load import SeedOptions, seed_clinics
 from ctl.seed.words import clinic_id
 from ctl.transfer.sections import id_of
 from scheduling.facts import Provider
+from tests.support.availability_service import Running, running
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.servers import Servers
 
@@ -128,3 +129,10 @@ def stores(world: World) -> Iterator[Stores]:
 def care(stores: Stores) -> ProjectionCare:
     """What verifies and warms the projections."""
     return ProjectionCare(stores.truth, stores.projection, stores.locations, stores.calendars)
+
+
+@pytest.fixture
+async def service(world: World) -> AsyncIterator[Running]:
+    """The service on the session's servers."""
+    async with running(world.settings()) as started:
+        yield started

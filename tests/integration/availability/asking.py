@@ -1,0 +1,56 @@
+"""What the tests of the running service ask, and who asks."""
+
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import grpc.aio
+from medforall.availability.v1 import availability_pb2 as pb
+
+from availability_svc.wiring import Stores
+from chassis.auth.principal import Role
+from database.facts import build_location
+from scheduling.facts import StaticFacts
+from tests.integration.availability.conftest import FIRST_DAY, World
+from tests.support.availability_service import metadata
+
+
+def search_of(
+    world: World, *, day: int = 1, days: int = 3, service: int = 0, **fields: Any
+) -> pb.SearchSlotsRequest:
+    """Return a search of a few days of one service at the first location."""
+    start = FIRST_DAY + timedelta(days=day)
+    return pb.SearchSlotsRequest(
+        clinic_id=world.clinic.id,
+        service_id=world.service_ids[service],
+        location_id=world.location_id,
+        start=start.isoformat(),
+        end=(start + timedelta(days=days)).isoformat(),
+        **fields,
+    )
+
+
+def caller_of(world: World, role: Role = Role.FRONT_DESK, **claims: Any) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of somebody of the clinic."""
+    return metadata(world.signing, world.clinic.id, role, **claims)
+
+
+async def call(method: Any, request: Any, caller: Any) -> Any:
+    """Call a method."""
+    return await method(request, metadata=caller, timeout=10)
+
+
+async def code_of(method: Any, request: Any, caller: Any) -> grpc.StatusCode:
+    """Return the status of a call."""
+    try:
+        await call(method, request, caller)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def static_of(world: World, stores: Stores) -> StaticFacts:
+    """Return the first location's facts, straight from the database."""
+    document = stores.truth.location(world.clinic.id, world.location_id)
+    assert document is not None
+    return build_location(document).static
