@@ -92,7 +92,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """An appointment or hold and its claims; `expires` is the minute in which a hold ends."""
+    """An appointment or hold and its claims; `expires` is the minute in which a hold ends.
+
+    `had` is what it claimed before nobody came.
+    """
 
     id: str
     wish: Wish
@@ -102,6 +105,7 @@ class Visit:
     expires: int | None = None
     version: int = 1
     claims: frozenset[Claim] = frozenset()
+    had: frozenset[Claim] = frozenset()
 
 
 class Bookings:
@@ -213,7 +217,7 @@ class Bookings:
         visit = self.visits[visit_id]
         kept = visit.claims if state in LIVE else frozenset(self._quotas(visit, state))
         self.visits[visit_id] = found = replace(
-            visit, state=state, version=visit.version + 1, claims=kept, expires=expires
+            visit, state=state, version=visit.version + 1, claims=kept, had=visit.claims, expires=expires
         )
         return found
 
@@ -230,5 +234,14 @@ class Bookings:
             return frozenset({INVALID_TRANSITION})
         if visit.state != "no_show":
             return OK
-        wish = replace(visit.wish, room=visit.room or None)
-        return frozenset(self._taken(wish, list(self.standing(visit_id)))) or OK
+        return frozenset(self._taken_meanwhile(visit)) or OK
+
+    def _taken_meanwhile(self, visit: Visit) -> Iterator[str]:
+        """Why a visit to which nobody came cannot have its claims again: any unit of its room, the same equipment."""
+        standing = list(self.standing(visit.id))
+        for reason in self._taken(replace(visit.wish, room=visit.room or None), standing):
+            if reason != EQUIPMENT:
+                yield SLOT if reason == MIN_GAP else reason
+        items = [claim for claim in visit.had if claim.resource in self.clinic.items]
+        if any(item.meets(claim) for item in items for claim in standing):
+            yield EQUIPMENT

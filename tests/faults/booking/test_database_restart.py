@@ -1,4 +1,4 @@
-"""PostgreSQL is killed under load and comes back: nothing acknowledged is lost, and nobody hears INTERNAL."""
+"""PostgreSQL goes away under load and comes back: nothing acknowledged is lost, and nobody hears INTERNAL."""
 
 from __future__ import annotations
 
@@ -6,78 +6,92 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from ctl.embedded import EmbeddedPostgres, start_server
 from ctl.ports import free_port
-from tests.support.booking import Client, Keys, booking_processes, environment_of, tried
-from tests.support.databases import migrated_database
+from ctl.processes import ManagedProcess
+from tests.faults.booking.load import Load
+from tests.support.booking import Client, Keys, booking_processes, environment_of, outcome
+from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.invariants import invariants, query
 from tests.support.practice import at, new_practice
 from tests.support.servers import Servers
-from tests.support.waiting import wait_until_async
 
 ALLOWED = {"OK", "UNAVAILABLE UNAVAILABLE", "ALREADY_EXISTS SLOT_ALREADY_BOOKED"}
+AWAY_S_MAX, HEALED_S_MAX = 2.0, 5.0
 
 
-async def test_a_killed_database_is_survived(servers: Servers, tmp_path: Path) -> None:
-    """kill -9 of the server under load: callers get UNAVAILABLE meanwhile, and the pool heals without a restart."""
+@dataclass(slots=True)
+class OwnDatabase:
+    """A PostgreSQL server of this test alone, with a booking process on it."""
+
+    spec: EmbeddedPostgres
+    server: ManagedProcess
+    database: MigratedDatabase
+    client: Client
+
+    async def kill(self) -> None:
+        """End the server as a power cut would."""
+        assert self.server.pid is not None
+        os.kill(self.server.pid, signal.SIGKILL)
+        await asyncio.to_thread(self.server.stop)
+
+    async def start(self) -> None:
+        """Start it again on its data."""
+        self.server = await asyncio.to_thread(start_server, self.spec)
+
+
+@pytest.fixture
+async def own(servers: Servers, tmp_path: Path) -> AsyncIterator[OwnDatabase]:
     spec = EmbeddedPostgres(
         tmp_path / "postgres", port=free_port(), password="fault", log_path=tmp_path / "postgres.log"
     )
-    postgres = start_server(spec)
+    made, keys = OwnDatabase(spec, start_server(spec), None, None), Keys(tmp_path / "keys")  # type: ignore[arg-type]
     try:
-        keys = Keys(tmp_path / "keys")
-        with migrated_database(spec.url) as database:
-            environment = environment_of(database, keys, servers.nats_url)
+        with migrated_database(spec.url) as made.database:
+            environment = environment_of(made.database, keys, servers.nats_url)
             with booking_processes(environment, tmp_path) as (process,):
-                practice = new_practice(database, providers=4, rooms=4, patients=4)
-                client = Client([process.target], practice, keys.token(practice.clinic))
-                heard: list[str] = []
-                acknowledged: list[str] = []
-                stop = asyncio.Event()
-
-                async def book(lane: int) -> None:
-                    for place in range(90):
-                        if stop.is_set():
-                            return
-                        reply, found = await tried(
-                            client.create(
-                                at(place // 4, place % 4 * 15),
-                                end=at((place + 1) // 4, (place + 1) % 4 * 15),
-                                patient=lane,
-                                provider_id=practice.providers[lane],
-                                room_id=practice.rooms[lane],
-                                timeout_s=10,
-                            )
-                        )
-                        heard.append(found)
-                        if reply is not None:
-                            acknowledged.append(reply.appointment.id)
-                        else:
-                            await asyncio.sleep(0.05)
-
-                async def booked_twenty() -> bool:
-                    return len(acknowledged) >= 20
-
-                lanes = [asyncio.create_task(book(lane)) for lane in range(4)]
-                await wait_until_async(booked_twenty, timeout_s=30, what="bookings")
-                assert postgres.pid is not None
-                os.kill(postgres.pid, signal.SIGKILL)
-                await asyncio.to_thread(postgres.stop)
-                await asyncio.sleep(0.3)
-                postgres = await asyncio.to_thread(start_server, spec)
-                back, before = time.monotonic(), len(acknowledged)
-                while len(acknowledged) == before and not all(lane.done() for lane in lanes):
-                    assert time.monotonic() - back < 5, "the pool did not heal"
-                    await asyncio.sleep(0.02)
-                stop.set()
-                await asyncio.gather(*lanes)
-                await client.close()
-                assert set(heard) <= ALLOWED, set(heard)
-                assert "UNAVAILABLE UNAVAILABLE" in heard
-                rows = query(database.owner_url, "SELECT id::text FROM appointment")
-                assert set(acknowledged) <= {row[0] for row in rows}
-                invariants(database)
+                practice = new_practice(made.database, providers=4, rooms=4, patients=4)
+                made.client = Client([process.target], practice, keys.token(practice.clinic))
+                yield made
+                await made.client.close()
     finally:
-        postgres.stop()
+        made.server.stop()
+
+
+async def test_a_killed_database_is_survived(own: OwnDatabase) -> None:
+    """T12: kill -9 of the server under load: callers get UNAVAILABLE, and the pool heals without a restart."""
+    async with Load(own.client, lanes=4) as load:
+        await load.more(20)
+        await own.kill()
+        await asyncio.sleep(0.3)
+        await own.start()
+        await load.more(1, timeout_s=HEALED_S_MAX)
+        await load.more(20)
+    assert set(load.heard) <= ALLOWED, set(load.heard)
+    assert "UNAVAILABLE UNAVAILABLE" in load.heard
+    rows = query(own.database.owner_url, "SELECT id::text FROM appointment")
+    assert set(load.acknowledged) <= {row[0] for row in rows}
+    invariants(own.database)
+
+
+async def test_callers_of_an_absent_database_do_not_pile_up(own: OwnDatabase) -> None:
+    """T13: while the server is stopped each of 50 callers at once hears UNAVAILABLE in less than two seconds."""
+    assert await outcome(own.client.create(at(8))) == "OK"
+    own.server.stop()
+
+    async def ask(hour: int) -> tuple[str, float]:
+        began = time.monotonic()
+        return await outcome(own.client.create(at(hour), timeout_s=10)), time.monotonic() - began
+
+    heard = await asyncio.gather(*(ask(9 + n % 10) for n in range(50)))
+    await own.start()
+    assert {word for word, _ in heard} == {"UNAVAILABLE UNAVAILABLE"}
+    assert max(after_s for _, after_s in heard) < AWAY_S_MAX
+    assert await outcome(own.client.create(at(9), timeout_s=10)) == "OK"
+    invariants(own.database)

@@ -101,7 +101,7 @@ def crowd(servers: Servers, tmp_path: Path) -> Iterator[Crowd]:
 
 
 async def test_a_crowd_is_served_quickly_or_refused(crowd: Crowd) -> None:
-    """1,000 callers at once: each is booked or told to come again, none hangs, and p99 of the booked is below 1 s."""
+    """T15: 1,000 callers at once: each is booked or told to come again, none hangs, and p99 of the booked is below 1 s."""
     client = crowd.client()
     before = deadlocks(crowd.database)
     heard = await asyncio.gather(*(crowd.book(client, caller) for caller in range(CALLERS)))
@@ -117,7 +117,7 @@ async def test_a_crowd_is_served_quickly_or_refused(crowd: Crowd) -> None:
 
 
 async def test_callers_behind_stuck_connections_are_refused_in_time(crowd: Crowd) -> None:
-    """While all connections wait for somebody's lock, whoever comes is told to come again; then all is well."""
+    """T15: while all connections wait for somebody's lock, whoever comes is told to come again; then all is well."""
     client = crowd.client()
     with psycopg.connect(crowd.database.owner_url) as owner:
         owner.execute("SELECT FROM resource FOR NO KEY UPDATE")

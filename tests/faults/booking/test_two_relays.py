@@ -36,7 +36,7 @@ async def stored_events(nats_url: str, clinic: str, count: int) -> list[events_p
 
 
 async def test_two_relays_publish_each_event_once_and_in_order(servers: Servers, tmp_path: Path) -> None:
-    """Two processes with relays share one outbox, one is killed half way: every event once, each visit's in order."""
+    """T10: two processes with relays share one outbox, one is killed half way: every event once, each visit's in order."""
     keys = Keys(tmp_path / "keys")
     with migrated_database(servers.postgres_url) as database:
         environment = environment_of(database, keys, servers.nats_url)
@@ -71,7 +71,7 @@ async def test_two_relays_publish_each_event_once_and_in_order(servers: Servers,
 
 
 async def test_a_reply_that_comes_too_late_is_given_again(servers: Servers, tmp_path: Path) -> None:
-    """Held up after COMMIT until the client gives up and asks again with its key: one booking, the same id."""
+    """T07: held up after COMMIT until the client gives up and asks again with its key: one booking, the same id."""
     keys = Keys(tmp_path / "keys")
     with migrated_database(servers.postgres_url) as database:
         environment = environment_of(database, keys, servers.nats_url)

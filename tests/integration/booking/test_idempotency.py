@@ -23,7 +23,7 @@ def count(suite: Suite, table: str, clinic: str) -> int:
 
 
 async def test_fifty_calls_with_one_key_book_once(suite: Suite, make_client: MakeClient) -> None:
-    """Fifty concurrent calls with one key make one row and one event, and get one answer."""
+    """T05: fifty concurrent calls with one key make one row and one event, and get one answer."""
     practice = suite.practice()
     client = make_client(practice)
     key = new_id()
@@ -49,7 +49,7 @@ async def test_the_header_is_as_good_as_the_field(suite: Suite, make_client: Mak
 
 
 async def test_a_reused_key_is_refused_and_writes_nothing(suite: Suite, make_client: MakeClient) -> None:
-    """The same key with another body is refused with IDEMPOTENCY_KEY_REUSED."""
+    """T06: the same key with another body is refused with IDEMPOTENCY_KEY_REUSED."""
     practice = suite.practice()
     client = make_client(practice)
     key = new_id()
