@@ -2,6 +2,7 @@
 
 const SHOWN = new Set(["held", "scheduled", "confirmed", "checked_in", "in_progress", "completed"]);
 const ARRIVED = new Set(["checked_in", "in_progress", "completed"]);
+const WORDS = { held: "held", confirmed: "confirmed", checked_in: "arrived", in_progress: "in progress", completed: "completed" };
 const element = (id) => document.getElementById(id);
 
 export function make(tag, text, attributes = {}) {
@@ -83,8 +84,9 @@ export class Board {
     card.dataset.status = visit.status;
     card.children[0].replaceChildren(clockOf(visit.start), make("i", ` – ${clockOf(visit.end)}`));
     card.children[1].textContent = service;
-    card.children[2].textContent = this.names.rooms.get(visit.roomId) ?? "";
-    card.title = `${clockOf(visit.start)} – ${clockOf(visit.end)} ${service}, ${visit.status.replace("_", " ")}`;
+    // A colour alone does not tell everybody.
+    card.children[2].textContent = [WORDS[visit.status], this.names.rooms.get(visit.roomId)].filter(Boolean).join(" · ");
+    card.title = `${clockOf(visit.start)} – ${clockOf(visit.end)} ${service}, ${WORDS[visit.status] ?? visit.status}`;
     const minutes = this.endOf(visit) - minuteOf(visit.start);
     card.classList.toggle("short", minutes < 45);
     card.classList.toggle("brief", minutes < 20);
@@ -131,8 +133,8 @@ export class Board {
     const { name, specialty } = this.names.providers.get(providerId) ?? { name: `Provider ${providerId.slice(0, 4)}`, specialty: "" };
     const head = make("div", "", { class: "head" });
     const words = make("div");
-    words.append(make("b", name), make("span", specialty, { "data-count": providerId }));
-    head.append(make("div", initials(name), { class: "face" }), words);
+    words.append(make("b", name), make("span", specialty));
+    head.append(make("div", initials(name), { class: "face" }), words, make("output", "", { "data-of": providerId, title: "Visits" }));
     element("heads").append(head);
     column = make("div", "", { class: "column", "data-provider": providerId });
     element("grid").insertBefore(column, element("now"));
@@ -155,7 +157,7 @@ export class Board {
 
   rule() {
     const labels = [];
-    for (let minute = this.from + 60; minute < this.to; minute += 60) {
+    for (let minute = this.from; minute < this.to; minute += 60) {
       const label = make("span", `${String(minute / 60).padStart(2, "0")}:00`);
       label.style.top = `calc(var(--minute) * ${minute - this.from})`;
       labels.push(label);
@@ -181,6 +183,9 @@ export class Board {
     const shown = [...this.cards.keys()].map((id) => this.visits.get(id)).filter((visit) => visit.status !== "held");
     element("count").textContent = shown.length;
     element("arrived").textContent = shown.filter((visit) => ARRIVED.has(visit.status)).length;
+    for (const each of element("heads").querySelectorAll("output")) {
+      each.textContent = shown.filter((visit) => visit.providerId === each.dataset.of).length || "";
+    }
     element("empty").hidden = this.cards.size > 0;
   }
 }

@@ -28,7 +28,12 @@ def known() -> FakeClinic:
     known = FakeClinic(clinic)
     for provider in range(3):
         for slot in sorted(chance.sample(range(1, 18), 9)):
-            visit = Visit(clinic, provider=provider, start=_DAY + timedelta(minutes=30 * slot))
+            visit = Visit(
+                clinic,
+                provider=provider,
+                service=slot % 3,
+                start=_DAY + timedelta(minutes=30 * slot),
+            )
             visit.event(status=_STATUSES[0 if slot > 8 else chance.randrange(len(_STATUSES))])
             known.visits.append(visit)
     return known
@@ -96,11 +101,24 @@ async def test_a_day_is_shown_and_followed(suite: RealtimeSuite, known: FakeClin
         await in_column(page, missed, 0)
         await in_column(page, new, 0)
         assert await page.value("document.getElementById('heard').textContent") == "6"
-        still = "each.effect.getTiming().iterations > 1 || each.playState === 'finished'"
-        await page.wait_for(f"document.getAnimations().every((each) => {still})")
+        await _stillness(page)
         picture = await page.screenshot("live")
+        dark = {"name": "prefers-color-scheme", "value": "dark"}
+        await page.call("Emulation.setEmulatedMedia", features=[dark])
+        await _stillness(page)
+        await page.screenshot("live-dark")
+        phone = {"width": 420, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+        await page.call("Emulation.setDeviceMetricsOverride", **phone)
+        await page.wait_for("document.documentElement.scrollWidth <= 420")
+        await page.screenshot("live-phone")
     assert page.faults == []
     assert picture.stat().st_size > 20_000
+
+
+async def _stillness(page: Page) -> None:
+    """Wait until nothing moves but what moves for ever."""
+    still = "each.effect.getTiming().iterations > 1 || each.playState === 'finished'"
+    await page.wait_for(f"document.getAnimations().every((each) => {still})")
 
 
 async def test_a_bad_token_is_refused_in_words(suite: RealtimeSuite) -> None:

@@ -21,6 +21,7 @@ _NAMES = (
     ("Dr. Jonas Weber", "Cardiology"),
     ("Dr. Aisha Khan", "Pediatrics"),
 )
+_SERVICES = ("Consultation", "Check-up", "Follow-up")
 
 
 @dataclass
@@ -54,12 +55,20 @@ class _Directory(directory_pb2_grpc.DirectoryServiceServicer):
         )
 
     async def ListServices(self, request: Any, context: Any) -> Any:  # noqa: N802
-        service = directory_types_pb2.Service(id=self._clinic.service_id, name="Consultation", active=True)
-        return directory_pb2.ListServicesResponse(services=[service])
+        return directory_pb2.ListServicesResponse(
+            services=[
+                directory_types_pb2.Service(id=id_, name=name, active=True)
+                for id_, name in zip(self._clinic.service_ids, _SERVICES, strict=True)
+            ]
+        )
 
     async def ListRooms(self, request: Any, context: Any) -> Any:  # noqa: N802
-        room = directory_types_pb2.Room(id=self._clinic.room_id, name="Room 2", active=True)
-        return directory_pb2.ListRoomsResponse(rooms=[room])
+        return directory_pb2.ListRoomsResponse(
+            rooms=[
+                directory_types_pb2.Room(id=id_, name=f"Room {number}", active=True)
+                for number, id_ in enumerate(self._clinic.room_ids, 1)
+            ]
+        )
 
 
 class _Booking(booking_pb2_grpc.BookingServiceServicer):
@@ -79,8 +88,8 @@ def _appointment(visit: Visit) -> appointment_pb2.Appointment:
         clinic_id=visit.clinic.id,
         location_id=visit.clinic.location_id,
         provider_id=visit.clinic.provider_ids[visit.provider],
-        room_id=visit.clinic.room_id,
-        service_id=visit.clinic.service_id,
+        room_id=visit.clinic.room_ids[visit.provider],
+        service_id=visit.clinic.service_ids[visit.service],
         start=_text(local),
         end=_text(local + timedelta(minutes=30)),
         status=status,

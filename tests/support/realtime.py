@@ -47,8 +47,8 @@ class Clinic:
         self.location_id = str(uuid.uuid4())
         self.provider_ids = [str(uuid.uuid4()) for _ in range(3)]
         self.patient_ids = [str(uuid.uuid4()) for _ in range(3)]
-        self.service_id = str(uuid.uuid4())
-        self.room_id = str(uuid.uuid4())
+        self.service_ids = [str(uuid.uuid4()) for _ in range(3)]
+        self.room_ids = [str(uuid.uuid4()) for _ in range(3)]
 
 
 @dataclass
@@ -60,6 +60,7 @@ class Visit:
     version: int = 0
     provider: int = 0
     patient: int = 0
+    service: int = 0
     start: datetime = datetime(2026, 2, 20, 14, 0, tzinfo=UTC)
     status: str = "scheduled"
     event_ids: list[str] = field(default_factory=list)
@@ -71,8 +72,8 @@ class Visit:
             appointment_id=self.id,
             location_id=self.clinic.location_id,
             provider_id=self.clinic.provider_ids[self.provider],
-            room_id=self.clinic.room_id,
-            service_id=self.clinic.service_id,
+            room_id=self.clinic.room_ids[self.provider],
+            service_id=self.clinic.service_ids[self.service],
             patient_id=self.clinic.patient_ids[self.patient],
             status=self.status,
             timezone="America/New_York",
