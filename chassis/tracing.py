@@ -40,7 +40,9 @@ def parse_traceparent(value: str | None) -> str | None:
 
 def new_traceparent(*, sampled: bool = False) -> str:
     """A traceparent of a new trace."""
-    return f"00-{_random_bits(128) | 1:032x}-{_random_bits(64) | 1:016x}-0{int(sampled)}"
+    # One question to the operating system; the lowest bit of each id is set, so that neither is zero.
+    ids = f"{_random_bits(192) | 1 << 64 | 1:048x}"
+    return f"00-{ids[:32]}-{ids[32:]}-0{int(sampled)}"
 
 
 def ids_of(traceparent: str) -> tuple[str, str]:

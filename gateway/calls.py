@@ -12,6 +12,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from grpc.aio import Metadata
 
 from chassis.auth.principal import Principal
 from chassis.grpc.address import CLIENT_ADDRESS
@@ -118,10 +119,9 @@ class Calls:
         if principal is None and not endpoint.method.public:
             http_policy.guard_anonymous_request(message)
         raw = await endpoint.invoke(message, self._remaining_s(), _metadata(request))
-        document = endpoint.encode(raw)
         if principal is None and not endpoint.method.public:
-            http_policy.strip_anonymous(endpoint.policy, document)
-        return _answer(endpoint, request, variables, document)
+            raw = http_policy.strip_anonymous(endpoint.policy, endpoint.binding.reply, raw)
+        return _answer(endpoint, request, variables, endpoint.encode(raw))
 
     async def _admit(
         self, request: Request, endpoint: Endpoint, variables: Mapping[str, str], principal: Principal | None
@@ -256,7 +256,7 @@ def _mask_what_is_given(message: Message, inner: Message, value: Mapping[str, An
     message.update_mask.CopyFrom(FieldMask(paths=paths))  # type: ignore[attr-defined]
 
 
-def _metadata(request: Request) -> tuple[tuple[str, str], ...]:
+def _metadata(request: Request) -> Metadata:
     """What travels with the call: token, request id, trace, address; nothing else of the client's headers."""
     metadata = [("x-request-id", request.request_id)]
     if request.client:
@@ -267,7 +267,7 @@ def _metadata(request: Request) -> tuple[tuple[str, str], ...]:
     traceparent = current_traceparent()
     if traceparent:
         metadata.append(("traceparent", traceparent))
-    return tuple(metadata)
+    return Metadata(*metadata)
 
 
 def _answer(

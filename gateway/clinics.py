@@ -69,7 +69,7 @@ class PublicSearch:
     async def _look(self, clinic_id: str) -> bool:
         request = directory_pb2.GetPublicClinicRequest(clinic_id=clinic_id)
         try:
-            await self._ask(request, _TIMEOUT_S, ())
+            await self._ask(request, _TIMEOUT_S, grpc.aio.Metadata())
         except grpc.aio.AioRpcError as error:
             if error.code() in _CLOSED or error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 return False
@@ -122,7 +122,7 @@ class ClinicLimits:
         request = directory_pb2.GetClinicRequest(clinic_id=clinic_id)
         known, _ = self._known.get(clinic_id)
         try:
-            reply = await self._ask(request, _TIMEOUT_S, ((AUTHORIZATION, authorization),))
+            reply = await self._ask(request, _TIMEOUT_S, grpc.aio.Metadata((AUTHORIZATION, authorization)))
         except grpc.aio.AioRpcError as error:
             # Next chance in a while; what was known before goes on to hold.
             self._known.put(clinic_id, known or 0, _LIMIT_RETRY_S)

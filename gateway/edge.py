@@ -120,14 +120,13 @@ class Exchange:
 
     def _common(self, given: Any) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", self.request_id.encode("latin-1")), *_SECURITY_HEADERS, *self._added]
-        if not any(name == b"content-security-policy" for name, _ in given):
+        if _CONTENT_POLICY[0] not in dict(given):
             headers.append(_CONTENT_POLICY)
         if self._has_tls:
             headers.append(_STRICT_TRANSPORT)
-        headers += [
-            (name.encode("latin-1"), value.encode("latin-1"))
-            for name, value in self.scope.get("gateway.rate", {}).items()
-        ]
+        rate = self.scope.get("gateway.rate")
+        if rate:
+            headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in rate.items()]
         return headers
 
 
@@ -157,7 +156,8 @@ class Edge:
         self._new_id = new_id
         self._in_flight = 0
         self._log: Any = structlog.get_logger("gateway.access").bind()
-        self._gauge = metrics.gauge("gateway_requests_in_flight", "REST requests that are being served.")
+        gauge = metrics.gauge("gateway_requests_in_flight", "REST requests that are being served.")
+        gauge.set_function(lambda: self._in_flight)
         self._duration = metrics.histogram(
             "gateway_request_duration_seconds",
             "Time from a request's headers to its answer's last byte.",
@@ -227,7 +227,6 @@ class Edge:
             await self._refuse(exchange, Full(retry_after_s=_FULL_RETRY_S))
             return
         self._in_flight += 1
-        self._gauge.set(self._in_flight)
         try:
             # The answer's way to a client that reads slowly is bounded as well: it holds a place here.
             async with asyncio.timeout(self._limits.deadline_s):
@@ -239,7 +238,6 @@ class Edge:
             exchange.status = 499
         finally:
             self._in_flight -= 1
-            self._gauge.set(self._in_flight)
 
     async def _reply(
         self, exchange: Exchange, request: Request, endpoint: Endpoint, variables: Mapping[str, str]

@@ -22,6 +22,7 @@ from enum import Enum
 from typing import Any
 
 import orjson
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import code_pb2
@@ -39,6 +40,7 @@ _IDEMPOTENCY_FIELD = "idempotency_key"
 _ETAG_FIELD = "etag"
 _METADATA_TYPE = "medforall.availability.v1.SearchMetadata"
 _SLOT_TYPE = "medforall.type.v1.Slot"
+_TAG_DIGITS = 24
 
 _HTTP_STATUS: Mapping[int, int] = {
     code_pb2.INVALID_ARGUMENT: 400,
@@ -233,8 +235,9 @@ def tag_availability(policy: Policy, document: dict[str, Any], headers: dict[str
         document["slots"] = orjson.Fragment(covered)
     else:
         covered = orjson.dumps({name: value for name, value in document.items() if name != "metadata"})
-    digest = hashlib.blake2b(covered, digest_size=12).hexdigest()
-    headers["etag"] = f'W/"{digest}"'
+    # Half the time of blake2b where the processor has instructions for it, and most have.
+    digest = hashlib.sha256(covered, usedforsecurity=False).hexdigest()
+    headers["etag"] = f'W/"{digest[:_TAG_DIGITS]}"'
 
 
 def is_unchanged(headers: Mapping[str, str], etag: str | None) -> bool:
@@ -261,8 +264,12 @@ def guard_anonymous_request(message: Message) -> None:
             raise Unauthenticated(f"A bearer token is required to use {field.json_name}.")
 
 
-def strip_anonymous(policy: Policy, document: Mapping[str, Any]) -> None:
-    """Take out of an answer what nobody outside the clinic needs to know: its rooms."""
-    if policy.covers_slots:
-        for slot in document["slots"]:
-            slot["roomOptions"] = []
+def strip_anonymous(policy: Policy, reply: Descriptor, raw: bytes) -> bytes:
+    """Take out of the bytes of a `reply` what nobody outside the clinic needs to know: its rooms."""
+    if not policy.covers_slots:
+        return raw
+    found: Any = message_factory.GetMessageClass(reply).FromString(raw)
+    for slot in found.slots:
+        slot.ClearField("room_options")
+    stripped: bytes = found.SerializeToString()
+    return stripped

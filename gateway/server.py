@@ -44,6 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_refused = False
+        self._is_in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or close it when there are too many."""
@@ -60,16 +61,19 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the connection is already refused."""
-        if not self._is_refused:
-            super().data_received(data)
+        """Parse what came, unless the connection is already refused; a head that began must end in time."""
+        if self._is_refused:
+            return
+        super().data_received(data)
+        # Most heads come whole: those that do need no timer.
+        if self._is_in_head and self._head_timer is None and not self._is_refused:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         """A request begins: its head has a budget of bytes and time."""
         super().on_message_begin()
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._await_head()
+        self._is_in_head = True
 
     def on_url(self, url: bytes) -> None:
         """Count the request line."""
@@ -83,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there; a refused one goes no further."""
+        self._is_in_head = False
         self._disarm()
         if not self._is_refused:
             # A stream whose client stops reading is cut off by its own endpoint.

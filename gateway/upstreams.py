@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import Message
+from grpc.aio import Metadata
 
 from gateway.transcoding.bindings import Binding
 
-Metadata = tuple[tuple[str, str], ...]
 Invoke = Callable[[Message, float, Metadata], Awaitable[bytes]]
 
 

@@ -2,8 +2,8 @@
 
 Protobuf's own `json_format` walks descriptors for every message: 0.4–0.9 ms for a page of fifty slots, and reading
 the fields one by one through protobuf's objects still takes 0.6 ms. Here each message type gets a function with one
-line per field that reads a flat message (`flat`); small messages that come again and again (a provider, a room, an
-instant) are looked up by their bytes. The result equals `MessageToDict(always_print_fields_with_no_presence=True)`
+line per field that reads a flat message (`flat`); messages that come again and again (a provider, a room, an instant,
+a free slot) are looked up by their bytes. The result equals `MessageToDict(always_print_fields_with_no_presence=True)`
 but for the names of enum values, which REST spells in lower case (`names.enum_names`); tests hold it to that for
 every message of the contract. 64-bit integers are strings, as ProtoJSON has them: JavaScript would round large ones.
 """
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -26,10 +27,15 @@ from medforall.options.v1 import options_pb2
 from gateway.transcoding.flat import FlatTypes, flat_name
 from gateway.transcoding.names import descriptor_of, enum_names, enum_type, is_map, message_type
 
-# From the bytes of a message to its JSON value, which nobody may change in place: it may be remembered.
+# From the bytes of a message to its JSON value, for orjson: it may hold written JSON (`orjson.Fragment`). Nobody may
+# change it in place, since it may be remembered.
 Encode = Callable[[bytes], Any]
 
 _REMEMBERED_MAX = 4_096
+
+# The same free slot is shown to everybody who looks at its day, until it is taken: remembered as written JSON.
+_SHOWN_AGAIN = frozenset(("medforall.type.v1.Slot",))
+_SHOWN_AGAIN_MAX = 8_192
 _INT64_TYPES = frozenset(
     (
         FieldDescriptor.TYPE_INT64,
@@ -51,7 +57,7 @@ class Encoder:
         self._flat = FlatTypes()
 
     def encode(self, message: Message) -> Any:
-        """The JSON value of `message`: a dictionary, or what its well-known type is in JSON."""
+        """The JSON value of `message`, for orjson: a dictionary, or what its well-known type is in JSON."""
         return self.encoder(descriptor_of(message))(message.SerializeToString())
 
     def encoder(self, descriptor: Descriptor) -> Encode:
@@ -67,6 +73,8 @@ class Encoder:
         if descriptor.full_name.startswith(_WELL_KNOWN):
             return _well_known(descriptor)
         encode = self._compile(descriptor)
+        if descriptor.full_name in _SHOWN_AGAIN:
+            return lru_cache(maxsize=_SHOWN_AGAIN_MAX)(lambda raw: orjson.Fragment(orjson.dumps(encode(raw))))
         return lru_cache(maxsize=_REMEMBERED_MAX)(encode) if _is_worth_remembering(descriptor) else encode
 
     def _compile(self, descriptor: Descriptor) -> Encode:
