@@ -101,7 +101,7 @@ def crowd(servers: Servers, tmp_path: Path) -> Iterator[Crowd]:
 
 
 async def test_a_crowd_is_served_quickly_or_refused(crowd: Crowd) -> None:
-    """T15: 1,000 callers at once: each is booked or told to come again, none hangs, and p99 of the booked is below 1 s."""
+    """T15: 1,000 callers at once: each is booked or told to come again, and p99 of the booked is below 1 s."""
     client = crowd.client()
     before = deadlocks(crowd.database)
     heard = await asyncio.gather(*(crowd.book(client, caller) for caller in range(CALLERS)))

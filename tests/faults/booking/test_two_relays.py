@@ -36,7 +36,7 @@ async def stored_events(nats_url: str, clinic: str, count: int) -> list[events_p
 
 
 async def test_two_relays_publish_each_event_once_and_in_order(servers: Servers, tmp_path: Path) -> None:
-    """T10: two processes with relays share one outbox, one is killed half way: every event once, each visit's in order."""
+    """T10: two processes with relays share one outbox, one is killed: every event once, each visit's in order."""
     keys = Keys(tmp_path / "keys")
     with migrated_database(servers.postgres_url) as database:
         environment = environment_of(database, keys, servers.nats_url)
