@@ -26,7 +26,7 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
 
     def SearchSlots(self, request: availability_pb2.SearchSlotsRequest, _context: Any) -> Any:
         """Every bookable slot of a window, page by page."""
-        return self._search(request)
+        return self._search(request, self._reader)
 
     def FindNextAvailable(self, request: availability_pb2.FindNextAvailableRequest, _context: Any) -> Any:
         """The first slots from a time on."""
@@ -35,10 +35,11 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
         return replies.next_reply(found, self._writer, began_ns)
 
     def BatchSearchSlots(self, request: availability_pb2.BatchSearchSlotsRequest, _context: Any) -> Any:
-        """Several searches of one clinic, in the order asked."""
+        """Several searches of one clinic, in the order asked, from one reading."""
         if any(one.clinic_id != request.clinic_id for one in request.searches):
             raise Invalid.field("searches", "must each name the clinic of the batch")
-        return replies.batch_reply([self._search(one) for one in request.searches])
+        reader = self._reader.in_one_reading(one.consistency_token for one in request.searches)
+        return replies.batch_reply([self._search(one, reader) for one in request.searches])
 
     def GetFreeBusy(self, request: availability_pb2.GetFreeBusyRequest, _context: Any) -> Any:
         """When a resource is open, and when it is taken."""
@@ -58,9 +59,9 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
         found = explain_local_day(questions.day_question(request), self._reader)
         return explanations.day_explanation_reply(found, began_ns)
 
-    def _search(self, request: availability_pb2.SearchSlotsRequest) -> bytes:
+    def _search(self, request: availability_pb2.SearchSlotsRequest, reader: Reader) -> bytes:
         began_ns = time.perf_counter_ns()
-        page = search_slots(questions.slot_question(request), self._reader)
+        page = search_slots(questions.slot_question(request), reader)
         return replies.search_reply(request, page, self._writer, began_ns)
 
 

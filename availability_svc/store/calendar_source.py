@@ -86,13 +86,23 @@ class CalendarSource:
                 self._counters.count(Layer.L1, hit=True)
                 return assembled[1], Layer.L1
         ids = wanted.buckets()
+        found, layer = self.buckets(place, ids, at_least)
+        calendars = assemble(found[bucket_id] for bucket_id in ids)
+        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES)
+        return calendars, layer
+
+    def buckets(
+        self, place: Place, ids: Sequence[BucketId], at_least: Versions
+    ) -> tuple[dict[BucketId, Bucket], Layer]:
+        """Return buckets, at least as new as `at_least` says, and the farthest layer that was asked.
+
+        Raises Unavailable when nobody can say.
+        """
         found, layer = self._buckets(place, ids, at_least)
         self._counters.count(Layer.L1, hit=layer is Layer.L1)
         if layer is Layer.DATABASE:
             self._counters.fallbacks.inc()
-        calendars = _assemble(found[bucket_id] for bucket_id in ids)
-        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES)
-        return calendars, layer
+        return found, layer
 
     def changed(self, clinic_id: str, versions: Iterable[tuple[str, int]]) -> None:
         """Forget these calendars, and ask for at least these versions from now on."""
@@ -303,7 +313,7 @@ def _snapshot(calendar_id: str, bucket: int, read: Sequence[VersionedClaims]) ->
     return Snapshot(calendar_id, bucket, read[0].version, claims)
 
 
-def _assemble(buckets: Iterable[Bucket]) -> KeptCalendars:
+def assemble(buckets: Iterable[Bucket]) -> KeptCalendars:
     """Return all calendars by resource, whichever bucket they come from, in one order: it names them."""
     calendars = KeptCalendars()
     for bucket in buckets:

@@ -1,17 +1,24 @@
 """Reads what a question needs: the place, what is taken there, and whose visit it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
 from availability_svc.calendars import buckets_of
-from availability_svc.freshness import Freshness, Stamp
+from availability_svc.freshness import Stamp
 from availability_svc.layers import Layer
 from availability_svc.places import Place
 from availability_svc.questions import Caller, ForWhom
-from availability_svc.store.calendar_source import CalendarSource, Versions, Wanted
-from availability_svc.store.location_source import LocationSource
+from availability_svc.store.calendar_source import Versions, Wanted
+from availability_svc.store.one_reading import (
+    Calendars,
+    CalendarsRead,
+    Clockwork,
+    Locations,
+    LocationsRead,
+    OneMoment,
+)
 from availability_svc.store.redis_projection import BucketId
 from availability_svc.store.truth import Truth
 from scheduling import consistency, localtime
@@ -42,14 +49,14 @@ _NOBODY: Final = Whom()
 
 
 class Reader:
-    """What every use case reads with. Safe between threads."""
+    """What every use case reads with. Safe between threads, but for one made by `in_one_reading`."""
 
     def __init__(
         self,
-        locations: LocationSource,
-        calendars: CalendarSource,
+        locations: Locations,
+        calendars: Calendars,
         truth: Truth,
-        freshness: Freshness,
+        freshness: Clockwork,
         cache: DerivedCache,
     ) -> None:
         self._locations = locations
@@ -57,6 +64,23 @@ class Reader:
         self._truth = truth
         self._freshness = freshness
         self.cache = cache
+
+    def in_one_reading(self, tokens: Iterable[str]) -> "Reader":
+        """Return a reader for one call that asks several questions: it reads everything once, at one time.
+
+        Everything is at least as new as every one of the consistency tokens says.
+        """
+        at_least: dict[str, int] = {}
+        for token in tokens:
+            for calendar_id, version in consistency.decode(token).items():
+                at_least[calendar_id] = max(version, at_least.get(calendar_id, 0))
+        return Reader(
+            LocationsRead(self._locations),
+            CalendarsRead(self._calendars, at_least),
+            self._truth,
+            OneMoment(self._freshness),
+            self.cache,
+        )
 
     def now_min(self) -> float:
         """Return the minutes since the epoch, by the database's clock."""

@@ -17,12 +17,17 @@ from tests.support.availability_service import running
 from tests.support.waiting import wait_until_async
 
 
+def _inside(service: Running) -> Any:
+    """Return the reader, to look at and to empty what it keeps."""
+    return service.reader
+
+
 async def test_many_cold_callers_read_the_database_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thirty searches of one cold place at once read each calendar from the database a single time."""
     async with running(world.settings()) as service:
-        truth = service.reader._calendars._truth
+        truth = _inside(service)._calendars._truth
         read: list[Any] = []
         original = truth.stretches
 
@@ -45,8 +50,8 @@ async def test_without_redis_answers_come_from_the_database(world: World) -> Non
         expected = await call(service.stub.SearchSlots, search_of(world, limit=500), caller)
 
         async def is_right() -> float:
-            service.reader._calendars.clear()
-            service.reader._locations.clear()
+            _inside(service)._calendars.clear()
+            _inside(service)._locations.clear()
             began = time.perf_counter()
             reply = await call(service.stub.SearchSlots, search_of(world, limit=500), caller)
             assert list(reply.slots) == list(expected.slots)
@@ -65,7 +70,7 @@ async def test_without_redis_answers_come_from_the_database(world: World) -> Non
         async def is_back() -> bool:
             await is_right()
             reply = await call(service.stub.SearchSlots, search_of(world, limit=1), caller)
-            service.reader._calendars.clear()
+            _inside(service)._calendars.clear()
             reply = await call(service.stub.SearchSlots, search_of(world, limit=1), caller)
             return bool(reply.metadata.cache_layer == pb.CACHE_LAYER_L2)
 
@@ -85,7 +90,7 @@ async def test_without_nats_answers_say_that_they_are_stale(world: World) -> Non
             return bool(reply.metadata.stale)
 
         async def is_receiving() -> bool:
-            return bool(service.reader._freshness._is_receiving)
+            return bool(_inside(service)._freshness._is_receiving)
 
         await wait_until_async(is_receiving, timeout_s=10, what="events to be received")
         line.cut()
@@ -111,8 +116,8 @@ async def test_without_the_database_the_cache_answers_and_the_rest_is_unavailabl
         expected = await call(service.stub.SearchSlots, search_of(world), caller)
         app.cut()
         worker.cut()
-        service.reader._calendars.clear()
-        service.reader._locations.clear()
+        _inside(service)._calendars.clear()
+        _inside(service)._locations.clear()
 
         async def is_stale() -> bool:
             reply = await call(service.stub.SearchSlots, search_of(world), caller)

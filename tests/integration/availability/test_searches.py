@@ -5,12 +5,13 @@ from uuid import uuid4
 
 import grpc
 import psycopg
+import pytest
 from medforall.availability.v1 import availability_pb2 as pb
 
 from availability_svc.wiring import Stores
 from chassis.auth.principal import Role
 from database.facts import CLAIMS_SQL, build_claims, claims_parameters
-from scheduling import localtime
+from scheduling import consistency, localtime
 from scheduling.busy import BusyFacts
 from scheduling.clock import exact_minutes_of
 from scheduling.derived import DerivedCache
@@ -125,6 +126,34 @@ async def test_a_batch_answers_in_the_order_asked(world: World, service: Running
     for one, answered in zip(searches, batch.results, strict=True):
         single = await call(service.stub.SearchSlots, one, caller_of(world))
         assert list(answered.slots) == list(single.slots)
+
+
+async def test_a_batch_answers_from_one_reading(
+    world: World, service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever changes while a batch is answered, its searches see each calendar alike, and say the same freshness."""
+    source: Any = service.reader._calendars
+    original, asked = source.buckets, list[Any]()
+
+    def forgetful(place: Any, ids: Any, at_least: Any) -> Any:
+        found = original(place, ids, at_least)
+        asked.extend(ids)
+        source.clear()
+        return found
+
+    monkeypatch.setattr(source, "buckets", forgetful)
+    searches = [search_of(world, day=1, days=1, service=index, limit=10) for index in (0, 1, 0)]
+    searches[1].consistency_token = consistency.encode({world.provider_ids[0]: 1})
+    batch = await call(
+        service.stub.BatchSearchSlots,
+        pb.BatchSearchSlotsRequest(clinic_id=world.clinic.id, searches=searches),
+        caller_of(world),
+    )
+    assert asked
+    assert len(asked) == len(set(asked))
+    assert len({one.metadata.fetched_at.ToNanoseconds() for one in batch.results}) == 1
+    assert len({one.metadata.fresh_at.ToNanoseconds() for one in batch.results}) == 1
+    assert list(batch.results[0].slots) == list(batch.results[2].slots)
 
 
 async def test_windows_and_tokens_are_checked(world: World, service: Running) -> None:

@@ -644,7 +644,9 @@ class RuleOutcome(_message.Message):
     BLOCKED_FIELD_NUMBER: _builtins.int
     SUBJECT_ID_FIELD_NUMBER: _builtins.int
     check: _builtins.str
-    """`hours`, `time_off`, `closure`, `busy`, `buffer`, `room`, `equipment`, `patient`, `grid`, `duration`, or a rule type."""
+    """`hours`, `time_off`, `location_hours`, `closure`, `busy`, `buffer`, `room`, `patient`, `grid`, `lead_time` (without a
+    `subject_id`: no start in the past, none more than 24 months ahead), or the type of a rule, once for each rule.
+    """
     passed: _builtins.bool
     reason: _reason_pb2.ErrorReason.ValueType
     """Set when it did not pass."""

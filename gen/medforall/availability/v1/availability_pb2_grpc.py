@@ -90,7 +90,8 @@ class AvailabilityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchSearchSlots(self, request, context):
-        """Answers up to 20 searches of one clinic from one snapshot, in the order asked.
+        """Answers up to 20 searches of one clinic, in the order asked, from one reading: each location and each calendar is read
+        once for all of them, at least as new as every consistency token asks, and all have the same `fetchedAt` and `freshAt`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

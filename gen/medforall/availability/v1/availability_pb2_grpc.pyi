@@ -43,7 +43,9 @@ class AvailabilityServiceStub:
     FindNextAvailable: _grpc.UnaryUnaryMultiCallable[_availability_pb2.FindNextAvailableRequest, _availability_pb2.FindNextAvailableResponse]
     """Returns the first slots from now (or `after`) over chosen or all providers and locations, up to 365 days ahead."""
     BatchSearchSlots: _grpc.UnaryUnaryMultiCallable[_availability_pb2.BatchSearchSlotsRequest, _availability_pb2.BatchSearchSlotsResponse]
-    """Answers up to 20 searches of one clinic from one snapshot, in the order asked."""
+    """Answers up to 20 searches of one clinic, in the order asked, from one reading: each location and each calendar is read
+    once for all of them, at least as new as every consistency token asks, and all have the same `fetchedAt` and `freshAt`.
+    """
     GetFreeBusy: _grpc.UnaryUnaryMultiCallable[_availability_pb2.GetFreeBusyRequest, _availability_pb2.GetFreeBusyResponse]
     """Returns when one provider, room or equipment item is open and when it is taken; never by whom."""
     ExplainSlot: _grpc.UnaryUnaryMultiCallable[_availability_pb2.ExplainSlotRequest, _availability_pb2.ExplainSlotResponse]
@@ -68,7 +70,9 @@ class AvailabilityServiceAsyncStub(AvailabilityServiceStub):
     FindNextAvailable: _aio.UnaryUnaryMultiCallable[_availability_pb2.FindNextAvailableRequest, _availability_pb2.FindNextAvailableResponse]  # type: ignore[assignment]
     """Returns the first slots from now (or `after`) over chosen or all providers and locations, up to 365 days ahead."""
     BatchSearchSlots: _aio.UnaryUnaryMultiCallable[_availability_pb2.BatchSearchSlotsRequest, _availability_pb2.BatchSearchSlotsResponse]  # type: ignore[assignment]
-    """Answers up to 20 searches of one clinic from one snapshot, in the order asked."""
+    """Answers up to 20 searches of one clinic, in the order asked, from one reading: each location and each calendar is read
+    once for all of them, at least as new as every consistency token asks, and all have the same `fetchedAt` and `freshAt`.
+    """
     GetFreeBusy: _aio.UnaryUnaryMultiCallable[_availability_pb2.GetFreeBusyRequest, _availability_pb2.GetFreeBusyResponse]  # type: ignore[assignment]
     """Returns when one provider, room or equipment item is open and when it is taken; never by whom."""
     ExplainSlot: _aio.UnaryUnaryMultiCallable[_availability_pb2.ExplainSlotRequest, _availability_pb2.ExplainSlotResponse]  # type: ignore[assignment]
@@ -108,7 +112,9 @@ class AvailabilityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _availability_pb2.BatchSearchSlotsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_availability_pb2.BatchSearchSlotsResponse, _abc.Awaitable[_availability_pb2.BatchSearchSlotsResponse]]:
-        """Answers up to 20 searches of one clinic from one snapshot, in the order asked."""
+        """Answers up to 20 searches of one clinic, in the order asked, from one reading: each location and each calendar is read
+        once for all of them, at least as new as every consistency token asks, and all have the same `fetchedAt` and `freshAt`.
+        """
 
     @_abc_1.abstractmethod
     def GetFreeBusy(
