@@ -13,7 +13,7 @@ from medforall.availability.v1 import availability_pb2 as pb
 from tests.integration.availability.asking import call, caller_of, code_of, search_of
 from tests.integration.availability.conftest import World
 from tests.integration.chassis.proxy import Proxy
-from tests.support.availability_service import running
+from tests.support.availability_service import Running, running
 from tests.support.waiting import wait_until_async
 
 
