@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Protocol
 
 from booking_svc.model import Appointment, HeldClaim
 from scheduling import localtime
@@ -25,14 +26,26 @@ Claims = tuple[HeldClaim, ...]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a visit should hold, the quotas that need a row for it, and whether it is over a limit already."""
+    """What a visit should hold, and whether it is over a limit already."""
 
     claims: Claims
-    quota_days: tuple[tuple[str, date], ...] = ()
     over_limit: Reason | None = None
 
 
 Rewrite = Callable[[Appointment, Claims], Wanted]
+
+
+class Placed(Protocol):
+    """When and where a visit is, and with whom."""
+
+    @property
+    def start_min(self) -> int: ...
+    @property
+    def zone(self) -> str: ...
+    @property
+    def location_id(self) -> str: ...
+    @property
+    def provider_id(self) -> str: ...
 
 
 def after_room_change(room_id: str, turnaround_min: int) -> Rewrite:
@@ -92,9 +105,11 @@ def after_limit_change(
     visits: Sequence[tuple[Appointment, Claims]],
     *,
     is_active: bool,
+    former: Rule | None = None,
 ) -> Rewrite:
     """The visit holds one unit of its day's quota, or none when the rule does not bind it any more.
 
+    `former` is the rule before its change, if there was one: a unit of another quota that it asked for is given back.
     `used` are the units that are taken of each quota, those of the `visits` that are rewritten among them. Visits are
     rewritten earliest first: one that needs a unit takes the lowest that is free, and one that comes when the day has
     as many as it may is over the limit, whatever its unit.
@@ -105,20 +120,28 @@ def after_limit_change(
     count = Counter({quota: len(units) - rewritten[quota] for quota, units in used.items()})
 
     def rewrite(visit: Appointment, claims: Claims) -> Wanted:
-        quota_id, day, bounds = _quota_of(rule, visit)
+        quota_id, day = quota_of(rule, visit)
+        given_back = {quota_id, quota_of(former, visit)[0]} if former else {quota_id}
         own = next((claim for claim in claims if claim.resource_id == quota_id), None)
-        kept = tuple(claim for claim in claims if claim.resource_id != quota_id)
+        kept = tuple(claim for claim in claims if claim.resource_id not in given_back)
         if not (is_active and isinstance(limit, DailyLimit) and binds(rule, visit)):
             return Wanted(kept)
         units = taken.setdefault(quota_id, set())
         unit = own.unit if own else next(n for n in range(1, len(units) + 2) if n not in units)
         units.add(unit)
         count[quota_id] += 1
+        bounds = localtime.day_bounds(visit.zone, day)
         claim = HeldClaim(quota_id, ResourceKind.QUOTA, quota_id, unit, *bounds, visit.expires_at)
         over = Reason.MAX_DAILY_REACHED if count[quota_id] > limit.max_per_day else None
-        return Wanted((*kept, claim), ((quota_id, day),), over)
+        return Wanted((*kept, claim), over)
 
     return rewrite
+
+
+def quota_of(rule: Rule, visit: Placed) -> tuple[str, date]:
+    """The quota of a daily limit that a visit takes a unit of, and its local day."""
+    day = localtime.day_at(visit.zone, visit.start_min)
+    return MAX_DAILY.resource_id(rule, visit.location_id, visit.provider_id, day), day
 
 
 def binds(rule: Rule, visit: Appointment) -> bool:
@@ -154,9 +177,3 @@ def _ending(claims: Claims, resource_id: str, end_min: int) -> Claims:
 
 def _overlap(one: HeldClaim, other: HeldClaim) -> bool:
     return one.start_min < other.end_min and other.start_min < one.end_min
-
-
-def _quota_of(rule: Rule, visit: Appointment) -> tuple[str, date, tuple[int, int]]:
-    day = localtime.day_at(visit.zone, visit.start_min)
-    quota_id = MAX_DAILY.resource_id(rule, visit.location_id, visit.provider_id, day)
-    return quota_id, day, localtime.day_bounds(visit.zone, day)

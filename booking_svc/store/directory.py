@@ -121,9 +121,9 @@ class DirectoryStore:
         row = pending.row()
         return None if row is None else WINDOWS[ResourceKind(row[0])]
 
-    async def location_ids(self) -> list[str]:
-        """Every location of the clinic, inactive ones included."""
-        pending = self._session.queue(sql.READ_LOCATION_IDS, self.clinic_id)
+    async def location_ids(self, limit: int) -> list[str]:
+        """The clinic's locations, inactive ones included, at most `limit`."""
+        pending = self._session.queue(sql.READ_LOCATION_IDS, self.clinic_id, limit)
         await self._session.run()
         return [row[0] for row in pending.rows()]
 

@@ -142,9 +142,9 @@ INSERT_DIRECTORY_AUDIT: Final = Statement(
     VALUES ($1, $2, $3, $4, $5, $6, $7, 'done', NULL, $8, $9, $10, $11)
     """,
 )
-# Which services and locations a booking would hold the shared lock of, when the whole clinic is concerned.
+# Bookings hold the shared lock of their location: these are all there are.
 READ_LOCATION_IDS: Final = Statement(
-    "read_location_ids", "SELECT id FROM location WHERE clinic_id = $1 ORDER BY id LIMIT 1000"
+    "read_location_ids", "SELECT id FROM location WHERE clinic_id = $1 ORDER BY id LIMIT $2"
 )
 READ_CLINIC_STATUS: Final = Statement("read_clinic_status", "SELECT status FROM clinic WHERE id = $1")
 COUNT_BY_ID: Final = {

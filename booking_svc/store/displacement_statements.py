@@ -10,7 +10,11 @@ from booking_svc.store.pipeline import Statement
 FUTURE_VISITS: Final = Statement(
     "future_visits",
     """
-    SELECT a.id FROM appointment a
+    SELECT a.id, a.location_id, a.provider_id, extract(epoch FROM a.start_ts_utc)::bigint / 60,
+        coalesce(l.timezone, c.default_timezone)
+    FROM appointment a
+    JOIN location l ON l.clinic_id = a.clinic_id AND l.id = a.location_id
+    JOIN clinic c ON c.id = a.clinic_id
     WHERE a.clinic_id = $1 AND a.start_ts_utc > clock_timestamp()
       AND a.status IN ('held', 'scheduled', 'confirmed')
       AND (a.status <> 'held' OR a.expires_at > clock_timestamp())
@@ -40,11 +44,6 @@ GAP_CLAIMS: Final = Statement(
     FROM claim c
     WHERE c.clinic_id = $1 AND c.resource_id = ANY ($2::uuid[]) AND c.ends_at > to_timestamp($3::integer * 60.0)
     """,
-)
-# Versions are raised later, of what is rewritten alone: a raised version without an event would look like a lost one.
-LOCK_UNRAISED: Final = Statement(
-    "lock_unraised",
-    "SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
 )
 LOCKS_OF_VISITS: Final = Statement(
     "locks_of_visits",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Final
 
 from booking_svc.directory.rewriting import Rewrite, Wanted
@@ -42,12 +43,25 @@ class ClaimRewriting:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    async def lock(self, session: Session, caller: Caller, visit_ids: list[str]) -> Concerned:
-        """Lock every resource that the visits claim, then the visits, and read them under the locks."""
-        pending = session.queue(sql.LOCKS_OF_VISITS, session.clinic_id, visit_ids)
+    async def lock(
+        self,
+        session: Session,
+        caller: Caller,
+        visit_ids: Sequence[str],
+        quota_days: Iterable[tuple[str, date]] = (),
+    ) -> Concerned:
+        """Lock every resource that the visits claim, then the visits, and read them under the locks.
+
+        `quota_days` are the quotas, with their local days, that the visits may come to claim: they are made before any
+        row is locked and locked along with the rest, so that nothing needs a resource's lock once a visit is locked.
+        """
+        quotas = sorted(set(quota_days))
+        if quotas:
+            session.ensure_quotas(quotas)
+        pending = session.queue(sql.LOCKS_OF_VISITS, session.clinic_id, list(visit_ids))
         await session.run()
-        locked = [row[0] for row in pending.rows()]
-        session.queue(sql.LOCK_UNRAISED, session.clinic_id, locked)
+        locked = {row[0] for row in pending.rows()} | {quota_id for quota_id, _ in quotas}
+        session.lock_only(sorted(locked))
         for visit_id in sorted(visit_ids):
             session.lock_appointment(visit_id)
         await session.run()
@@ -68,6 +82,8 @@ class ClaimRewriting:
         judged = [(found, rewrite(found.visit, found.claims)) for found in concerned.found]
         over = [found.visit for found, wanted in judged if wanted.over_limit is not None]
         changes = [(found, wanted) for found, wanted in judged if set(wanted.claims) != set(found.claims)]
+        if not changes:
+            return over
         await self._raise_versions(session, concerned, changes)
         lost: list[Appointment] = []
         for begin in range(0, len(changes), _BATCH):
@@ -77,8 +93,10 @@ class ClaimRewriting:
     async def _raise_versions(
         self, session: Session, concerned: Concerned, changes: list[tuple[Found, Wanted]]
     ) -> None:
-        """Raise the versions of every calendar that is rewritten, and make and lock the quotas that need a row."""
-        session.ensure_quotas(sorted({day for _, wanted in changes for day in wanted.quota_days}))
+        """Raise the versions of every calendar that is rewritten; `lock` has locked the rows, so nothing is waited for.
+
+        Only these, as a raised version without an event would look like a lost one.
+        """
         touched = {
             claim.lock_id for found, wanted in changes for claim in set(wanted.claims) ^ set(found.claims)
         }

@@ -64,7 +64,7 @@ class CreateMany:
         """Make all of them, in their order; on OneRefused the transaction must be rolled back."""
         edits = [_edit(session, caller, kind, new) for new in wanted]
         store = DirectoryStore(session)
-        await lock_whole_directory(store)
+        await lock_whole_directory(store, new_locations=len(edits) if kind is Kind.LOCATION else 0)
         session.savepoint()
         await require_clinic(session)
         if await has_visits_ahead(session):

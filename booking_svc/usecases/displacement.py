@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
-from booking_svc.directory.entities import Displaced, Entity, Entry, Kind
+from booking_svc.directory.entities import Displaced, Entity, Entry, Kind, Record
 from booking_svc.directory.rewriting import (
-    Rewrite,
     after_equipment_change,
     after_gap_change,
     after_limit_change,
     after_room_change,
     over_capacity,
+    quota_of,
 )
 from booking_svc.model import Appointment, Caller, HeldClaim
 from booking_svc.store import displacement_statements as sql
@@ -29,6 +30,7 @@ from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Exhausted, Reason, Refused
 from scheduling.facts import ResourceKind, RoomChoice, RoomMode, Rule
+from scheduling.frame import service_of
 from scheduling.ids import gap_id
 from scheduling.judge import Proposal, judge
 from scheduling.rules.registry import parse_payload
@@ -65,38 +67,70 @@ _OF_HOURS_AND_FITNESS: Final = frozenset(
 """What can make a booked visit fall outside; the rest is about the moment of booking, or settled by its claims."""
 _NARROWING: Final = (Kind.LOCATION, Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT, Kind.SERVICE)
 """What FUTURE_VISITS can be narrowed by, in its parameters' order."""
+_CAPACITIES: Final = {
+    Kind.ROOM: ("concurrent_visits", after_room_change, Reason.ROOM_ALREADY_BOOKED),
+    Kind.EQUIPMENT: ("quantity", after_equipment_change, Reason.EQUIPMENT_UNAVAILABLE),
+}
+"""Of what has units: the field that counts them, what a visit claims of it, and why a visit does not fit any more."""
+_REWRITTEN_RULES: Final = {"min_gap": Reason.MIN_GAP, "max_daily": Reason.MAX_DAILY_REACHED}
+"""Rules that visits hold claims of."""
+_CLAIMED_BY: Final = ("concurrent_visits", "quantity", "turnaround_min", "rule_payload")
+"""Fields that claims depend on."""
+
+
+@dataclass(frozen=True, slots=True)
+class FutureVisit:
+    """A live visit to come: what of it no call changes while the directory is locked."""
+
+    id: str
+    location_id: str
+    provider_id: str
+    start_min: int
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The facts of each location before the change."""
+    """What was before the change: the entry (None for a new one), the visits concerned and their locations' facts."""
 
+    entry: Entry | None
+    visits: Sequence[FutureVisit]
     facts: Mapping[str, LocationFacts]
 
 
+Reasons = Mapping[str, Reason]
+"""Why visits do not fit, by their ids."""
+
+
 class VisitsConcerned:
-    """Lists the visits that a change pushes outside, and rewrites claims."""
+    """Lists the visits that a change pushes outside, and rewrites claims.
+
+    A visit that was outside already is not listed again: what counts is what the change does.
+    """
 
     def __init__(self, rewriting: ClaimRewriting) -> None:
         self._rewriting = rewriting
 
-    async def before(self, session: Session, entity: Entity, location_ids: Sequence[str]) -> Remembered:
-        """The facts that visits were booked under."""
-        return Remembered(await _facts(session, location_ids) if entity.kind in _JUDGED else {})
+    async def before(
+        self, session: Session, entity: Entity, before: Entry | None, record: Record
+    ) -> Remembered:
+        """The visits that a change to `record` concerns, with what they were booked under. Raises Exhausted."""
+        if entity.kind not in _JUDGED or (before is None and entity.kind in _NARROWING):
+            return Remembered(before, (), {})
+        visits = await _future_visits(session, entity, before.id if before else "", record)
+        location_ids = sorted({visit.location_id for visit in visits})
+        return Remembered(before, visits, await _facts(session, location_ids))
 
     async def after(
-        self, session: Session, caller: Caller, entity: Entity, entry: Entry, remembered: Remembered
+        self, session: Session, caller: Caller, entry: Entry, remembered: Remembered
     ) -> tuple[tuple[Displaced, ...], dict[str, int]]:
         """The visits that no longer fit, by start, and the calendar versions of what was rewritten."""
-        if entity.kind not in _JUDGED:
+        if not remembered.visits:
             return (), {}
-        visit_ids = await _future_visits(session, entity, entry)
-        if not visit_ids:
-            return (), {}
-        concerned = await self._rewriting.lock(session, caller, visit_ids)
-        reasons = {
-            visit.id: reason for visit, reason in await self._rewrite(session, caller, entry, concerned)
-        }
+        visit_ids = [visit.id for visit in remembered.visits]
+        quota_days = _quota_days(entry, remembered)
+        concerned = await self._rewriting.lock(session, caller, visit_ids, quota_days)
+        reasons = dict(await self._rewrite(session, caller, entry, remembered.entry, concerned))
         now_facts = await _facts(session, list(remembered.facts))
         for count, visit in enumerate(concerned.visits(), 1):
             if count % _JUDGED_AT_ONCE == 0:
@@ -108,39 +142,54 @@ class VisitsConcerned:
         return _listed(concerned, reasons), concerned.versions
 
     async def _rewrite(
-        self, session: Session, caller: Caller, entry: Entry, concerned: Concerned
-    ) -> list[tuple[Appointment, Reason]]:
-        if entry.kind is Kind.ROOM:
-            reason, capacity = Reason.ROOM_ALREADY_BOOKED, entry.record["concurrent_visits"]
-            rewrite = after_room_change(entry.id, entry.record["turnaround_min"])
-        elif entry.kind is Kind.EQUIPMENT:
-            reason, capacity = Reason.EQUIPMENT_UNAVAILABLE, entry.record["quantity"]
-            rewrite = after_equipment_change(entry.id, entry.record["turnaround_min"])
-        elif entry.kind is Kind.SERVICE_RULE:
-            return await self._rewrite_for_rule(session, caller, entry, concerned)
-        else:
-            return []
-        late = [(visit, reason) for visit in over_capacity(concerned.pairs(), entry.id, capacity)]
-        lost = await self._rewriting.rewrite(session, caller, concerned, rewrite)
-        return late + [(visit, reason) for visit in lost]
+        self, session: Session, caller: Caller, entry: Entry, before: Entry | None, concerned: Concerned
+    ) -> Reasons:
+        if before is not None and not _changes_claims(entry, before):
+            return {}
+        if entry.kind is Kind.SERVICE_RULE:
+            return await self._rewrite_for_rule(session, caller, entry, before, concerned)
+        if before is None or entry.kind not in _CAPACITIES:
+            return {}
+        return await self._rewrite_for_capacity(session, caller, entry, before, concerned)
+
+    async def _rewrite_for_capacity(
+        self, session: Session, caller: Caller, entry: Entry, before: Entry, concerned: Concerned
+    ) -> Reasons:
+        capacity, rewritten, reason = _CAPACITIES[entry.kind]
+        pairs = concerned.pairs()
+        late, was_late = (
+            {visit.id for visit in over_capacity(pairs, entry.id, found.record[capacity])}
+            for found in (entry, before)
+        )
+        as_it_was = rewritten(before.id, before.record["turnaround_min"])
+        was_short = {
+            visit.id for visit, claims in pairs if set(as_it_was(visit, claims).claims) != set(claims)
+        }
+        rewrite = rewritten(entry.id, entry.record["turnaround_min"])
+        lost = {visit.id for visit in await self._rewriting.rewrite(session, caller, concerned, rewrite)}
+        return dict.fromkeys((late - was_late) | (lost - was_short), reason)
 
     async def _rewrite_for_rule(
-        self, session: Session, caller: Caller, entry: Entry, concerned: Concerned
-    ) -> list[tuple[Appointment, Reason]]:
-        rule = _rule_of(entry)
-        rewrite: Rewrite
+        self, session: Session, caller: Caller, entry: Entry, before: Entry | None, concerned: Concerned
+    ) -> Reasons:
+        rule, former = _rule_of(entry), None if before is None else _rule_of(before)
+        if not list(concerned.visits()) or rule.rule_type not in _REWRITTEN_RULES:
+            return {}
+        was_over: set[str] = set()
         if rule.rule_type == "min_gap":
             held = await _gap_claims(session, rule, concerned)
-            reason, rewrite = Reason.MIN_GAP, after_gap_change(rule, held, is_active=entry.active)
-        elif rule.rule_type == "max_daily":
-            used = await _used_quota_units(session, concerned)
-            reason = Reason.MAX_DAILY_REACHED
-            rewrite = after_limit_change(rule, used, concerned.pairs(), is_active=entry.active)
+            rewrite = after_gap_change(rule, held, is_active=entry.active)
+            as_it_was = before and former and after_gap_change(former, held, is_active=before.active)
         else:
-            return []
-        return [
-            (visit, reason) for visit in await self._rewriting.rewrite(session, caller, concerned, rewrite)
-        ]
+            used, pairs = await _used_quota_units(session, concerned), concerned.pairs()
+            rewrite = after_limit_change(rule, used, pairs, is_active=entry.active, former=former)
+            as_it_was = before and former and after_limit_change(former, used, pairs, is_active=before.active)
+        if as_it_was:
+            was_over = {
+                visit.id for visit, claims in concerned.pairs() if as_it_was(visit, claims).over_limit
+            }
+        over = {visit.id for visit in await self._rewriting.rewrite(session, caller, concerned, rewrite)}
+        return dict.fromkeys(over - was_over, _REWRITTEN_RULES[rule.rule_type])
 
 
 async def require_no_visits_ahead(session: Session, location_id: str | None) -> None:
@@ -165,11 +214,14 @@ async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, Loc
     return {location_id: facts for location_id, reply in asked.items() if (facts := reply.get()) is not None}
 
 
-async def _future_visits(session: Session, entity: Entity, entry: Entry) -> list[str]:
-    """Ids of the live visits to come that the entry may concern, by start. Raises Exhausted beyond a bound."""
-    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, *_narrowed(entity, entry), VISITS_MAX + 1)
+async def _future_visits(
+    session: Session, entity: Entity, entry_id: str, record: Record
+) -> list[FutureVisit]:
+    """The live visits to come that the entry may concern, by start. Raises Exhausted beyond a bound."""
+    narrowed = _narrowed(entity, entry_id, record)
+    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, *narrowed, VISITS_MAX + 1)
     await session.run()
-    found = [row[0] for row in pending.rows()]
+    found = [FutureVisit(*row) for row in pending.rows()]
     if len(found) > VISITS_MAX:
         raise Exhausted(
             f"The change concerns more than {VISITS_MAX} visits; narrow it.", reason=Reason.OVERLOADED
@@ -177,23 +229,40 @@ async def _future_visits(session: Session, entity: Entity, entry: Entry) -> list
     return found
 
 
-def _narrowed(entity: Entity, entry: Entry) -> list[str | None]:
+def _narrowed(entity: Entity, entry_id: str, record: Record) -> list[str | None]:
     """Location, provider, room, equipment item and service that a visit must have to be concerned; None is any.
 
     A window concerns the visits of its resource, a closure those of its location, a rule those of its service and
     provider, if they have one; a rule's are never changed, see `EditDirectory`.
     """
-    wanted: dict[Kind, str | None] = {entry.kind: entry.id}
-    if entry.kind is Kind.WINDOW:
-        wanted = {entity.references["resource_id"]: entry.record["resource_id"]}
-    elif entry.kind is Kind.CLOSURE:
-        wanted = {Kind.LOCATION: entry.record.get("location_id") or None}
-    elif entry.kind is Kind.SERVICE_RULE:
+    wanted: dict[Kind, str | None] = {entity.kind: entry_id}
+    if entity.kind is Kind.WINDOW:
+        wanted = {entity.references["resource_id"]: record["resource_id"]}
+    elif entity.kind is Kind.CLOSURE:
+        wanted = {Kind.LOCATION: record.get("location_id") or None}
+    elif entity.kind is Kind.SERVICE_RULE:
         wanted = {
-            Kind.SERVICE: entry.record.get("service_id") or None,
-            Kind.PROVIDER: entry.record.get("provider_id") or None,
+            Kind.SERVICE: record.get("service_id") or None,
+            Kind.PROVIDER: record.get("provider_id") or None,
         }
     return [wanted.get(kind) for kind in _NARROWING]
+
+
+def _changes_claims(entry: Entry, before: Entry) -> bool:
+    """Whether anything changes that claims depend on."""
+    return entry.active != before.active or any(
+        entry.record.get(name) != before.record.get(name) for name in _CLAIMED_BY
+    )
+
+
+def _quota_days(entry: Entry, remembered: Remembered) -> set[tuple[str, date]]:
+    """The quotas that the visits will hold units of, with their local days."""
+    if entry.kind is not Kind.SERVICE_RULE or not entry.active:
+        return set()
+    rule = _rule_of(entry)
+    if rule.rule_type != "max_daily":
+        return set()
+    return {quota_of(rule, visit) for visit in remembered.visits}
 
 
 async def _used_quota_units(session: Session, concerned: Concerned) -> dict[str, set[int]]:
@@ -236,21 +305,28 @@ def _reason_against(visit: Appointment, facts: LocationFacts | None) -> Reason |
     if facts is None or not facts.active:
         return Reason.RESOURCE_INACTIVE
     chosen = frozenset({visit.room_id or "", *(use.equipment_id for use in visit.equipment)})
-    room = RoomChoice(RoomMode.SPECIFIC, visit.room_id) if visit.room_id else RoomChoice(RoomMode.NONE)
-    proposal = Proposal(
-        visit.service_id,
-        visit.provider_id,
-        visit.start_min,
-        visit.end_min,
-        room=room,
-        is_override=False,
-        only_resources=chosen,
-    )
     try:
+        proposal = Proposal(
+            visit.service_id,
+            visit.provider_id,
+            visit.start_min,
+            visit.end_min,
+            room=_room_of(visit, facts),
+            is_override=False,
+            only_resources=chosen,
+        )
         verdict = judge(facts.static, _NOTHING_BUSY, proposal, visit.start_min - 1, _CACHE)
     except DomainError as refusal:
         return refusal.reason if refusal.reason in _OF_HOURS_AND_FITNESS else None
     return next((item.reason for item in verdict.refusals if item.reason in _OF_HOURS_AND_FITNESS), None)
+
+
+def _room_of(visit: Appointment, facts: LocationFacts) -> RoomChoice:
+    """The visit's room; one without a room finds none where its service needs one. Raises NotFound."""
+    if visit.room_id:
+        return RoomChoice(RoomMode.SPECIFIC, visit.room_id)
+    requires_room = service_of(facts.static, visit.service_id).requires_room
+    return RoomChoice(RoomMode.AUTO if requires_room else RoomMode.NONE)
 
 
 def _rule_of(entry: Entry) -> Rule:

@@ -34,6 +34,9 @@ OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provide
 _FIXED: Final = {Kind.WINDOW: ("resource_id",), Kind.SERVICE_RULE: ("service_id", "provider_id", "rule_type")}
 """What an entry speaks of stays as it is: claims of visits are written under it."""
 
+LOCATIONS_MAX: Final = 1_000
+"""Locations of one clinic, inactive ones included."""
+
 VIOLATIONS_MAX: Final = 50
 """How many displaced visits a refusal names."""
 
@@ -67,7 +70,7 @@ class EditDirectory:
     async def work(self, session: Session, edit: Edit) -> Edited:
         """Make the change. Raises the domain's refusals."""
         store = DirectoryStore(session)
-        location_ids = await lock_whole_directory(store)
+        await lock_whole_directory(store, new_locations=int(edit.is_new and edit.kind is Kind.LOCATION))
         session.savepoint()
         await require_clinic(session)
         entity = await _entity_of(store, edit)
@@ -82,9 +85,9 @@ class EditDirectory:
             and record["timezone"] != before.record["timezone"]
         ):
             await require_no_visits_ahead(session, before.id)
-        remembered = await self._displacement.before(session, entity, location_ids)
+        remembered = await self._displacement.before(session, entity, before, record)
         entry = await self._write(store, entity, edit, before, record)
-        displaced, versions = await self._displacement.after(session, edit.caller, entity, entry, remembered)
+        displaced, versions = await self._displacement.after(session, edit.caller, entry, remembered)
         if displaced and edit.strict:
             raise would_displace(displaced)
         self._recorder.record(
@@ -103,15 +106,21 @@ class EditDirectory:
             return await store.update(entity, before, record, active=active)
 
 
-async def lock_whole_directory(store: DirectoryStore) -> list[str]:
-    """Let no booking that is judged on the old directory commit after this transaction; the clinic's locations.
+async def lock_whole_directory(store: DirectoryStore, *, new_locations: int = 0) -> None:
+    """Let no booking that is judged on the old directory commit after this transaction.
 
-    One change at a time: no location is made between the look at them and their locks.
+    One change at a time: no location is made between the look at them and their locks. Each location is a lock, and
+    the database holds so many at once, so a clinic has a bounded number of them. Raises Refused beyond it: no change
+    is made while a location is not locked.
     """
     store.lock_directory(directory_keys(store.clinic_id, [store.clinic_id]))
-    location_ids = await store.location_ids()
+    location_ids = await store.location_ids(LOCATIONS_MAX + 1)
+    if len(location_ids) + new_locations > LOCATIONS_MAX:
+        raise Refused(
+            f"A clinic has at most {LOCATIONS_MAX} locations, those out of use included.",
+            reason=Reason.LIMIT_REACHED,
+        )
     store.lock_directory(directory_keys(store.clinic_id, location_ids))
-    return location_ids
 
 
 async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:

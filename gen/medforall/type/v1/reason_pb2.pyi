@@ -87,6 +87,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The resource or service is deactivated [FAILED_PRECONDITION, 422]."""
     ERROR_REASON_WOULD_DISPLACE: _ErrorReason.ValueType  # 47
     """`strict` was set and visits would fall outside [FAILED_PRECONDITION, 422]."""
+    ERROR_REASON_LIMIT_REACHED: _ErrorReason.ValueType  # 48
+    """The clinic has as many of these as a clinic may have [FAILED_PRECONDITION, 422]."""
     ERROR_REASON_RATE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 60
     """A rate limit is used up; `RetryInfo` says until when [RESOURCE_EXHAUSTED, 429]."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 61
@@ -170,6 +172,8 @@ ERROR_REASON_RESOURCE_INACTIVE: ErrorReason.ValueType  # 46
 """The resource or service is deactivated [FAILED_PRECONDITION, 422]."""
 ERROR_REASON_WOULD_DISPLACE: ErrorReason.ValueType  # 47
 """`strict` was set and visits would fall outside [FAILED_PRECONDITION, 422]."""
+ERROR_REASON_LIMIT_REACHED: ErrorReason.ValueType  # 48
+"""The clinic has as many of these as a clinic may have [FAILED_PRECONDITION, 422]."""
 ERROR_REASON_RATE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 60
 """A rate limit is used up; `RetryInfo` says until when [RESOURCE_EXHAUSTED, 429]."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 61
