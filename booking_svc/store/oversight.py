@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from booking_svc.directory.entities import Entry, Kind
 from booking_svc.store.pipeline import Statement
+from chassis.encryption import ClinicCipher
 
 _CLINIC_COLUMNS: Final = (
     "id, name, default_timezone, status, public_search, requests_per_minute, version, created_at, updated_at"
@@ -66,22 +67,25 @@ LIST_AUDIT: Final = Statement(
     ORDER BY e.at DESC, e.id DESC LIMIT $9
     """,
 )
+_GRANT_COLUMNS: Final = (
+    "id, clinic_id, actor, patient_id, coalesce(reason, ''), reason_encrypted, granted_at, expires_at"
+)
 INSERT_GRANT: Final = Statement(
     "insert_grant",
-    """
-    INSERT INTO break_glass (clinic_id, id, actor, patient_id, reason, granted_at, expires_at)
+    f"""
+    INSERT INTO break_glass (clinic_id, id, actor, patient_id, reason_encrypted, granted_at, expires_at)
     VALUES ($1, $2, $3, $4, $5, now(), now() + interval '1 hour')
-    RETURNING id, clinic_id, actor, patient_id, reason, granted_at, expires_at
-    """,
+    RETURNING {_GRANT_COLUMNS}
+    """,  # noqa: S608 - made of constants
 )
 LIST_GRANTS: Final = Statement(
     "list_grants",
-    """
-    SELECT id, clinic_id, actor, patient_id, reason, granted_at, expires_at FROM break_glass
+    f"""
+    SELECT {_GRANT_COLUMNS} FROM break_glass
     WHERE clinic_id = $1 AND (NOT $2::boolean OR expires_at > clock_timestamp())
       AND ($3::timestamptz IS NULL OR (granted_at, id) < ($3::timestamptz, $4::uuid))
     ORDER BY granted_at DESC, id DESC LIMIT $5
-    """,
+    """,  # noqa: S608 - made of constants
 )
 HAS_GRANT: Final = Statement(
     "has_grant",
@@ -122,6 +126,19 @@ class Grant:
     reason: str
     granted_at: datetime
     expires_at: datetime
+
+
+def sealed_reason(reason: str, grant_id: str, cipher: ClinicCipher) -> bytes:
+    """Why access was needed, as it is stored."""
+    return cipher.seal_text(reason, table="break_glass", column="reason_encrypted", row_id=grant_id)
+
+
+def grant_of(row: Sequence[Any], cipher: ClinicCipher) -> Grant:
+    """The grant of a row; one from before reasons were sealed has its reason as text."""
+    grant_id, clinic_id, actor, patient_id, reason, sealed, granted_at, expires_at = row
+    if sealed is not None:
+        reason = cipher.open_text(sealed, table="break_glass", column="reason_encrypted", row_id=grant_id)
+    return Grant(grant_id, clinic_id, actor, patient_id, reason, granted_at, expires_at)
 
 
 def clinic_of(row: Sequence[Any]) -> Entry:

@@ -172,8 +172,8 @@ class PatientStore:
         await self._session.run()
         return pending.row() is not None
 
-    async def has_grant(self, actor: str, patient_id: str) -> bool:
-        """Whether the caller was granted emergency access that still lasts."""
+    async def has_grant(self, actor: str, patient_id: str | None) -> bool:
+        """Whether the caller was granted emergency access to a patient, or to all (None), that still lasts."""
         pending = self._session.queue(HAS_GRANT, self.clinic_id, actor, patient_id)
         await self._session.run()
         return pending.row() is not None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,6 +12,7 @@ from booking_svc.store.directory_statements import READ_RESOURCE_KIND
 from booking_svc.store.session import Session
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import List
+from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.transactions import Transactions
 from chassis.auth.principal import Principal, Role
 from scheduling import localtime
@@ -75,19 +73,24 @@ class ListAppointments:
                     raise NotFound(f"There is no such {kind}.", metadata={"resource": kind.value})
             zone, _, now = known
             first, end = _range(command, zone, now)
-            after = _resume(command.page_token, _digest(command)) or (instant_of(first), _FIRST_ID)
+            listing = _listing(command)
+            start_min, after_id = listing.position(session.cipher, command.page_token) or (first, _FIRST_ID)
             found = session.appointments(
                 instant_of(first),
                 instant_of(end),
                 [status.value for status in command.statuses or _SHOWN],
-                after=after,
+                after=(instant_of(start_min), after_id),
                 limit=limit + 1,
                 offset=offset,
                 filters=filters,
             )
             session.rollback()
             await session.run()
-            return _page(command, found.get(), limit)
+            shown = found.get()[:limit]
+            token = ""
+            if len(found.get()) > limit:
+                token = listing.next_token(session.cipher, (shown[-1].start_min, shown[-1].id))
+            return Page(tuple(shown), token, max(1, command.page), limit)
 
         return await self._transactions.read(command.clinic_id, ask)
 
@@ -157,35 +160,10 @@ def _end(text: str, zone: str) -> int:
     return localtime.day_bounds(zone, day + timedelta(days=1))[0]
 
 
-def _page(command: List, found: list[Appointment], limit: int) -> Page:
-    shown = found[:limit]
-    token = _token(shown[-1], _digest(command)) if len(found) > limit else ""
-    return Page(tuple(shown), token, max(1, command.page), limit)
-
-
-def _digest(command: List) -> bytes:
-    """What a page token is bound to: the filters of the pages before."""
+def _listing(command: List) -> Listing:
+    """The list without where its pages begin and how long they are."""
     filters = (
-        command.clinic_id, command.provider_id, command.patient_id, command.location_id, command.date,
-        command.date_range, sorted(command.statuses),
+        command.provider_id, command.patient_id, command.location_id, command.date, command.date_range,
+        sorted(command.statuses),
     )  # fmt: skip
-    return hashlib.blake2b(repr(filters).encode(), digest_size=8).digest()
-
-
-def _token(last: Appointment, digest: bytes) -> str:
-    raw = digest + last.start_min.to_bytes(8, "big", signed=True) + UUID(last.id).bytes
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-
-
-def _resume(token: str, digest: bytes) -> tuple[datetime, str] | None:
-    """Where the page before ended. Raises Invalid for a token of other filters, or of nobody."""
-    if not token:
-        return None
-    try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != 32 or raw[:8] != digest:
-        raise Invalid.field("page_token", "belongs to a list with other filters")
-    start_min = int.from_bytes(raw[8:16], "big", signed=True)
-    return instant_of(start_min), str(UUID(bytes=raw[16:]))
+    return Listing("appointment", filters)

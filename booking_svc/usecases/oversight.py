@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
-from uuid import UUID
-
-import orjson
+from typing import Generic, Protocol, TypeVar
 
 from booking_svc.directory.entities import Entry, Kind
 from booking_svc.model import Caller
 from booking_svc.store import oversight as sql
 from booking_svc.store.constraints import constraints_named
-from booking_svc.store.oversight import AuditRow, Grant
+from booking_svc.store.oversight import AuditRow, Grant, grant_of, sealed_reason
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
+from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, require_clinic
-from scheduling.errors import Invalid
 from scheduling.ids import NewId
 
-RowT = TypeVar("RowT")
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+RowT = TypeVar("RowT", bound=_Identified)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,38 +59,37 @@ class Oversight:
         """A page of audit rows; the look is audited itself."""
         await require_clinic(session)
         size = query.page_size or PAGE_DEFAULT
-        pending = session.queue(
-            sql.LIST_AUDIT,
-            session.clinic_id,
+        filters = (
             query.actor or None,
             _pattern(query.action),
             query.entity_id or None,
             query.since.isoformat() if query.since else None,
             query.until.isoformat() if query.until else None,
-            *_position(query.page_token),
-            size + 1,
         )
+        listing = Listing("audit_event", filters)
+        after = listing.position(session.cipher, query.page_token) or (None, None)
+        pending = session.queue(sql.LIST_AUDIT, session.clinic_id, *filters, *after, size + 1)
         await session.run()
         found = [AuditRow(*row) for row in pending.rows()]
         self._recorder.audit_listing(session, caller, "audit")
-        last = found[size - 1] if len(found) > size else None
-        return RowPage(tuple(found[:size]), _token(last.at, last.id) if last else "")
+        return _page(session, listing, found, size, lambda row: row.at)
 
     async def break_glass(self, session: Session, caller: Caller, patient_id: str, reason: str) -> Grant:
         """Grant an hour of access, with an audit row that says so. Raises NotFound for an unknown patient."""
         session.savepoint()
         await require_clinic(session)
+        grant_id = self._new_id()
         with constraints_named():
             pending = session.queue(
                 sql.INSERT_GRANT,
                 session.clinic_id,
-                self._new_id(),
+                grant_id,
                 caller.principal.subject,
                 patient_id or None,
-                reason,
+                sealed_reason(reason, grant_id, session.cipher),
             )
             await session.run()
-        grant = Grant(*pending.rows()[0])
+        grant = grant_of(pending.rows()[0], session.cipher)
         self._recorder.record(session, caller, None, _entry(grant), location_ids=())
         return grant
 
@@ -99,14 +99,13 @@ class Oversight:
         """A page of grants, newest first."""
         await require_clinic(session)
         size = page_size or PAGE_DEFAULT
-        pending = session.queue(
-            sql.LIST_GRANTS, session.clinic_id, active_only, *_position(page_token), size + 1
-        )
+        listing = Listing("break_glass", [active_only])
+        after = listing.position(session.cipher, page_token) or (None, None)
+        pending = session.queue(sql.LIST_GRANTS, session.clinic_id, active_only, *after, size + 1)
         await session.run()
-        found = [Grant(*row) for row in pending.rows()]
+        found = [grant_of(row, session.cipher) for row in pending.rows()]
         self._recorder.audit_listing(session, caller, "break_glass")
-        last = found[size - 1] if len(found) > size else None
-        return RowPage(tuple(found[:size]), _token(last.granted_at, last.id) if last else "")
+        return _page(session, listing, found, size, lambda grant: grant.granted_at)
 
 
 def _entry(grant: Grant) -> Entry:
@@ -130,15 +129,15 @@ def _pattern(action: str) -> str | None:
     return escaped + "%" if action.endswith("*") else escaped
 
 
-def _token(at: datetime, row_id: str) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([at.isoformat(), row_id])).rstrip(b"=").decode()
-
-
-def _position(token: str) -> Sequence[str | None]:
-    if not token:
-        return None, None
-    try:
-        at, row_id = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return datetime.fromisoformat(at).isoformat(), str(UUID(row_id))
-    except (ValueError, TypeError, AttributeError, binascii.Error):
-        raise Invalid.field("pageToken", "is none of ours") from None
+def _page(
+    session: Session,
+    listing: Listing,
+    found: Sequence[RowT],
+    size: int,
+    at: Callable[[RowT], datetime],
+) -> RowPage[RowT]:
+    """The rows shown of one more than a page has, which tells whether there is another page."""
+    shown = tuple(found[:size])
+    if len(found) <= size:
+        return RowPage(shown, "")
+    return RowPage(shown, listing.next_token(session.cipher, (at(shown[-1]).isoformat(), shown[-1].id)))

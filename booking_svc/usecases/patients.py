@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +16,7 @@ from booking_svc.store.session import Session
 from booking_svc.usecases.create_many import NewEntry, all_written, refusal_at
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.edit_directory import Edit, require_etag, would_displace
+from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
 from chassis.auth.principal import Principal, Role
 from chassis.search_terms import searched_prefixes
@@ -27,6 +26,7 @@ from scheduling.ids import NewId, canonical_id
 PATIENT: Final = Entity(kind=Kind.PATIENT, table="patient", columns={})
 TERMS: Final = ("name_prefix", "phone", "email", "dob")
 PHI_SCOPE: Final = "read:phi"
+ALL_PATIENTS: Final = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +102,23 @@ class Patients:
             raise Forbidden("A provider reads its own patients one by one.")
         _require_terms(search.terms)
         await require_clinic(session)
+        if not principal.has_scope(PHI_SCOPE) and not await _has_grant(session, principal, ALL_PATIENTS):
+            raise Forbidden(
+                "Patients are searched with the scope read:phi, or in an emergency of the clinic."
+            )
         size = search.page_size or PAGE_DEFAULT
+        listing = Listing(PATIENT.table, [sorted(search.terms.items()), search.with_inactive])
+        (after_id,) = listing.position(session.cipher, search.page_token) or (None,)
         found = await PatientStore(session).search(
             search.terms,
             with_inactive=search.with_inactive,
-            after_id=_position(search.page_token),
+            after_id=after_id,
             limit=size + 1,
         )
         for entry in found[:size]:
             self._recorder.audit(session, search.caller, "patient.search", entry)
-        next_token = _token(found[size - 1].id) if len(found) > size else ""
+        is_more = len(found) > size
+        next_token = listing.next_token(session.cipher, [found[size - 1].id]) if is_more else ""
         return Page(entries=tuple(found[:size]), next_token=next_token)
 
 
@@ -134,15 +141,23 @@ async def _locked(store: PatientStore, edit: Edit) -> Entry:
 
 
 async def _may_read(session: Session, principal: Principal, patient_id: str) -> bool:
-    """A patient reads itself; a provider those it has visits with, or in an emergency; a service with the scope."""
+    """A patient reads itself, a provider those it has visits with; without the scope an admin reads in an emergency."""
+    if not principal.has_scope(PHI_SCOPE):
+        return await _has_grant(session, principal, patient_id)
     if principal.role is Role.PATIENT:
         return principal.patient_id == patient_id
     if principal.role is Role.PROVIDER:
-        store = PatientStore(session)
-        if principal.provider_id is not None and await store.sees(patient_id, principal.provider_id):
-            return True
-        return await store.has_grant(principal.subject, patient_id)
-    return principal.role is not Role.SERVICE or principal.has_scope(PHI_SCOPE)
+        return principal.provider_id is not None and await PatientStore(session).sees(
+            patient_id, principal.provider_id
+        )
+    return True
+
+
+async def _has_grant(session: Session, principal: Principal, patient_id: str | None) -> bool:
+    """Whether an admin was granted emergency access that still lasts."""
+    if principal.role is not Role.ADMIN:
+        return False
+    return await PatientStore(session).has_grant(principal.subject, patient_id)
 
 
 def _require_terms(terms: Mapping[str, str]) -> None:
@@ -151,16 +166,3 @@ def _require_terms(terms: Mapping[str, str]) -> None:
     prefix = terms.get("name_prefix", "")
     if prefix and not any(len(word) > 1 for word in searched_prefixes(prefix)):
         raise Invalid.field("namePrefix", "must have a word of at least two letters")
-
-
-def _token(patient_id: str) -> str:
-    return base64.urlsafe_b64encode(patient_id.encode()).rstrip(b"=").decode()
-
-
-def _position(token: str) -> str | None:
-    if not token:
-        return None
-    try:
-        return canonical_id(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
-    except (ValueError, binascii.Error):
-        raise Invalid.field("pageToken", "is none of ours") from None

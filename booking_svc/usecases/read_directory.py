@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import orjson
-import psycopg
 
 from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind
 from booking_svc.store import directory_statements as sql
 from booking_svc.store.directory import DirectoryStore, ListQuery
 from booking_svc.store.session import Session
+from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.transactions import Transactions
 from scheduling.errors import Invalid, NotFound
 
@@ -69,7 +65,8 @@ async def _page(session: Session, query: ListEntries) -> Page:
     entity = await _entity(session, query)
     await _require_known(session, entity, query.filters)
     size = query.page_size or PAGE_DEFAULT
-    after, after_id = _position(query)
+    listing = Listing(entity.table, [sorted(query.filters.items()), query.with_inactive])
+    after, after_id = listing.position(session.cipher, query.page_token) or (None, None)
     wanted = ListQuery(
         filters=query.filters,
         with_inactive=query.with_inactive,
@@ -77,13 +74,12 @@ async def _page(session: Session, query: ListEntries) -> Page:
         after_id=after_id,
         limit=size + 1,
     )
-    try:
-        found = await DirectoryStore(session).page(entity, wanted)
-    except psycopg.DataError:
-        # Only the token's position was not checked by anybody: it is a date, a number or a text as the list has it.
-        raise _no_token_of_ours() from None
-    next_token = _token(query, entity, found[size - 1]) if len(found) > size else ""
-    return Page(entries=tuple(found[:size]), next_token=next_token)
+    found = await DirectoryStore(session).page(entity, wanted)
+    shown = found[:size]
+    next_token = ""
+    if len(found) > size:
+        next_token = listing.next_token(session.cipher, (str(shown[-1].record[entity.order]), shown[-1].id))
+    return Page(entries=tuple(shown), next_token=next_token)
 
 
 async def require_clinic(session: Session) -> str:
@@ -128,30 +124,3 @@ async def window_entity_of(store: DirectoryStore, resource_id: str) -> Entity:
     if kind is None or kind not in WINDOWS:
         raise NotFound("No such provider, room or equipment.")
     return WINDOWS[kind]
-
-
-def _token(query: ListEntries, entity: Entity, last: Entry) -> str:
-    order = str(last.record[entity.order])
-    document = orjson.dumps([order, last.id, sorted(query.filters.items()), query.with_inactive])
-    return base64.urlsafe_b64encode(document).rstrip(b"=").decode()
-
-
-def _position(query: ListEntries) -> tuple[str | None, str | None]:
-    """Where the page begins. Raises Invalid for a token of another list."""
-    if not query.page_token:
-        return None, None
-    try:
-        raw = base64.urlsafe_b64decode(query.page_token + "=" * (-len(query.page_token) % 4))
-        order, entry_id, filters, with_inactive = orjson.loads(raw)
-    except (ValueError, TypeError, binascii.Error):
-        raise _no_token_of_ours() from None
-    if (
-        filters != [list(pair) for pair in sorted(query.filters.items())]
-        or with_inactive != query.with_inactive
-    ):
-        raise Invalid.field("pageToken", "belongs to a list with other filters")
-    return str(order), str(entry_id)
-
-
-def _no_token_of_ours() -> Invalid:
-    return Invalid.field("pageToken", "is none of ours")

@@ -91,13 +91,14 @@ TABLE: Final[dict[str, tuple[str, set[Role]]]] = {
     "DirectoryService.PreviewWindows": ("read:directory write:directory", SETS_UP | {P}),
     **{f"DirectoryService.{name}": (scope, roles) for name, scope, roles in _directory_table()},
     # A provider reads its own patients one by one; only those who serve any patient search.
-    "DirectoryService.GetPatient": ("read:phi", EVERYBODY),
-    "DirectoryService.ListPatients": ("read:phi", {A, F, S}),
+    # With `break:glass` in place of `read:phi`, what was granted in an emergency is all there is.
+    "DirectoryService.GetPatient": ("break:glass read:phi", EVERYBODY),
+    "DirectoryService.ListPatients": ("break:glass read:phi", {A, F, S}),
     "DirectoryService.CreatePatient": ("write:phi", {A, F, S}),
     "DirectoryService.UpdatePatient": ("write:phi", {A, F, S}),
     "DirectoryService.DeactivatePatient": ("write:phi", {A, F, S}),
-    # Emergency access is a person's, and reading who used it is the admin's.
-    "DirectoryService.BreakGlass": ("break:glass", {A, P}),
+    # Emergency access is the admin's, and so is reading who used it.
+    "DirectoryService.BreakGlass": ("break:glass", {A}),
     "DirectoryService.ListBreakGlass": ("read:audit", {A}),
     "DirectoryService.ListAuditEvents": ("read:audit", {A}),
     "RealtimeService.Subscribe": ("read:appointments", EVERYBODY),

@@ -3918,6 +3918,7 @@ class BreakGlassRequest(_message.Message):
     patient_id: _builtins.str
     """The patient concerned; empty: all of the clinic."""
     reason: _builtins.str
+    """Why, in the caller's words; sealed like every text that may speak of a patient."""
     idempotency_key: _builtins.str
     """Chosen by the caller, one per intent (a UUID is best)."""
     def __init__(

@@ -393,7 +393,8 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateLocation(self, request, context):
-        """Creates a place where visits happen, with its opening hours.
+        """Creates a place where visits happen, with its opening hours. A clinic has at most 1,000 locations, those out of use
+        included: LIMIT_REACHED beyond.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -715,7 +716,8 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPatient(self, request, context):
-        """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's.
+        """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
+        token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -758,7 +760,9 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BreakGlass(self, request, context):
-        """Grants the caller one hour of access to patients' data in an emergency: reason required, alert event sent, listed for review.
+        """Grants the caller, an admin, one hour of access to patients' data in an emergency: reason required, alert event sent,
+        listed for review. Until it ends the caller reads the patient concerned without the scope `read:phi`, and with a grant
+        for all of the clinic searches patients too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,7 +53,9 @@ class DirectoryServiceStub:
     Platform role only.
     """
     CreateLocation: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateLocationRequest, _directory_pb2.CreateLocationResponse]
-    """Creates a place where visits happen, with its opening hours."""
+    """Creates a place where visits happen, with its opening hours. A clinic has at most 1,000 locations, those out of use
+    included: LIMIT_REACHED beyond.
+    """
     GetLocation: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetLocationRequest, _directory_pb2.GetLocationResponse]
     """Returns a place where visits happen, with its opening hours. NOT_FOUND: unknown or another clinic's."""
     ListLocations: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListLocationsRequest, _directory_pb2.ListLocationsResponse]
@@ -145,7 +147,9 @@ class DirectoryServiceStub:
     CreatePatient: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreatePatientRequest, _directory_pb2.CreatePatientResponse]
     """Creates a patient of the clinic."""
     GetPatient: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetPatientRequest, _directory_pb2.GetPatientResponse]
-    """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's."""
+    """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
+    token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
+    """
     ListPatients: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListPatientsRequest, _directory_pb2.ListPatientsResponse]
     """Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited."""
     UpdatePatient: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdatePatientRequest, _directory_pb2.UpdatePatientResponse]
@@ -159,7 +163,10 @@ class DirectoryServiceStub:
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListAuditEventsRequest, _directory_pb2.ListAuditEventsResponse]
     """Lists who did what, newest first. Admins only; audited itself."""
     BreakGlass: _grpc.UnaryUnaryMultiCallable[_directory_pb2.BreakGlassRequest, _directory_pb2.BreakGlassResponse]
-    """Grants the caller one hour of access to patients' data in an emergency: reason required, alert event sent, listed for review."""
+    """Grants the caller, an admin, one hour of access to patients' data in an emergency: reason required, alert event sent,
+    listed for review. Until it ends the caller reads the patient concerned without the scope `read:phi`, and with a grant
+    for all of the clinic searches patients too.
+    """
     ListBreakGlass: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListBreakGlassRequest, _directory_pb2.ListBreakGlassResponse]
     """Lists emergency accesses, newest first."""
 
@@ -188,7 +195,9 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     Platform role only.
     """
     CreateLocation: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateLocationRequest, _directory_pb2.CreateLocationResponse]  # type: ignore[assignment]
-    """Creates a place where visits happen, with its opening hours."""
+    """Creates a place where visits happen, with its opening hours. A clinic has at most 1,000 locations, those out of use
+    included: LIMIT_REACHED beyond.
+    """
     GetLocation: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetLocationRequest, _directory_pb2.GetLocationResponse]  # type: ignore[assignment]
     """Returns a place where visits happen, with its opening hours. NOT_FOUND: unknown or another clinic's."""
     ListLocations: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListLocationsRequest, _directory_pb2.ListLocationsResponse]  # type: ignore[assignment]
@@ -280,7 +289,9 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     CreatePatient: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreatePatientRequest, _directory_pb2.CreatePatientResponse]  # type: ignore[assignment]
     """Creates a patient of the clinic."""
     GetPatient: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetPatientRequest, _directory_pb2.GetPatientResponse]  # type: ignore[assignment]
-    """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's."""
+    """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
+    token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
+    """
     ListPatients: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListPatientsRequest, _directory_pb2.ListPatientsResponse]  # type: ignore[assignment]
     """Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited."""
     UpdatePatient: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdatePatientRequest, _directory_pb2.UpdatePatientResponse]  # type: ignore[assignment]
@@ -294,7 +305,10 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListAuditEventsRequest, _directory_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
     """Lists who did what, newest first. Admins only; audited itself."""
     BreakGlass: _aio.UnaryUnaryMultiCallable[_directory_pb2.BreakGlassRequest, _directory_pb2.BreakGlassResponse]  # type: ignore[assignment]
-    """Grants the caller one hour of access to patients' data in an emergency: reason required, alert event sent, listed for review."""
+    """Grants the caller, an admin, one hour of access to patients' data in an emergency: reason required, alert event sent,
+    listed for review. Until it ends the caller reads the patient concerned without the scope `read:phi`, and with a grant
+    for all of the clinic searches patients too.
+    """
     ListBreakGlass: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListBreakGlassRequest, _directory_pb2.ListBreakGlassResponse]  # type: ignore[assignment]
     """Lists emergency accesses, newest first."""
 
@@ -362,7 +376,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.CreateLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.CreateLocationResponse, _abc.Awaitable[_directory_pb2.CreateLocationResponse]]:
-        """Creates a place where visits happen, with its opening hours."""
+        """Creates a place where visits happen, with its opening hours. A clinic has at most 1,000 locations, those out of use
+        included: LIMIT_REACHED beyond.
+        """
 
     @_abc_1.abstractmethod
     def GetLocation(
@@ -730,7 +746,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.GetPatientRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.GetPatientResponse, _abc.Awaitable[_directory_pb2.GetPatientResponse]]:
-        """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's."""
+        """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
+        token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
+        """
 
     @_abc_1.abstractmethod
     def ListPatients(
@@ -780,7 +798,10 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.BreakGlassRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.BreakGlassResponse, _abc.Awaitable[_directory_pb2.BreakGlassResponse]]:
-        """Grants the caller one hour of access to patients' data in an emergency: reason required, alert event sent, listed for review."""
+        """Grants the caller, an admin, one hour of access to patients' data in an emergency: reason required, alert event sent,
+        listed for review. Until it ends the caller reads the patient concerned without the scope `read:phi`, and with a grant
+        for all of the clinic searches patients too.
+        """
 
     @_abc_1.abstractmethod
     def ListBreakGlass(
