@@ -145,6 +145,7 @@ export type BreakGlassGrant = {
 export type BreakGlassRequest = {
   /** The patient concerned; empty: all of the clinic. */
   patientId?: string | null;
+  /** Why, in the caller's words; sealed like every text that may speak of a patient. */
   reason: string;
   /** Chosen by the caller, one per intent (a UUID is best). */
   idempotencyKey?: string | null;
@@ -766,7 +767,7 @@ export type DisplacedAppointment = {
   appointmentId: string;
   startUTC?: string;
   endUTC?: string;
-  reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
+  reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "LIMIT_REACHED" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
 };
 
 /** An equipment item, or a pool of equal ones. */
@@ -1385,11 +1386,11 @@ export type RoomOption = {
 
 /** What one rule said. */
 export type RuleOutcome = {
-  /** `hours`, `time_off`, `closure`, `busy`, `buffer`, `room`, `equipment`, `patient`, `grid`, `duration`, or a rule type. */
+  /** `hours`, `time_off`, `location_hours`, `closure`, `busy`, `buffer`, `room`, `patient`, `grid`, `lead_time` (without a `subject_id`: no start in the past, none more than 24 months ahead), or the type of a rule, once for each rule. */
   check: string;
   passed: boolean;
   /** Set when it did not pass. */
-  reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
+  reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "LIMIT_REACHED" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
   /** One sentence for a person; no patient's data. */
   sentence: string;
   /** Since and until when it blocks, where that is known. */
@@ -1601,7 +1602,7 @@ export type TakenResource = {
   kind: "unspecified" | "provider" | "room" | "equipment" | "patient" | "quota";
   /** The resource's id; empty for a quota. */
   id: string;
-  reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
+  reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "LIMIT_REACHED" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
 };
 
 /** What to change. */
@@ -1842,7 +1843,7 @@ export class Medforall {
   /** Returns the first slots from now (or `after`) over chosen or all providers and locations, up to 365 days ahead. */
   findNextAvailable(parameters: { clinicId: string; serviceId: string; locationIds?: Array<string>; providerIds?: Array<string>; after?: string; count?: number; withinDays?: number; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions): Promise<Answer<FindNextAvailableResponse>>;
 
-  /** Answers up to 20 searches of one clinic from one snapshot, in the order asked. */
+  /** Answers up to 20 searches of one clinic, in the order asked, from one reading: each location and each calendar is read once for all of them, at least as new as every consistency token asks, and all have the same `fetchedAt` and `freshAt`. */
   batchSearchSlots(parameters: { clinicId: string }, body: BatchSearchSlotsRequest, options?: CallOptions): Promise<Answer<BatchSearchSlotsResponse>>;
 
   /** Returns when one provider, room or equipment item is open and when it is taken; never by whom. */
@@ -1917,7 +1918,7 @@ export class Medforall {
   /** Activates, suspends or archives a clinic. Suspended: reads and cancels, books nothing. Archived: NOT_FOUND to its users. Platform role only. */
   setClinicStatus(parameters: { clinicId: string }, body: SetClinicStatusRequest, options?: CallOptions): Promise<Answer<SetClinicStatusResponse>>;
 
-  /** Creates a place where visits happen, with its opening hours. */
+  /** Creates a place where visits happen, with its opening hours. A clinic has at most 1,000 locations, those out of use included: LIMIT_REACHED beyond. */
   createLocation(parameters: { clinicId: string; idempotencyKey?: string; strict?: boolean }, body?: LocationInput, options?: CallOptions): Promise<Answer<CreateLocationResponse>>;
 
   /** Lists them ordered by name, then id. */
@@ -2058,7 +2059,7 @@ export class Medforall {
   /** Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited. */
   listPatients(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; namePrefix?: string; phone?: string; email?: string; dob?: string }, options?: CallOptions): Promise<Answer<ListPatientsResponse>>;
 
-  /** Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's. */
+  /** Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else. */
   getPatient(parameters: { clinicId: string; patientId: string }, options?: CallOptions): Promise<Answer<GetPatientResponse>>;
 
   /** Changes the fields in the mask. */
@@ -2073,7 +2074,7 @@ export class Medforall {
   /** Lists who did what, newest first. Admins only; audited itself. */
   listAuditEvents(parameters: { clinicId: string; pageSize?: number; pageToken?: string; actor?: string; action?: string; entityId?: string; from?: string; to?: string }, options?: CallOptions): Promise<Answer<ListAuditEventsResponse>>;
 
-  /** Grants the caller one hour of access to patients' data in an emergency: reason required, alert event sent, listed for review. */
+  /** Grants the caller, an admin, one hour of access to patients' data in an emergency: reason required, alert event sent, listed for review. Until it ends the caller reads the patient concerned without the scope `read:phi`, and with a grant for all of the clinic searches patients too. */
   breakGlass(parameters: { clinicId: string }, body: BreakGlassRequest, options?: CallOptions): Promise<Answer<BreakGlassResponse>>;
 
   /** Lists emergency accesses, newest first. */
