@@ -4,146 +4,77 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
-from database.busy_facts import PATIENT_SQL
-from database.facts import build_location, build_patient, patient_parameters, read_location_document
-from scheduling.clock import minutes_of
-from scheduling.facts import Claim, SlotRequest
+from scheduling.errors import Reason
 from tests.integration.booking.conftest import Suite
 from tests.oracle.availability import Oracle, day_span
+from tests.property.booking.random_clinic import RULE_TYPES, changing_day, oracle_of, random_practice
 from tests.support.booking import Client, tried
-from tests.support.clinic_rows import insert
-from tests.support.practice import MONDAY, Practice, new_id
+from tests.support.invariants import invariants
+from tests.support.practice import MONDAY, Practice
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Chatham")
-CLINICS = 12
+CHANGING = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Chatham")
+CLINICS = 16
 PROBES = 24
-
-CLAIMS = """
-SELECT resource_id::text, unit, (extract(epoch FROM starts_at) / 60)::int, (extract(epoch FROM ends_at) / 60)::int,
-       appointment_id::text, (extract(epoch FROM expires_at) / 60)::float8
-FROM claim WHERE clinic_id = %s
-"""
+WHOLE_DAYS = 16
+OFF_GRID_PROBES = 6
 
 
-def random_practice(suite: Suite, rng: random.Random) -> Practice:
-    """A clinic with any mix of windows, closures, pools and rules around MONDAY."""
-    zone = rng.choice(ZONES)
-    service = {
-        "default_duration_min": rng.choice((20, 30, 45)),
-        "slot_step_min": rng.choice((5, 15, 20, 50)),
-        "buffer_before_min": rng.choice((0, 0, 10)),
-        "buffer_after_min": rng.choice((0, 5, 25)),
-        "requires_room": rng.random() < 0.7,
-        "buffers_within_hours": rng.random() < 0.3,
-        "allow_patient_overlap": rng.random() < 0.2,
-    }
-    practice = suite.practice(providers=0, rooms=0, patients=4, zone=zone, service=service)
-    with psycopg.connect(suite.database.owner_url) as owner:
-        for _ in range(rng.randint(1, 2)):
-            first = rng.randint(0, 18)
-            provider = practice.add_provider(owner, hours=(first, first + rng.randint(3, 16)))
-            for _ in range(rng.randint(0, 2)):
-                _window(owner, practice, provider, rng)
-        for _ in range(rng.randint(0, 3)):
-            practice.add_room(
-                owner,
-                room_type=rng.choice(("exam", "surgery")),
-                concurrent_visits=rng.choice((1, 1, 2)),
-                turnaround_min=rng.choice((0, 15)),
-            )
-        for _ in range(rng.randint(0, 2)):
-            practice.add_equipment(owner, "ecg", rng.randint(1, 2), turnaround_min=rng.choice((0, 10)))
-        for _ in range(rng.randint(0, 3)):
-            rule_type, payload = _rule(practice, rng)
-            practice.add_rule(owner, rule_type, **payload)
-        if rng.random() < 0.3:
-            start = datetime(MONDAY.year, MONDAY.month, MONDAY.day) + timedelta(hours=rng.randint(0, 20))  # noqa: DTZ001
-            insert(
-                owner,
-                "closure",
-                clinic_id=practice.clinic,
-                id=new_id(),
-                start_local=start,
-                end_local=start + timedelta(hours=rng.randint(1, 5)),
-            )
-    return practice
+class Caller:
+    """Asks the oracle and the service the same."""
+
+    def __init__(self, suite: Suite, practice: Practice) -> None:
+        self.suite, self.practice = suite, practice
+        self.client = Client(suite.targets, practice, suite.keys.token(practice.clinic))
+
+    async def oracle(self, provider: str, patient: str, day: date) -> Oracle:
+        span = day_span(self.practice.zone, day)
+        return await asyncio.to_thread(oracle_of, self.suite, self.practice, provider, patient, span)
+
+    async def attempt(self, asked: Oracle, start: int) -> Any:
+        """Book a start; the answer must be the oracle's, and so must the reason of a refusal. The visit, or None."""
+        provider, patient = asked.request.provider_ids, asked.request.patient_id
+        assert provider is not None
+        who = next(found for found in asked.static.providers if found.id == provider[0])
+        expected = asked.reasons(who, start)
+        instant = datetime.fromtimestamp(start * 60, UTC).isoformat()
+        made, found = await tried(
+            self.client.create(instant, provider_id=who.id, patient_id=patient, timeout_s=20)
+        )
+        told = (self.practice.zone, instant, found, expected)
+        assert (found == "OK") == (not expected), told
+        assert made is not None or Reason(found.split(" ")[1]) in _told_as(expected), told
+        return None if made is None else made.appointment
+
+    async def cancel(self, visit: Any) -> None:
+        await self.client.call("CancelAppointment", appointment_id=visit.id)
 
 
-def _window(owner: Any, practice: Practice, provider: str, rng: random.Random) -> None:
-    start = datetime(MONDAY.year, MONDAY.month, MONDAY.day) + timedelta(minutes=15 * rng.randint(-40, 90))  # noqa: DTZ001
-    insert(
-        owner,
-        "provider_availability",
-        clinic_id=practice.clinic,
-        id=new_id(),
-        provider_id=provider,
-        kind=rng.choice(("available", "unavailable", "override")),
-        start_local=start,
-        end_local=start + timedelta(minutes=15 * rng.randint(1, 30)),
-        recurrence_rule=rng.choice((None, "FREQ=WEEKLY;BYDAY=MO,TU")),
-    )
+def _told_as(expected: Iterable[Reason]) -> set[Reason]:
+    """What a refusal may be called: the oracle calls a room or item that is closed, or missing, taken."""
+    found = set(expected)
+    if found & {Reason.ROOM_ALREADY_BOOKED, Reason.EQUIPMENT_UNAVAILABLE}:
+        found |= {Reason.ROOM_TYPE, Reason.OUTSIDE_HOURS}
+    return found
 
 
-def _rule(practice: Practice, rng: random.Random) -> tuple[str, dict[str, object]]:
-    day = MONDAY.isoformat()
-    choices: list[tuple[str, dict[str, object]]] = [
-        ("allowed_provider", {"provider_ids": practice.providers[:1]}),
-        ("required_equipment_type", {"equipment_type": "ecg", "min_units": rng.randint(1, 2)}),
-        ("room_type", {"room_type": "exam"}),
-        ("min_gap", {"min_gap_minutes": rng.randint(5, 60)}),
-        ("max_daily", {"max_per_day": rng.randint(1, 4), "scope": rng.choice(("service", "provider"))}),
-        ("lead_time", {"max_days_ahead": rng.choice((3, 30))}),
-        ("blackout_dates", {"dates": [rng.choice((day, "2030-01-01"))]}),
-        ("patient_limit", {"max_active": rng.randint(1, 3)}),
-        ("patient_limit", {"min_days_between": 1}),
-    ]
-    return rng.choice(choices)
-
-
-def oracle(suite: Suite, practice: Practice, provider: str, patient: str, day: range) -> Oracle:
-    """The oracle, from what the database says at this moment."""
-    with psycopg.connect(suite.database.owner_url) as owner:
-        document = read_location_document(owner, practice.clinic, practice.location)
-        assert document is not None
-        claims = [Claim(*row) for row in owner.execute(CLAIMS, (practice.clinic,))]
-        row = owner.execute("SELECT clock_timestamp()").fetchone()
-        assert row is not None
-        parameters = patient_parameters(practice.clinic, patient, day.start - 400 * 1440)
-        facts = build_patient(patient, owner.execute(PATIENT_SQL, parameters).fetchall())
-    return Oracle(
-        build_location(document).static,
-        claims,
-        SlotRequest(practice.service, (provider,), patient_id=patient),
-        now_min=minutes_of(row[0]),
-        first=day.start,
-        end=day.stop,
-        patient=facts,
-    )
-
-
-async def probe(suite: Suite, client: Client, practice: Practice, rng: random.Random) -> bool:
-    """Ask for one start; the oracle's word and the service's must agree."""
-    provider, patient = rng.choice(practice.providers), rng.choice(practice.patients)
-    day = day_span(practice.zone, MONDAY + timedelta(days=rng.choice((0, 0, 1))))
-    asked = await asyncio.to_thread(oracle, suite, practice, provider, patient, day)
-    on_grid = [start for start in day if asked.on_grid(start)]
+async def probe(caller: Caller, rng: random.Random, day: date) -> None:
+    """Ask for one start, one that the oracle offers more often than not; keep most of what is had."""
+    provider, patient = rng.choice(caller.practice.providers), rng.choice(caller.practice.patients)
+    asked = await caller.oracle(provider, patient, day)
+    span = day_span(caller.practice.zone, day)
+    on_grid = [start for start in span if asked.on_grid(start)]
     who = next(found for found in asked.static.providers if found.id == provider)
     offered = [start for start in on_grid if not asked.reasons(who, start)]
-    pool = offered if offered and rng.random() < 0.6 else on_grid
-    start = rng.choice(pool)
-    expected = asked.reasons(who, start)
-    instant = datetime.fromtimestamp(start * 60, tz=None).astimezone().isoformat()
-    made, found = await tried(client.create(instant, provider_id=provider, patient_id=patient, timeout_s=20))
-    assert (found == "OK") == (not expected), (practice.zone, instant, found, expected)
+    made = await caller.attempt(asked, rng.choice(offered if offered and rng.random() < 0.6 else on_grid))
     if made is not None and rng.random() < 0.3:
-        await client.call("CancelAppointment", appointment_id=made.appointment.id)
-    return made is not None
+        await caller.cancel(made)
 
 
 @pytest.mark.slow
@@ -151,10 +82,48 @@ async def probe(suite: Suite, client: Client, practice: Practice, rng: random.Ra
 async def test_the_oracles_offers_are_accepted_and_nothing_else(suite: Suite, seed: int) -> None:
     """For a random clinic that fills up, a create is accepted exactly when the oracle finds its start bookable."""
     rng = random.Random(seed)
-    practice = random_practice(suite, rng)
-    client = Client(suite.targets, practice, suite.keys.token(practice.clinic))
-    try:
-        for _ in range(PROBES):
-            await probe(suite, client, practice, rng)
-    finally:
-        await client.close()
+    practice = random_practice(
+        suite,
+        rng,
+        zone=ZONES[seed % len(ZONES)],
+        day=MONDAY,
+        steps=(5, 15, 20, 50),
+        rule_type=RULE_TYPES[seed % len(RULE_TYPES)],
+    )
+    caller = Caller(suite, practice)
+    for _ in range(PROBES):
+        await probe(caller, rng, MONDAY + timedelta(days=rng.choice((0, 0, 1))))
+    await caller.client.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(WHOLE_DAYS))
+async def test_of_a_whole_day_what_is_offered_is_accepted(suite: Suite, seed: int) -> None:
+    """Every start of a day is tried on a half full clinic and given back: accepted are the oracle's slots, all of them.
+
+    Each rule type comes twice: once on an ordinary day, once on the day on which the zone's clock changes.
+    """
+    rng = random.Random(1_000 + seed)
+    is_changing = seed >= len(RULE_TYPES)
+    zone = CHANGING[seed % len(CHANGING)] if is_changing else ZONES[seed % len(ZONES)]
+    day = changing_day(zone) if is_changing else MONDAY
+    rule_type = RULE_TYPES[seed % len(RULE_TYPES)]
+    practice = random_practice(suite, rng, zone=zone, day=day, steps=(15, 20, 50), rule_type=rule_type)
+    caller, span = Caller(suite, practice), day_span(zone, day)
+    assert (len(span) == 1_440) != is_changing
+    for _ in range(6):
+        await probe(caller, rng, day)
+    patient = rng.choice(practice.patients)
+    for provider in practice.providers:
+        asked = await caller.oracle(provider, patient, day)
+        starts = [start for start in span if asked.on_grid(start)] + rng.sample(span, OFF_GRID_PROBES)
+        accepted = set()
+        for start in starts:
+            made = await caller.attempt(asked, start)
+            if made is not None:
+                accepted.add((start, provider))
+                await caller.cancel(made)
+        offered = asked.slots(span.start, span.stop + asked.duration)
+        assert accepted == {slot for slot in offered if slot[0] in span}
+    await caller.client.close()
+    invariants(suite.database)
