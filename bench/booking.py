@@ -6,6 +6,7 @@ pipelines of the same shape, prepared, as the same role, with ids and times that
 
     python -m bench.booking
     python -m bench.booking --bookings 400
+    python -m bench.booking --processes 2
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pathlib import Path
 
 import psycopg
 
+from bench import booking_processes
 from bench.booking_floor import pgbench, pgbench_script, record
 from bench.booking_scene import LANES, Bench, running
-from tests.support.booking import outcome
+from tests.support.booking import BookingProcess, outcome
 from tests.support.invariants import OVERLAPS, deadlocks
 
 CONCURRENCY = (1, 16, 64)
@@ -42,9 +44,11 @@ class Measured:
     service_cpu_ms: float
 
 
-async def through_grpc(bench: Bench, concurrency: int, bookings: int, first: int) -> Measured:
-    """Book in `concurrency` lanes at once."""
-    client = bench.client()
+async def through_grpc(
+    bench: Bench, concurrency: int, bookings: int, first: int, processes: Sequence[BookingProcess] = ()
+) -> Measured:
+    """Book in `concurrency` lanes at once, through these processes in turn; the first one unless others are given."""
+    client = bench.client(processes)
     numbers = iter(range(bookings))
     taken: list[float] = []
 
@@ -129,7 +133,18 @@ async def _warm_up(bench: Bench) -> None:
         owner.execute("VACUUM (ANALYZE)")
 
 
-async def measure(bookings: int) -> None:
+async def add_processes(bench: Bench, count: int, bookings: int, first: int) -> None:
+    """What more processes add."""
+
+    async def book(processes: Sequence[BookingProcess], place: int) -> float:
+        found = await through_grpc(bench, booking_processes.CONCURRENCY, bookings, place, processes)
+        return found.rate
+
+    places = bookings // booking_processes.CONCURRENCY + bookings // 4
+    await booking_processes.compare(bench, count, book, first, places)
+
+
+async def measure(bookings: int, processes: int) -> None:
     with running() as bench:
         await _warm_up(bench)
         recorded = await record(bench, 4)
@@ -148,6 +163,8 @@ async def measure(bookings: int) -> None:
             _print_row(concurrency, rounds)
         outcomes, p50_ms, p99_ms = await contended(bench, place + 2_000)
         print(f"one slot, 64 clients: {dict(outcomes)}, p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms")
+        if processes > 1:
+            await add_processes(bench, processes, bookings, place + 2_100)
         with psycopg.connect(bench.database.owner_url) as owner:
             print("overlaps:", owner.execute(OVERLAPS).fetchall())
         print("deadlocks:", deadlocks(bench.database))
@@ -156,7 +173,11 @@ async def measure(bookings: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bookings", type=int, default=600, help="bookings of each run")
-    asyncio.run(measure(parser.parse_args().bookings))
+    parser.add_argument(
+        "--processes", type=int, default=1, help="compare one process with so many, afterwards"
+    )
+    chosen = parser.parse_args()
+    asyncio.run(measure(chosen.bookings, chosen.processes))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,9 +30,12 @@ class Bench:
     process: BookingProcess
     environment: dict[str, str]
     folder: Path
+    postgres_pid: int
 
-    def client(self) -> Client:
-        return Client([self.process.target], self.practice, self.keys.token(self.practice.clinic))
+    def client(self, processes: Sequence[BookingProcess] = ()) -> Client:
+        """A caller of these processes, of the first one unless others are given."""
+        targets = [process.target for process in processes or [self.process]]
+        return Client(targets, self.practice, self.keys.token(self.practice.clinic))
 
     def start(self, number: int) -> datetime:
         """The start of a lane's n-th booking; lanes have providers, rooms and patients of their own."""
@@ -49,7 +52,7 @@ def running() -> Iterator[Bench]:
             postgres = EmbeddedPostgres(
                 folder / "postgres", port=free_port(), password=_PASSWORD, log_path=folder / "postgres.log"
             )
-            servers.append(start_server(postgres))
+            servers.append(started := start_server(postgres))
             nats = EmbeddedNats(
                 folder / "nats",
                 port=free_port(),
@@ -63,7 +66,8 @@ def running() -> Iterator[Bench]:
                 practice = new_practice(database, providers=LANES, rooms=LANES, patients=LANES)
                 environment = environment_of(database, keys, nats.url)
                 with booking_processes(environment, folder) as (process,):
-                    yield Bench(database, keys, practice, process, environment, folder)
+                    assert started.pid is not None
+                    yield Bench(database, keys, practice, process, environment, folder, started.pid)
         finally:
             for server in reversed(servers):
                 server.stop()
