@@ -24,7 +24,7 @@ from gateway.realtime.outlets import GRACE_S, DirectOutlet, QueueLimits, QueueOu
 from gateway.realtime.protocol import REASONS, ClientMessage, CloseCode, parse_message
 from gateway.realtime.subscribing import SessionGone, check_count, join, sequence_of, sort_out
 from scheduling.channels import parse_channel
-from scheduling.errors import DomainError, Invalid, Unauthenticated
+from scheduling.errors import DomainError, Invalid, Unauthenticated, Unavailable
 from scheduling.positions import parse_position
 
 _log = structlog.get_logger(__name__)
@@ -150,7 +150,8 @@ class Connection:
             self.member = await self._parts.members.admit(principal, self._outlet, self._end, "websocket")
         except DomainError as error:
             self._say_error(message, error)
-            raise Ended(CloseCode.UNAUTHENTICATED) from None
+            is_passing = isinstance(error, Unavailable)
+            raise Ended(CloseCode.TRY_AGAIN_LATER if is_passing else CloseCode.UNAUTHENTICATED) from None
         self._say_authenticated(message, self.member, [])
 
     async def _next(self) -> ClientMessage | None:

@@ -18,6 +18,8 @@ class CloseCode(IntEnum):
     """Why the gateway closes a WebSocket; the reason text says it in words."""
 
     GOING_AWAY = 1001
+    # This instance is full, or cannot check the token at the moment.
+    TRY_AGAIN_LATER = 1013
     # The client's messages are malformed, again and again.
     BAD_MESSAGES = 4400
     # No valid token.
@@ -36,6 +38,7 @@ class CloseCode(IntEnum):
 
 REASONS: Final = {
     CloseCode.GOING_AWAY: "going away",
+    CloseCode.TRY_AGAIN_LATER: "try again later",
     CloseCode.BAD_MESSAGES: "too many malformed messages",
     CloseCode.UNAUTHENTICATED: "unauthenticated",
     CloseCode.REVOKED: "token revoked",

@@ -45,6 +45,14 @@ class EventStream:
                     return type_, message
         raise EOFError
 
+    async def comment(self, *, timeout_s: float) -> str:
+        """The next comment."""
+        async with asyncio.timeout(timeout_s):
+            async for line in self._lines:
+                if line.startswith(":"):
+                    return line
+        raise EOFError
+
 
 @asynccontextmanager
 async def listening(
@@ -121,6 +129,22 @@ async def test_last_event_id_resumes(suite: RealtimeSuite, events: Events, clini
             told = [await stream.next() for _ in range(5)]
         assert [data["payload"].get("appointmentId") for _, data in told[:4]] == [v.id for v in missed]
         assert told[4][0] == "subscribed"
+
+
+@pytest.mark.slow
+async def test_silence_is_broken_by_comments_that_move_the_position_on(
+    suite: RealtimeSuite, events: Events, clinic: Clinic
+) -> None:
+    """Within 15 s of silence a comment comes, with an id that has passed what other clinics did meanwhile."""
+    async with listening(suite, f"clinicId={clinic.id}", bearer(suite.token(clinic_id=clinic.id))) as stream:
+        await stream.next()
+        begun = int(stream.last_id.partition("-")[0])
+        sequence = await events.publish(Visit(Clinic()).event())
+        comment = await stream.comment(timeout_s=20)
+        assert comment.startswith(": keep-alive")
+        with pytest.raises(TimeoutError):
+            await stream.next(timeout_s=0.5)
+        assert begun < sequence <= int(stream.last_id.partition("-")[0])
 
 
 @pytest.mark.parametrize("parameter", ["token", "access_token", "jwt", "ticket"])

@@ -263,6 +263,25 @@ async def test_a_move_is_heard_where_it_was_and_where_it_is(
             assert moved["payload"]["previous"]["start"] == "2026-02-20T09:00:00-05:00"
 
 
+async def test_a_hold_is_told_with_its_end_and_when_it_ended(
+    suite: RealtimeSuite, events: Events, clinic: Clinic
+) -> None:
+    """`hold.created` says until when, `hold.expired` that the time is free again."""
+    hold = Visit(clinic, status="held")
+    created = hold.event("hold.created")
+    created.resources[0].claims[0].expires_at_s = 1_771_592_400
+    async with joined(suite, suite.token(clinic_id=clinic.id), f"clinic:{clinic.id}") as reader:
+        await events.publish(created)
+        await events.publish(hold.event("hold.expired", status="expired"))
+        told = [await reader.hear() for _ in range(2)]
+    assert [(message["type"], message["payload"]["status"]) for message in told] == [
+        ("hold.created", "held"),
+        ("hold.expired", "expired"),
+    ]
+    assert told[0]["payload"]["expiresAt"] == "2026-02-20T13:00:00Z"
+    assert "expiresAt" not in told[1]["payload"]
+
+
 async def test_a_directory_change_tells_what_changed_and_what_to_fetch_again(
     suite: RealtimeSuite, events: Events, clinic: Clinic
 ) -> None:
