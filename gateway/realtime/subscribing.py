@@ -49,7 +49,8 @@ async def join(
     Raises SessionGone, or Unavailable when realtime_svc does not answer: the session then has no channels.
     """
     answered = link.feeds.subscribe(session, channels, resume_from)
-    await asyncio.wait({answered}, timeout=_ANSWER_WITHIN_S)
+    if not answered.done():
+        await asyncio.wait({answered}, timeout=_ANSWER_WITHIN_S)
     if answered.cancelled():
         raise SessionGone
     if not answered.done():

@@ -87,7 +87,7 @@ async def test_a_subscriber_that_reads_too_slowly_is_ended_and_resumes(
 
 async def _read_all(call: Any, heard: list[str]) -> None:
     async with asyncio.timeout(30):
-        while (read := await item(call)) is not grpc.aio.EOF:
+        while (read := await call.read()) is not grpc.aio.EOF:
             if read.HasField("message"):
                 heard.append(read.message.id)
 
@@ -138,7 +138,7 @@ async def test_a_full_gateway_refuses_with_a_code_that_means_come_again(
     async def is_let_in() -> bool:
         async with client(suite) as new:
             await new.say(type="authenticate", token=token)
-            return (await new.hear())["type"] == "authenticated"
+            return bool((await new.hear())["type"] == "authenticated")
 
     await wait_until_async(is_let_in, what="a free place")
 

@@ -103,6 +103,18 @@ async def test_a_ticket_opens_one_stream(suite: RealtimeSuite, events: Events, c
     assert (again.status_code, again.json()["error"]) == (401, "UNAUTHENTICATED")
 
 
+async def test_streams_are_told_different_times_to_come_back(suite: RealtimeSuite, clinic: Clinic) -> None:
+    """`retry` is spread over seconds: whoever is cut off together does not come back together."""
+    found: set[int] = set()
+    for _ in range(6):
+        async with listening(
+            suite, f"clinicId={clinic.id}", bearer(suite.token(clinic_id=clinic.id))
+        ) as stream:
+            await stream.next()
+            found.add(stream.retry_ms)
+    assert len(found) > 3
+
+
 async def test_an_authorization_header_opens_a_stream(suite: RealtimeSuite, clinic: Clinic) -> None:
     """A client that can send headers needs no ticket."""
     token = suite.token(clinic_id=clinic.id)
