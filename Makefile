@@ -107,7 +107,7 @@ soak: $(VENV)/.installed-dev  ## Ten times the random bookings against the proje
 
 soak-booking: $(VENV)/.installed-dev  ## 5,000 random operations on bookings for each of 20 fresh seeds, which are printed; MEDFORALL_MODEL_SEED chooses the first
 	@MEDFORALL_MODEL_SEED=$${MEDFORALL_MODEL_SEED:-$$(date +%s)} MEDFORALL_MODEL_SEEDS=$${MEDFORALL_MODEL_SEEDS:-20} \
-	  $(BIN)/pytest tests/property/booking/test_model.py --timeout 900
+	  $(BIN)/pytest tests/property/booking/test_model.py
 
 bench: $(VENV)/.installed-dev  ## Measure, each figure beside its floor
 	@$(BIN)/python -m bench

@@ -12,6 +12,7 @@ import grpc.aio
 from medforall.availability.v1 import availability_pb2_grpc
 from nats.aio.client import Client
 
+from availability_svc.projection.worker import ProjectionWorker
 from availability_svc.rpc.availability import AvailabilityServicer
 from availability_svc.settings import AvailabilitySettings
 from availability_svc.usecases.reading import Reader
@@ -29,6 +30,7 @@ class Running:
 
     stub: Any
     reader: Reader
+    worker: ProjectionWorker
     channel: grpc.aio.Channel
 
 
@@ -38,11 +40,14 @@ async def running(settings: AvailabilitySettings) -> AsyncIterator[Running]:
     process = assemble(settings)
     await process.start()
     server = next(part for part in process._services if isinstance(part, ThreadsServer))
+    worker = next(part for part in process._services if isinstance(part, ProjectionWorker))
     servicer = server._services[0].servicer
     assert isinstance(servicer, AvailabilityServicer)
     channel = grpc.aio.insecure_channel(server.target)
     try:
-        yield Running(availability_pb2_grpc.AvailabilityServiceStub(channel), servicer._reader, channel)
+        yield Running(
+            availability_pb2_grpc.AvailabilityServiceStub(channel), servicer._reader, worker, channel
+        )
     finally:
         await channel.close()
         await process.stop()
@@ -65,15 +70,15 @@ def metadata(
     return (("authorization", f"Bearer {token}"),)
 
 
-async def publish(nats_url: str, events: Mapping[str, bytes]) -> None:
+async def publish(
+    nats_url: str, events: Mapping[str, bytes], subject: str = "medforall.appointment.test.created"
+) -> None:
     """Publish events as the relay does; `events` is by message id."""
     client = Client()
     await client.connect(nats_url)
     try:
         stream = client.jetstream()
         for message_id, data in events.items():
-            await stream.publish(
-                "medforall.appointment.test.created", data, headers={"Nats-Msg-Id": message_id}
-            )
+            await stream.publish(subject, data, headers={"Nats-Msg-Id": message_id})
     finally:
         await client.close()

@@ -119,14 +119,17 @@ class Practice:
         self.services.append(service)
         return service
 
-    def add_rule(self, owner: psycopg.Connection[Any], rule_type: str, **payload: object) -> str:
+    def add_rule(
+        self, owner: psycopg.Connection[Any], rule_type: str, *, service: str = "", **payload: object
+    ) -> str:
+        """A rule of the first service unless another one is given."""
         rule = new_id()
         insert(
             owner,
             "service_rule",
             clinic_id=self.clinic,
             id=rule,
-            service_id=self.service,
+            service_id=service or self.service,
             rule_type=rule_type,
             rule_payload=Jsonb(payload),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from medforall.events.v1 import events_pb2
 from ctl.embedded import EmbeddedNats, start_server
 from ctl.ports import free_port
 from tests.faults.booking.load import Load
-from tests.support.booking import Client, Keys, booking_processes, environment_of
+from tests.support.booking import BookingProcess, Client, Keys, booking_processes, environment_of
 from tests.support.databases import migrated_database
 from tests.support.invariants import invariants, query
 from tests.support.practice import new_practice
@@ -39,10 +38,9 @@ async def told_versions(nats_url: str, clinic: str, count: int) -> dict[str, lis
     return found
 
 
-def waiting_events(metrics_port: int) -> float:
+def waiting_events(process: BookingProcess) -> float:
     """What the process says of its outbox."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics") as answer:
-        found = re.search(r"^outbox_unpublished_events (\S+)", answer.read().decode(), re.MULTILINE)
+    found = re.search(r"^outbox_unpublished_events (\S+)", process.metrics(), re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
@@ -72,7 +70,7 @@ async def test_bookings_go_on_without_nats(servers: Servers, tmp_path: Path) -> 
                 assert query(database.owner_url, UNPUBLISHED)[0][0] >= 60
 
                 async def lag_shows() -> bool:
-                    return waiting_events(process.metrics_port) >= 60
+                    return waiting_events(process) >= 60
 
                 async def drained() -> bool:
                     return query(database.owner_url, UNPUBLISHED) == [(0,)]

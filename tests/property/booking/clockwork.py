@@ -13,12 +13,10 @@ from typing import Any
 import grpc
 import psycopg
 from medforall.booking.v1 import booking_pb2_grpc
-from psycopg.types.json import Jsonb
 
 from scheduling.ids import gap_id, quota_id
 from tests.oracle import booking as oracle
 from tests.support.booking import BookingProcess, Keys, environment_of
-from tests.support.clinic_rows import insert
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.practice import MONDAY, Practice, new_id, new_practice
 from tests.support.servers import Servers
@@ -86,49 +84,38 @@ def new_clinic(running: Clockwork) -> tuple[Practice, oracle.Clinic]:
         service={"buffer_after_min": 5},
         ids=lambda: f"{next(numbers):08x}{new_id()[8:]}",
     )
-    visit = practice.service
-    quota = practice.add_rule(running.owner, "max_daily", max_per_day=PER_DAY, scope="service")
-    practice.add_rule(running.owner, "patient_limit", max_active=PER_PATIENT)
     practice.add_room(running.owner, concurrent_visits=2, turnaround_min=15)
     items = [
         practice.add_equipment(running.owner, "scanner", quantity, turnaround_min=10 * quantity)
         for quantity in (1, 2)
     ]
-    scan = practice.add_service(running.owner, requires_room=False)
-    rules = {}
-    for rule_type, payload in (
-        ("required_equipment_type", {"equipment_type": "scanner", "min_units": 2}),
-        ("min_gap", {"min_gap_minutes": 15}),
-    ):
-        rules[rule_type] = new_id()
-        insert(
-            running.owner,
-            "service_rule",
-            clinic_id=practice.clinic,
-            id=rules[rule_type],
-            service_id=scan,
-            rule_type=rule_type,
-            rule_payload=Jsonb(payload),
-        )
-    services = [
-        oracle.Service(
-            visit,
-            buffer_after=5,
-            quota=quota_id(quota, practice.location, MONDAY),
-            per_day=PER_DAY,
-            per_patient=PER_PATIENT,
-        ),
-        oracle.Service(
-            scan,
-            requires_room=False,
-            items_needed=2,
-            gap=15,
-            gaps={provider: gap_id(rules["min_gap"], provider) for provider in practice.providers},
-        ),
-    ]
+    services = (_visit(running, practice), _scan(running, practice))
     return practice, oracle.Clinic(
         services={service.id: service for service in services},
         rooms=dict(zip(practice.rooms, (oracle.Pool(), oracle.Pool(2, 15)), strict=True)),
         items=dict(zip(items, (oracle.Pool(1, 10), oracle.Pool(2, 20)), strict=True)),
         day=(0, 1440),
     )
+
+
+def _visit(running: Clockwork, practice: Practice) -> oracle.Service:
+    """A visit in a room, so many a day and so many for each patient."""
+    quota = practice.add_rule(running.owner, "max_daily", max_per_day=PER_DAY, scope="service")
+    practice.add_rule(running.owner, "patient_limit", max_active=PER_PATIENT)
+    return oracle.Service(
+        practice.service,
+        buffer_after=5,
+        quota=quota_id(quota, practice.location, MONDAY),
+        per_day=PER_DAY,
+        per_patient=PER_PATIENT,
+    )
+
+
+def _scan(running: Clockwork, practice: Practice) -> oracle.Service:
+    """A scan without a room, with two units of equipment and a gap between two of one provider."""
+    scan = practice.add_service(running.owner, requires_room=False)
+    equipment = {"equipment_type": "scanner", "min_units": 2}
+    practice.add_rule(running.owner, "required_equipment_type", service=scan, **equipment)
+    gap = practice.add_rule(running.owner, "min_gap", service=scan, min_gap_minutes=15)
+    gaps = {provider: gap_id(gap, provider) for provider in practice.providers}
+    return oracle.Service(scan, requires_room=False, items_needed=2, gap=15, gaps=gaps)

@@ -115,9 +115,9 @@ def _window(owner: Any, practice: Practice, whose: tuple[str, str], day: date, r
     )
 
 
-def _payload(rule_type: str, practice: Practice, day: date, rng: random.Random) -> dict[str, object]:
+def _payload(rule_type: str, practice: Practice, day: date, rng: random.Random) -> dict[str, Any]:
     ahead = (day - datetime.now(UTC).date()).days
-    choices: dict[str, list[dict[str, object]]] = {
+    choices: dict[str, list[dict[str, Any]]] = {
         "allowed_provider": [{"provider_ids": practice.providers[:1]}],
         "required_equipment_type": [{"equipment_type": "ecg", "min_units": rng.randint(1, 2)}],
         "room_type": [{"room_type": "exam"}],

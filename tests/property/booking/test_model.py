@@ -30,6 +30,7 @@ def running(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", range(SEEDS))
 def test_the_service_does_what_the_model_does(
     running: Clockwork, number: int, capsys: pytest.CaptureFixture[str]
