@@ -30,10 +30,12 @@ NOTES: Final = "jyxnotes allergic to krelvomycin"
 VISIT_NOTES: Final = "hqvisit complains of zorbelitis"
 REASON: Final = "wjreason patient moved to Plovkrad"
 OVERRIDE: Final = "fgjuxmed urgent splorgectomy"
+EMERGENCY: Final = "kzglass collapsed after quovandrine"
 IMPORTED: Final = "Tzibrukwen Oqvarlis"
 WORDS: Final = (
     "Qwyxzanna", "Vrukhtolm", "999417733552299", "41 7733 55", "qwyxz.canary", DOB, "jyxnotes", "krelvomycin",
     "hqvisit", "zorbelitis", "wjreason", "Plovkrad", "fgjuxmed", "splorgectomy", "Tzibrukwen", "Oqvarlis",
+    "kzglass", "quovandrine",
 )  # fmt: skip
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -61,6 +63,8 @@ def planted(suite: RunFile, demo: DemoFacts, tmp_path_factory: pytest.TempPathFa
     assert gateway.call("POST", "/patients", patient | {"dob": "1907-02-31"})[0] == 400
     assert gateway.call("POST", "/patients", patient | {"krelvomycin": "Qwyxzanna"})[0] == 400
     _book(gateway, demo, patient_id)
+    status, said = gateway.call("POST", "/breakGlass", {"patientId": patient_id, "reason": EMERGENCY})
+    assert status == 200, said
     table = tmp_path_factory.mktemp("canary") / "patients.csv"
     table.write_text(
         f'id,name,dob,contact.phone,notes\nc1,"{IMPORTED}",{DOB},{PHONE},{NOTES}\nc2,{NAME},bad,,\n'
@@ -128,7 +132,12 @@ def hits(name: str, chunks: Iterator[bytes]) -> list[str]:
 
 
 def chunks_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    """What a file holds; PostgreSQL removes some, such as its catalogue's caches, while others are read."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
         while chunk := file.read(_CHUNK_BYTES):
             yield chunk
 

@@ -70,6 +70,21 @@ def test_searches_show_changed_hours_within_a_second(rest: Rest, clinic: str) ->
     assert slots(rest, clinic) == before
 
 
+def test_searches_show_what_became_of_the_clinic(suite: RunFile, rest: Rest, clinic: str) -> None:
+    """A suspended clinic is searched like before; an archived one is not found, within a second, until it is back."""
+    home = str(home_of(suite).path)
+    token = medforall("token", "--role", "platform", "--home", home).stdout.strip()
+    platform = Rest(suite.gateway_url, clinic, token)
+    address = f"/availability?serviceId={id_of('consultation', clinic)}&locationId={id_of('main', clinic)}"
+    search = f"{address}&start={next_monday()}T00:00&end={next_monday()}T23:00"
+    for word, answer in (("SUSPENDED", 200), ("ARCHIVED", 404), ("ACTIVE", 200)):
+        status, said = platform.call("POST", ":setStatus", {"status": f"CLINIC_STATUS_{word}"})
+        assert status == 200, said
+        changed_s = time.monotonic()
+        wait_until(lambda wanted=answer: rest.call("GET", search)[0] == wanted, what=word)  # type: ignore[misc]
+        assert time.monotonic() - changed_s < WITHIN_S
+
+
 def test_patients_of_the_demo_are_read_and_found(suite: RunFile, demo: DemoFacts) -> None:
     """What the demo sealed opens through the directory, and is found by the beginning of its name."""
     rest = Rest(suite.gateway_url, demo.clinic_id, suite.tokens["front_desk"])
