@@ -63,6 +63,17 @@ async def test_violations_name_fields_as_json_does(served: Served, echo: ModuleT
     assert fields == {"text", "parts[1].sizeBYTES", 'namedParts["p"].sizeBYTES'}
 
 
+async def test_no_text_has_a_nul(served: Served, echo: ModuleType, token: Token) -> None:
+    """A text with U+0000, which no database stores, is INVALID_ARGUMENT by name, in a map's key as well."""
+    request = echo.EchoRequest(
+        clinic_id=CLINIC, text="a\x00b", named_parts={"x\x00": echo.Part(size_bytes=1)}
+    )
+    code, status = await refused(served.stub.Echo(request, metadata=bearer(token())))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    fields = {violation.field for violation in detail(status, error_details_pb2.BadRequest).field_violations}
+    assert fields == {"text", "namedParts"}
+
+
 async def test_streams_are_checked_message_by_message(served: Served, echo: ModuleType, token: Token) -> None:
     """A bad message in a request stream ends the call."""
     requests = [
