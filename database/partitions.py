@@ -67,12 +67,24 @@ def detach_partitions(owner: psycopg.Connection[object], parent: str, *, before:
                     sql.Identifier(parent), sql.Identifier(name)
                 )
             )
+            if parent == "audit_event":
+                _keep_append_only(owner, name)
             owner.execute(
                 "INSERT INTO detached_month (parent, month) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (parent, month),
             )
         detached.append(name)
     return PartitionReport(detached=detached)
+
+
+def _keep_append_only(owner: psycopg.Connection[object], name: str) -> None:
+    """Give a detached month a row trigger of its own: the one that it had from its parent went with the parent."""
+    owner.execute(
+        sql.SQL(
+            "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {}"
+            " FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        ).format(sql.Identifier(name))
+    )
 
 
 def _create(owner: psycopg.Connection[object], parent: str, name: str, month: date) -> int:

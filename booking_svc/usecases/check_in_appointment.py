@@ -164,15 +164,12 @@ class CheckInAppointment(StatusChange):
     async def _is_placeholder(self, session: Session, patient_id: str | None) -> bool:
         if patient_id is None:
             return False
-        reply = session.patient(patient_id, _FAR_MIN)
+        reply = session.patient(patient_id, None)
         await session.run()
         patient = reply.get()
         if patient is None:
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
         return patient.is_placeholder
-
-
-_FAR_MIN: Final = 230 * 365 * 1440
 
 
 def _check(found: Found, command: ChangeStatus) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
-from psycopg import sql
+import pytest
+from psycopg import errors, sql
 
 from database.invariants import INVARIANTS, broken_invariants
 from database.partitions import detach_partitions, ensure_partitions
@@ -99,3 +100,30 @@ def test_ids_of_a_detached_month_stay_and_are_no_fault(database: MigratedDatabas
         broken = broken_invariants(owner)
     assert kept == (1,)
     assert broken == dict.fromkeys(INVARIANTS, 0) | {"every id leads to a visit": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE {} SET actor = 'nobody'", "DELETE FROM {}", "TRUNCATE {}"],
+    ids=["update", "delete", "truncate"],
+)
+def test_a_detached_month_of_the_audit_stays_append_only(database: MigratedDatabase, change: str) -> None:
+    """Out of the audit's table and in an archive of its own, its rows are refused to be changed, even by the owner."""
+    ids = insert_clinic(database.owner_url)
+    with psycopg.connect(database.owner_url) as owner:
+        ensure_partitions(owner, today=date(2026, 11, 22))
+        insert(
+            owner,
+            "audit_event",
+            clinic_id=ids.clinic,
+            id=str(uuid4()),
+            at=datetime(2026, 10, 5, tzinfo=UTC),
+            actor="a",
+            actor_role="admin",
+            action="x",
+            entity_type="clinic",
+        )
+        owner.commit()
+        detach_partitions(owner, "audit_event", before=date(2026, 11, 1))
+        with pytest.raises(errors.InsufficientPrivilege):
+            owner.execute(sql.SQL(change).format(sql.Identifier("audit_event_2026_10")))
