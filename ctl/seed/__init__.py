@@ -1,1 +1,1 @@
-"""Demo clinics and the big data set: generated deterministically, loaded through the schema's own constraints."""
+"""Demo clinics and the big data set: the example file imported many times over, and diaries loaded in bulk."""

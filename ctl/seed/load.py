@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
+from itertools import chain
 from typing import Any, Final
 
 import psycopg
@@ -196,15 +197,14 @@ def _make(clinics: Sequence[ClinicFacts], numbers: dict[str, int], options: Seed
 
 def _still_empty(owner: Connection[Any], diaries: Sequence[_Diary]) -> list[_Diary]:
     """Those that nobody has booked in since; nobody will before this transaction ends."""
-    keys = [
-        key
-        for diary in diaries
-        for key in directory_keys(
-            diary.clinic.id, [diary.clinic.id, *(static.location.id for static in diary.clinic.statics)]
-        )
+    clinics = [diary.clinic for diary in diaries]
+    # As a change of the directory does: the clinic itself first, then its locations.
+    owner.execute(_LOCK, ([key for clinic in clinics for key in directory_keys(clinic.id, [clinic.id])],))
+    places = [
+        directory_keys(clinic.id, [static.location.id for static in clinic.statics]) for clinic in clinics
     ]
-    owner.execute(_LOCK, (sorted(keys),))
-    found = owner.execute(_WITHOUT_VISITS, ([diary.clinic.id for diary in diaries],)).fetchall()
+    owner.execute(_LOCK, (list(chain.from_iterable(places)),))
+    found = owner.execute(_WITHOUT_VISITS, ([clinic.id for clinic in clinics],)).fetchall()
     empty = {row[0] for row in found}
     return [diary for diary in diaries if diary.clinic.id in empty]
 

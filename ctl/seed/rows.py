@@ -38,7 +38,7 @@ class Rows:
             self.by_table[table].extend(rows)
 
 
-# In the order of the foreign keys. Columns that end in `_min_utc` are staged as epoch minutes (see staging.py).
+# In the order of the foreign keys and of a booking's locks. Instants are staged as epoch minutes (see staging.py).
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "resource": ("clinic_id", "id", "kind", "calendar_version", "quota_day"),
     "appointment_ref": ("clinic_id", "id", "start_ts_utc"),
