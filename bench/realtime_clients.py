@@ -155,8 +155,11 @@ class Follower:
                 wait_s = min(8.0, 0.4 * 2.0 ** min(failures, 5))
                 await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
         finally:
-            if self._socket is not None:
-                self._socket.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
 
     async def _follow(self) -> bool:
         """Connect and listen until the connection ends; whether it ever became live."""
@@ -171,6 +174,7 @@ class Follower:
             )
             await self._socket.ready
         except (OSError, RuntimeError):
+            self._leave()
             return False
         self.is_live.set()
         await self._socket.closed

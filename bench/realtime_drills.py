@@ -23,6 +23,8 @@ from tests.support.realtime import Clinic, Events, RealtimeSuite, Visit
 from tests.support.waiting import wait_until_async
 
 _SOCKETS_PER_CLINIC = 20
+_WITHIN_S = 170.0
+"""Bounds the waits: a machine that is busy with other things is slow, not wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ async def _following(followers: Sequence[Follower]) -> AsyncIterator[None]:
 
 
 async def _all_live(followers: Sequence[Follower]) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(_WITHIN_S):
         for each in followers:
             await each.is_live.wait()
 
@@ -106,7 +108,7 @@ async def _until_told(
 
     for each, owner in zip(followers, owners, strict=True):
         goal = happened[owner.id][-1]
-        await wait_until_async(partial(has_come_to, each, goal), timeout_s=90, what=goal)
+        await wait_until_async(partial(has_come_to, each, goal), timeout_s=_WITHIN_S, what=goal)
 
 
 def _busiest_tenth(moments: Sequence[float]) -> float:
@@ -217,7 +219,7 @@ async def _end_of(suite: RealtimeSuite, stuck: Socket) -> int:
     async def is_dropped() -> bool:
         return "slow_reader" in suite.log("gateway")
 
-    await wait_until_async(is_dropped, timeout_s=90, what="the gateway to drop the slow reader")
+    await wait_until_async(is_dropped, timeout_s=_WITHIN_S, what="the gateway to drop the slow reader")
     assert stuck.transport is not None
     stuck.transport.resume_reading()
     async with asyncio.timeout(30):
