@@ -135,6 +135,7 @@ def _import_missing(
     def count(done: int) -> None:
         tell("clinics", len(there) + done, options.clinics)
 
+    count(0)
     return asyncio.run(import_clinics(owner_url, master_keys, documents, progress=count)) if missing else 0
 
 
@@ -154,6 +155,7 @@ def _fill_diaries(owner: Connection[Any], options: SeedOptions, tell: Progress) 
     numbers = {found: number for number, found in enumerate(wanted, 1) if found in empty}
     visits = rows = 0
     done = len(wanted) - len(numbers)
+    tell("diaries", done, len(wanted))
     staging.create_staging(owner)
     owner.commit()
     for diaries in _made_ahead(owner, numbers, options):
