@@ -8,6 +8,7 @@ from medforall.availability.v1 import availability_pb2
 from availability_svc.freshness import Freshness
 from availability_svc.layers import LayerCounters
 from availability_svc.projection.hearing import Hearing
+from availability_svc.projection.incarnations import Incarnations
 from availability_svc.projection.watch import Watch
 from availability_svc.projection.worker import ProjectionWorker
 from availability_svc.rpc.availability import AvailabilityServicer, add_servicer
@@ -111,9 +112,11 @@ def _followers(
         replace(settings.database, pool_min=1, pool_max=2),
         application_name=f"{NAME} watch",
     )
-    hearing = Hearing(bus, ProcessMemory(stores.locations, stores.calendars))
+    memory = ProcessMemory(stores.locations, stores.calendars)
+    hearing = Hearing(bus, memory)
     worker = ProjectionWorker(bus, stores.projection, stores.locations, metrics=metrics, clock=clock)
-    watch = Watch(bus, hearing, database, freshness, metrics=metrics, clock=clock)
+    incarnations = Incarnations(bus, stores.projection, memory)
+    watch = Watch(bus, hearing, database, freshness, incarnations, metrics=metrics, clock=clock)
     # The worker makes the streams that the others follow.
     return [bus, _Opened(database), worker, hearing, watch]
 

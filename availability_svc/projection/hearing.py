@@ -55,6 +55,8 @@ class Hearing:
 
     def _loop(self, stream: str) -> Loop:
         async def follow() -> None:
+            if await self._is_elsewhere(stream):
+                self._next[stream] = None
             if self._next[stream] is None:
                 # What was published before the reader was made may never be heard.
                 self._listener.everything_changed()
@@ -63,6 +65,11 @@ class Hearing:
                 self.hear(message.data)
 
         return follow
+
+    async def _is_elsewhere(self, stream: str) -> bool:
+        """Tell whether the stream ends before what is waited for: then it is another one than it was."""
+        wanted = self._next[stream]
+        return wanted is not None and wanted > (await self._bus.bounds(stream))[1] + 1
 
     def hear(self, data: bytes) -> None:
         """Pass on what one event changes."""

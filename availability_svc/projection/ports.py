@@ -17,6 +17,14 @@ class Projection(Protocol):
         """Make every bucket of some calendars invalid."""
         ...
 
+    def forget_clinic(self, clinic_id: str) -> None:
+        """Make every bucket of a clinic invalid."""
+        ...
+
+    def follow_streams(self, incarnation: str) -> bool:
+        """Note from which streams the projections are made; if they were others before, make everything invalid."""
+        ...
+
     def directory_changed(self, clinic_id: str) -> None:
         """Make every location's document of a clinic invalid."""
         ...

@@ -1,7 +1,7 @@
 """Watches how far the projections have followed the truth.
 
 Everything committed before an instant is projected when the outbox holds nothing older that is unpublished, and the
-consumers have acknowledged everything that was published until then.
+consumers have acknowledged everything that was published until then, on the streams that are there now.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from nats.js import errors as js_errors
 
 from availability_svc.freshness import Freshness
 from availability_svc.projection.hearing import Hearing
+from availability_svc.projection.incarnations import Incarnations
 from availability_svc.projection.worker import CONSUMERS
 from chassis.bus import Bus
 from chassis.metrics import Metrics
@@ -46,6 +47,7 @@ class Watch:
         hearing: Hearing,
         database: Database,
         freshness: Freshness,
+        incarnations: Incarnations,
         *,
         metrics: Metrics,
         clock: Clock,
@@ -54,6 +56,7 @@ class Watch:
         self._hearing = hearing
         self._database = database
         self._freshness = freshness
+        self._incarnations = incarnations
         self._clock = clock
         self._supervisor = Supervisor()
         self._samples: deque[tuple[datetime, dict[str, int]]] = deque(maxlen=_SAMPLES_MAX)
@@ -82,6 +85,7 @@ class Watch:
         """Look once; what does not answer leaves the last instant as it was."""
         try:
             async with asyncio.timeout(_TIMEOUT_S):
+                await self._incarnations.check()
                 published_until = await self._published_until()
                 projected_until = await self._projected_until(published_until)
         except (DomainError, TimeoutError, nats.errors.Error, js_errors.Error, OSError) as error:

@@ -110,9 +110,29 @@ class ProjectionWorker:
             self._events.labels("directory").inc()
 
     async def _keep_poison(self, message: Message, error: Exception) -> None:
-        """Let an event go that cannot be projected; the calendars it names are read anew."""
-        self._poison.labels(message.subject.split(".", 2)[1]).inc()
+        """Let an event go that cannot be projected: its clinic's calendars are read from the database anew.
+
+        The event itself stays in the stream, under the sequence that is logged.
+        """
+        _, kind, clinic_id, *_ = *message.subject.split("."), "", ""
+        await asyncio.to_thread(self._projection.forget_clinic, clinic_id)
+        await asyncio.to_thread(self._projection.directory_changed, clinic_id)
+        self._poison.labels(kind).inc()
         _log.error("projection.poison", sequence=message.sequence, error_type=type(error).__name__)
+
+
+_Waiting = tuple[Sequence[CalendarChange], "asyncio.Future[int]"]
+
+
+def _settle(taken: Sequence[_Waiting], outcome: int | Exception) -> None:
+    """Tell events that wait what became of them."""
+    for _, done in taken:
+        if done.done():
+            continue
+        if isinstance(outcome, Exception):
+            done.set_exception(outcome)
+        else:
+            done.set_result(outcome)
 
 
 class _Batch:
@@ -120,7 +140,7 @@ class _Batch:
 
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
-        self._waiting: list[tuple[Sequence[CalendarChange], asyncio.Future[int]]] = []
+        self._waiting: list[_Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
 
     async def apply(self, changes: Sequence[CalendarChange]) -> int:
@@ -139,14 +159,22 @@ class _Batch:
             )
             try:
                 new = await asyncio.to_thread(self._projection.apply, changes)
-            except Exception as error:  # noqa: BLE001 - each waiting event gets it
-                for _, done in taken:
-                    if not done.done():
-                        done.set_exception(error)
+            except Unavailable as error:
+                _settle(taken, error)
+            except Exception:  # noqa: BLE001 - one of them is to blame, and is told
+                await self._one_by_one(taken)
             else:
-                for _, done in taken:
-                    if not done.done():
-                        done.set_result(new)
+                _settle(taken, new)
+
+    async def _one_by_one(self, taken: Sequence[_Waiting]) -> None:
+        """Apply each event's changes alone, so that one that cannot be applied fails no other."""
+        for one in taken:
+            try:
+                new = await asyncio.to_thread(self._projection.apply, one[0])
+            except Exception as error:  # noqa: BLE001 - the event that waits gets it
+                _settle([one], error)
+            else:
+                _settle([one], new)
 
 
 class _Renewals:

@@ -23,6 +23,20 @@ def bucket_pattern(clinic_id: str) -> str:
     return f"{LAYOUT}:[{{]{clinic_id}[}}]:b:*"
 
 
+def floor_pattern(clinic_id: str = "") -> str:
+    """What the names of a clinic's floors match, or those of all clinics, and no others."""
+    return f"{LAYOUT}:[{{]{clinic_id or '*'}[}}]:f:*"
+
+
+def directory_pattern() -> str:
+    """What the names of all directories' generations match, and no others."""
+    return f"{LAYOUT}:[{{]*[}}]:d"
+
+
+STREAMS_KEY: Final = f"{LAYOUT}:streams"
+"""Which streams the projections are made from."""
+
+
 def bucket_of(name: str) -> tuple[str, int]:
     """Return the calendar and the number that a bucket's name says."""
     _, calendar_id, number = name.rsplit(":", 2)

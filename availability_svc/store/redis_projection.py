@@ -147,6 +147,34 @@ class RedisProjection:
             with self._guarded():
                 self._client.delete(*names)
 
+    def forget_clinic(self, clinic_id: str) -> None:
+        """Make every bucket of a clinic invalid. Slow: it scans; for when it is not known which have changed."""
+        self._delete_matching(keys.floor_pattern(clinic_id))
+
+    def follow_streams(self, incarnation: str) -> bool:
+        """Note from which streams the projections are made; return whether they were made from others before.
+
+        Then everything is made invalid first: events may have been lost with the other streams.
+        """
+        with self._guarded():
+            known = self._client.get(keys.STREAMS_KEY)
+        if known == incarnation.encode():
+            return False
+        for pattern in (keys.floor_pattern(), keys.directory_pattern()):
+            self._delete_matching(pattern)
+        with self._guarded():
+            self._client.set(keys.STREAMS_KEY, incarnation)
+        return True
+
+    def _delete_matching(self, pattern: str) -> None:
+        with self._guarded():
+            found = list(self._client.scan_iter(match=pattern, count=1_000))
+            for at in range(0, len(found), _SCRIPTS_AT_ONCE):
+                pipe = self._client.pipeline(transaction=False)
+                for name in found[at : at + _SCRIPTS_AT_ONCE]:
+                    pipe.unlink(name)
+                pipe.execute()
+
     def location(self, clinic_id: str, location_id: str) -> bytes | None:
         """Return a location's document, if it is there and nothing of its clinic has changed since."""
         names = [keys.directory_key(clinic_id), keys.location_key(clinic_id, location_id)]

@@ -1,5 +1,6 @@
 """What the tests of the running service ask, and who asks."""
 
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from chassis.auth.principal import Role
 from database.facts import build_location
 from scheduling.facts import StaticFacts
 from tests.integration.availability.conftest import FIRST_DAY, World
+from tests.support.availability_book import Book
 from tests.support.availability_service import metadata
 
 
@@ -54,3 +56,27 @@ def static_of(world: World, stores: Stores) -> StaticFacts:
     document = stores.truth.location(world.clinic.id, world.location_id)
     assert document is not None
     return build_location(document).static
+
+
+def book_of(world: World, stores: Stores) -> Book:
+    """Return the first location's appointments as the database has them."""
+    book = Book(
+        clinic_id=world.clinic.id,
+        static=static_of(world, stores),
+        patients=[],
+        rng=random.Random(),
+        first_min=0,
+        last_min=1,
+    )
+    book.load(world.database.owner_url)
+    return book
+
+
+def book_slot(world: World, book: Book, slot: Any) -> bytes:
+    """Book a slot of the plainest service, in the book alone, and return the event."""
+    return book.book_at(
+        world.service_ids[0],
+        slot.provider.id,
+        slot.start_utc.seconds // 60,
+        slot.room_options[0].id if slot.room_options else None,
+    )

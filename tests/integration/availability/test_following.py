@@ -1,7 +1,5 @@
 """The running service follows the events, and is as fresh as a token asks."""
 
-import random
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -9,9 +7,8 @@ from medforall.availability.v1 import availability_pb2 as pb
 
 from availability_svc.wiring import Stores
 from scheduling import consistency
-from tests.integration.availability.asking import call, caller_of, search_of, static_of
+from tests.integration.availability.asking import book_of, book_slot, call, caller_of, search_of
 from tests.integration.availability.conftest import World
-from tests.support.availability_book import Book
 from tests.support.availability_service import Running, publish
 from tests.support.waiting import wait_until_async
 
@@ -23,7 +20,8 @@ async def test_an_event_takes_a_slot_away_and_gives_it_back(
     caller = caller_of(world)
     before = await call(service.stub.SearchSlots, search_of(world, limit=500), caller)
     slot = before.slots[0]
-    event, cancel = _book_slot(world, stores, slot)
+    book = book_of(world, stores)
+    event = book_slot(world, book, slot)
     with_slot = (slot.start_utc.seconds, slot.provider.id)
 
     async def offers() -> bool:
@@ -36,29 +34,8 @@ async def test_an_event_takes_a_slot_away_and_gives_it_back(
     assert await offers()
     await publish(nats_url, {str(uuid4()): event})
     await wait_until_async(is_gone, timeout_s=5, what="the slot to go")
-    await publish(nats_url, {str(uuid4()): cancel})
+    await publish(nats_url, {str(uuid4()): book.cancel_last()})
     await wait_until_async(offers, timeout_s=5, what="the slot to come back")
-
-
-def _book_slot(world: World, stores: Stores, slot: Any) -> tuple[bytes, bytes]:
-    """Return the event of booking a slot, and the event of canceling it."""
-    static = static_of(world, stores)
-    book = Book(
-        clinic_id=world.clinic.id,
-        static=static,
-        patients=[],
-        rng=random.Random(1),
-        first_min=0,
-        last_min=1,
-    )
-    book.load(world.database.owner_url)
-    event = book.book_at(
-        world.service_ids[0],
-        slot.provider.id,
-        slot.start_utc.seconds // 60,
-        slot.room_options[0].id if slot.room_options else None,
-    )
-    return event, book.cancel_last()
 
 
 async def test_a_consistency_token_is_answered_from_facts_that_new(world: World, service: Running) -> None:
