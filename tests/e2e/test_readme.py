@@ -56,9 +56,12 @@ def running(place: Path) -> Iterator[dict[str, str]]:
         assert process.poll() is None, (place / "up.log").read_text()[-4000:]
         yield environment
     finally:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout=60)
+        ended_by_itself = process.poll()
+        if ended_by_itself is None:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=60)
         log.close()
+    assert ended_by_itself is None, (place / "up.log").read_text()[-4000:]
     assert not (home / "run.json").exists()
 
 
