@@ -17,6 +17,7 @@ from tests.integration.gateway.conftest import (
     Services,
     StartGateway,
 )
+from tests.support.waiting import wait_until_async
 
 
 @pytest.fixture
@@ -195,3 +196,25 @@ async def test_security_headers(client: httpx.AsyncClient) -> None:
         assert answer.headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert "server" not in answer.headers
+
+
+async def test_connections_are_bounded(start_gateway: StartGateway) -> None:
+    """One connection too many is closed at once; those that are open go on being served, and room comes back."""
+    client = await start_gateway(MEDFORALL_HTTP_CONNECTIONS_MAX="20")
+    host, port = "127.0.0.1", client.base_url.port or 0
+    opened = [await asyncio.open_connection(host, port) for _ in range(20)]
+    over, closing = await asyncio.open_connection(host, port)
+    assert await asyncio.wait_for(over.read(), 5) == b""
+    closing.close()
+    for reader, writer in opened:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200 ")
+    for _, writer in opened:
+        writer.close()
+
+    async def has_room() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return (await client.get("/healthz")).status_code == 200
+        return False
+
+    await wait_until_async(has_room, what="a place")
