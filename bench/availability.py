@@ -93,6 +93,7 @@ class Measured:
     latencies_ms: list[float]
     cpu_ms: float
     layers: dict[int, int]
+    slots: int
 
     @property
     def line(self) -> str:
@@ -223,6 +224,7 @@ async def drive(
     """Send every query once, `at_once` at a time."""
     latencies: list[float] = []
     layers: dict[int, int] = {}
+    slots = 0
     waiting = iter(asked)
     async with grpc.aio.insecure_channel(target.target) as channel:
         raw: Any = channel.unary_unary(
@@ -232,18 +234,22 @@ async def drive(
         )
 
         async def worker() -> None:
+            nonlocal slots
             for request in waiting:
                 began = time.perf_counter()
                 reply = await raw(request, metadata=suite.caller(request.clinic_id), timeout=20)
                 latencies.append((time.perf_counter() - began) * 1_000)
                 if at_once == 1:
-                    layer = pb.SearchSlotsResponse.FromString(reply).metadata.cache_layer
+                    found = pb.SearchSlotsResponse.FromString(reply)
+                    layer = found.metadata.cache_layer
                     layers[layer] = layers.get(layer, 0) + 1
+                    slots += len(found.slots)
 
         cpu_s, began = target.cpu_s(), time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(at_once)))
         seconds = time.perf_counter() - began
-        return Measured(len(asked), seconds, latencies, (target.cpu_s() - cpu_s) * 1_000 / len(asked), layers)
+        cpu_ms = (target.cpu_s() - cpu_s) * 1_000 / len(asked)
+        return Measured(len(asked), seconds, latencies, cpu_ms, layers, slots)
 
 
 async def search_beside_floor(suite: Suite, asked: list[pb.SearchSlotsRequest]) -> None:
@@ -282,9 +288,8 @@ async def cold(suite: Suite, asked: list[pb.SearchSlotsRequest]) -> None:
 
 def _layers(found: Measured) -> str:
     names = {1: "L1", 2: "L2", 3: "database"}
-    return " ".join(
-        f"{names[layer]} {count / found.calls:.0%}" for layer, count in sorted(found.layers.items())
-    )
+    parts = [f"{names[layer]} {count / found.calls:.0%}" for layer, count in sorted(found.layers.items())]
+    return " ".join([*parts, f"{found.slots / found.calls:.0f} slots a reply"] if parts else parts)
 
 
 async def freshness(suite: Suite, *, bookings: int, per_second: float) -> None:
