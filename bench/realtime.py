@@ -69,6 +69,7 @@ async def measure_bookings(size: Size, redis_url: str, directory: Path) -> bool:
     print(f"    commit to client: {_spread(found.from_commit)} (target p99 150)")
     print(f"    reply to client:  {_spread(found.from_reply)}; below 0 the client knew before the caller")
     print(f"    CreateAppointment: {_spread(found.booking)}")
+    print(f"    the clients' own loop was late by at most {_ms(found.late_s)}")
     print("    memory a connection")
     _compare(_kib(bare_memory), _kib(found.memory), found.memory / bare_memory)
     return found.memory <= 2 * bare_memory and found.from_commit.p99 <= 0.150 and found.storm_s <= 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import random
@@ -50,6 +51,7 @@ class Found:
     from_commit: Spread
     from_reply: Spread
     booking: Spread
+    late_s: float
 
 
 class Bookings:
@@ -139,9 +141,13 @@ async def many_clinics(scene: BookingScene, sockets_per_clinic: int, bookings: i
         sockets = await connect_all(scene.suite.http_port, makers)
         storm_s = time.perf_counter() - began
         memory = (gateway_rss(scene.suite) - before) / len(makers)
-        await client.steadily(scene.practices, bookings)
-        async with asyncio.timeout(60):
-            await arrivals.done.wait()
+        # What these clients are made of is not what is measured: a collection would walk all of it.
+        gc.collect()
+        gc.freeze()
+        async with _lateness() as late:
+            await client.steadily(scene.practices, bookings)
+            async with asyncio.timeout(60):
+                await arrivals.done.wait()
         committed_at = await asyncio.to_thread(scene.committed_at)
     for each in sockets:
         each.close()
@@ -151,7 +157,26 @@ async def many_clinics(scene: BookingScene, sockets_per_clinic: int, bookings: i
         from_commit=Spread.of(at - committed_at[id_] for id_, at in arrivals.at),
         from_reply=Spread.of(at - client.replied_at[id_] for id_, at in arrivals.at),
         booking=Spread.of(client.taken),
+        late_s=max(late),
     )
+
+
+@asynccontextmanager
+async def _lateness() -> AsyncIterator[list[float]]:
+    """How late this process's own loop woke from short sleeps, seconds."""
+    late = [0.0]
+
+    async def sleep() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.01)
+            late.append(time.perf_counter() - began - 0.01)
+
+    sleeping = asyncio.create_task(sleep())
+    try:
+        yield late
+    finally:
+        sleeping.cancel()
 
 
 def _joining(scene: BookingScene, practice: Practice, number: int, arrivals: Arrivals) -> Any:

@@ -12,7 +12,8 @@ from scheduling.channels import CHANNELS_MAX, Viewer, check_join, parse_channel
 from scheduling.errors import DomainError, Exhausted, Unavailable
 from scheduling.positions import Position
 
-_ANSWER_WITHIN_S: Final = 10.0
+_ANSWER_WITHIN_S: Final = 30.0
+"""Long enough for thousands who come back at once: giving up earlier would only make them come again."""
 
 Refused = list[tuple[str, DomainError]]
 
