@@ -224,16 +224,30 @@ class Frame:
         It must follow from `name`, the static facts, what is taken there, the horizon, the visit's length and the
         providers asked for; not from the moment, the window or the patient.
         """
-        kept = self.busy.kept
-        if not self._keeps or kept is None:
+        key = self._place_key(name)
+        if key is None:
             return make()
-        asked = (self.service.id, self.request.provider_ids, self.anchor)
-        key = (name, self.static.serial, asked, self._shape, kept.state(self.now_min))
         found: DerivedT | None = self.cache.masks.get(key)
         if found is None:
             found = make()
             self.cache.masks.put(key, found, None if size_bytes is None else size_bytes(found))
         return found
+
+    def is_asked_again(self, name: Hashable) -> bool:
+        """Tell whether an earlier frame has asked this under the same name of the same place."""
+        key = self._place_key(("asked", name))
+        if key is None or self.cache.masks.get(key) is not None:
+            return key is not None
+        self.cache.masks.put(key, timeline.NEVER)
+        return False
+
+    def _place_key(self, name: Hashable) -> Hashable | None:
+        """Return the key of what is derived of everything at the place; None when nothing is kept."""
+        kept = self.busy.kept
+        if not self._keeps or kept is None:
+            return None
+        asked = (self.service.id, self.request.provider_ids, self.anchor)
+        return name, self.static.serial, asked, self._shape, kept.state(self.now_min)
 
     def _state(self, resource_id: str) -> Hashable:
         """Return what names the time in which a resource is taken."""

@@ -1,7 +1,7 @@
 """Every bookable slot in a window, ranked, and no more of them made than are asked for."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -26,7 +26,8 @@ from scheduling.timeline import Horizon, Lookup
 _DST_MIN: Final = 180
 """A window of 93 local days may be longer than 93 × 24 hours by a clock change."""
 
-_RANKED_MAX: Final = 1_000
+_RANKED_AT_ONCE: Final = 300
+_RANKED_MAX: Final = 5_000
 _SLOT_BYTES: Final = 150
 
 
@@ -82,10 +83,16 @@ class SearchResult:
         return self._slots.in_order(self._order, after)
 
     def _is_kept(self) -> bool:
-        """Tell whether what the place offers is kept in order: when searches come again, and it is not too much."""
+        """Tell whether what the place offers is kept in order: when it is little, or asked for again."""
         if self._plan.frame.busy.kept is None:
             return False
-        return sum(map(timeline.count, self._offered.values())) <= _RANKED_MAX
+        offered = sum(map(timeline.count, self._offered.values()))
+        return offered <= _RANKED_MAX and (
+            offered <= _RANKED_AT_ONCE or self._plan.frame.is_asked_again(self._name())
+        )
+
+    def _name(self) -> Hashable:
+        return "ranked", self._plan.choice, self._plan.frame.request.preferred_time_of_day
 
     def _ranked(self) -> tuple[Slot, ...]:
         """Return every slot that the place offers in the horizon, best first, whoever asks for which of them."""
@@ -93,8 +100,7 @@ class SearchResult:
         def make() -> tuple[Slot, ...]:
             return tuple(SlotMaker(self._plan, self._providers, self._offered).ranked())
 
-        name = ("ranked", self._plan.choice, self._plan.frame.request.preferred_time_of_day)
-        return self._plan.frame.kept_of_place(name, make, lambda slots: _SLOT_BYTES * len(slots))
+        return self._plan.frame.kept_of_place(self._name(), make, lambda slots: _SLOT_BYTES * len(slots))
 
     def _asked_of(self, ranked: tuple[Slot, ...], after: SlotKey | None) -> Iterator[Slot]:
         """Yield those slots that are this search's, after `after`, until all have been found."""
