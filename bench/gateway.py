@@ -258,16 +258,15 @@ async def measure_search() -> dict[str, list[Measured]]:
             process("bench.gateway", "--role", "floor", "--port", str(floor), "--target", target) as bare,
             process("gateway", env=environ) as full,
         ):
+            async with grpc.aio.insecure_channel(target) as channel:
+                await asyncio.wait_for(channel.channel_ready(), 30)
             for port in (floor, gateway):
                 await wait_for(port)
             for _ in range(ROUNDS):
                 for at_once in (1, 16, 64):
-                    found.setdefault(f"floor {at_once}", []).append(
-                        await drive_http(floor, bare, token, at_once)
-                    )
-                    found.setdefault(f"gateway {at_once}", []).append(
-                        await drive_http(gateway, full, token, at_once)
-                    )
+                    for name, port, server in (("floor", floor, bare), ("gateway", gateway, full)):
+                        measured = await drive_http(port, server, token, at_once)
+                        found.setdefault(f"{name} {at_once}", []).append(measured)
                 found.setdefault("gateway, new slots, 64", []).append(
                     await drive_http(gateway, full, token, 64, f"{SEARCH}&limit={NEW_SLOTS_LIMIT}")
                 )
