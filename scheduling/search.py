@@ -26,7 +26,7 @@ from scheduling.timeline import Horizon, Lookup
 _DST_MIN: Final = 180
 """A window of 93 local days may be longer than 93 × 24 hours by a clock change."""
 
-_RANKED_AT_ONCE: Final = 300
+_RANKED_AT_ONCE: Final = 1_000
 _RANKED_MAX: Final = 5_000
 _SLOT_BYTES: Final = 150
 
