@@ -39,7 +39,7 @@ class Incarnations:
         if incarnation == self._seen:
             return
         try:
-            if await asyncio.to_thread(self._projection.follow_streams, incarnation):
+            if await asyncio.to_thread(self._projection.follow_streams, incarnation, self._seen):
                 _log.warning("projection.streams_are_new")
         except Unavailable:
             if self._seen:

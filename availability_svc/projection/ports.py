@@ -21,7 +21,7 @@ class Projection(Protocol):
         """Make every bucket of a clinic invalid."""
         ...
 
-    def follow_streams(self, incarnation: str) -> bool:
+    def follow_streams(self, incarnation: str, before: str = "") -> bool:
         """Note from which streams the projections are made; if they were others before, make everything invalid."""
         ...
 

@@ -151,14 +151,19 @@ class RedisProjection:
         """Make every bucket of a clinic invalid. Slow: it scans; for when it is not known which have changed."""
         self._delete_matching(keys.floor_pattern(clinic_id))
 
-    def follow_streams(self, incarnation: str) -> bool:
+    def follow_streams(self, incarnation: str, before: str = "") -> bool:
         """Note from which streams the projections are made; return whether they were made from others before.
 
-        Then everything is made invalid first: events may have been lost with the other streams.
+        Then everything is made invalid first: events may have been lost with the other streams. Where nothing is noted,
+        `before` is what the caller knows; projections of which nobody knows anything have just begun.
         """
         with self._guarded():
-            known = self._client.get(keys.STREAMS_KEY)
-        if known == incarnation.encode():
+            noted = self._client.get(keys.STREAMS_KEY)
+        known = before if noted is None else cast("bytes", noted).decode()
+        if not known:
+            with self._guarded():
+                self._client.set(keys.STREAMS_KEY, incarnation)
+        if known in ("", incarnation):
             return False
         for pattern in (keys.floor_pattern(), keys.directory_pattern()):
             self._delete_matching(pattern)
