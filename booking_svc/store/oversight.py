@@ -53,7 +53,8 @@ PUBLIC_SERVICES: Final = Statement(
     WHERE clinic_id = $1 AND active ORDER BY name, id LIMIT 500
     """,
 )
-# NULL filters ask nothing; `action` ends with % for a beginning.
+# NULL filters ask nothing; `action` ends with % for a beginning. The bounds of the time are plain values, infinite ones
+# when none are asked for, so that a page is read from its place in the index and only the months between them are.
 LIST_AUDIT: Final = Statement(
     "list_audit",
     """
@@ -62,8 +63,7 @@ LIST_AUDIT: Final = Statement(
     FROM audit_event e LEFT JOIN audit_seal s ON s.clinic_id = e.clinic_id AND s.audit_event_id = e.id
     WHERE e.clinic_id = $1 AND ($2::text IS NULL OR e.actor = $2) AND ($3::text IS NULL OR e.action LIKE $3)
       AND ($4::uuid IS NULL OR e.entity_id = $4)
-      AND ($5::timestamptz IS NULL OR e.at >= $5) AND ($6::timestamptz IS NULL OR e.at < $6)
-      AND ($7::timestamptz IS NULL OR (e.at, e.id) < ($7::timestamptz, $8::uuid))
+      AND e.at >= $5 AND e.at < $6 AND e.at <= $7 AND (e.at, e.id) < ($7::timestamptz, $8::uuid)
     ORDER BY e.at DESC, e.id DESC LIMIT $9
     """,
 )

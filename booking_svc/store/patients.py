@@ -6,7 +6,9 @@ Opened values live in `Entry.record` for as long as a call lasts and nowhere els
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
+from uuid import UUID
 
 from booking_svc.directory.entities import Entry, Kind, Record
 from booking_svc.store.oversight import HAS_GRANT
@@ -75,23 +77,36 @@ _INSERT_TOKENS: Final = Statement(
     SELECT $1, decode(hex, 'hex'), $2 FROM unnest($3::text[]) AS hex ON CONFLICT DO NOTHING
     """,
 )
-# Each searched prefix must be found; NULL hashes ask nothing.
-_SEARCH: Final = Statement(
-    "search_patients",
-    f"""
-    SELECT {_COLUMNS} FROM patient p
-    WHERE p.clinic_id = $1 AND (p.active OR $2::boolean)
-      AND ($3::bytea IS NULL OR p.phone_hash = $3)
-      AND ($4::bytea IS NULL OR p.email_hash = $4)
-      AND ($5::bytea IS NULL OR p.dob_hash = $5)
-      AND (cardinality($6::text[]) = 0 OR p.id IN (
+_SEARCHED: Final = {
+    "phone": "p.phone_hash = ${place}",
+    "email": "p.email_hash = ${place}",
+    "dob": "p.dob_hash = ${place}",
+    # Each searched prefix must be found.
+    "name_prefix": """p.id IN (
           SELECT t.patient_id FROM patient_name_token t
-          WHERE t.clinic_id = $1 AND t.token = ANY (SELECT decode(hex, 'hex') FROM unnest($6::text[]) AS hex)
-          GROUP BY t.patient_id HAVING count(*) = cardinality($6::text[])))
-      AND ($7::uuid IS NULL OR p.id > $7)
-    ORDER BY p.id LIMIT $8
+          WHERE t.clinic_id = $1 AND t.token = ANY (${place}::bytea[])
+          GROUP BY t.patient_id HAVING count(*) = cardinality(${place}::bytea[]))""",
+}
+_FIRST_ID: Final = str(UUID(int=0))
+
+
+@cache
+def search_patients(terms: tuple[str, ...]) -> Statement:
+    """A page of the patients after $3 that match `terms`, whose hashes are the values from $5 on.
+
+    A statement for each set of terms, so that each has a plan that begins with the index of what is searched.
+    """
+    matches = "".join(f" AND {_SEARCHED[term].format(place=place)}" for place, term in enumerate(terms, 5))
+    return Statement(
+        "_".join(("search_patients", *terms)),
+        f"""
+    SELECT {_COLUMNS} FROM patient p
+    WHERE p.clinic_id = $1 AND (p.active OR $2::boolean) AND p.id > $3{matches}
+    ORDER BY p.id LIMIT $4
     """,  # noqa: S608 - made of constants
-)
+    )
+
+
 _SEES: Final = Statement(
     "provider_sees_patient",
     "SELECT true FROM appointment WHERE clinic_id = $1 AND patient_id = $2 AND provider_id = $3 LIMIT 1",
@@ -152,19 +167,30 @@ class PatientStore:
         self, terms: Mapping[str, str], *, with_inactive: bool, after_id: str | None, limit: int
     ) -> list[Entry]:
         """Patients that match every term given (`name_prefix`, `phone`, `email`, `dob`), in the order of their ids."""
+        hashes = self._hashes(terms)
         pending = self._session.queue(
-            _SEARCH,
+            search_patients(tuple(hashes)),
             self.clinic_id,
             with_inactive,
-            phone_hash(self._cipher, terms.get("phone", "")),
-            email_hash(self._cipher, terms.get("email", "")),
-            dob_hash(self._cipher, terms.get("dob", "")),
-            [token.hex() for token in name_search_tokens(self._cipher, terms.get("name_prefix", ""))],
-            after_id,
+            after_id or _FIRST_ID,
             limit,
+            *hashes.values(),
         )
         await self._session.run()
         return [self._entry(row) for row in pending.rows()]
+
+    def _hashes(self, terms: Mapping[str, str]) -> dict[str, Value]:
+        """What the terms are found by, in the one order of `_SEARCHED`; without those that ask nothing."""
+        hashes: dict[str, Value] = {
+            "phone": phone_hash(self._cipher, terms.get("phone", "")),
+            "email": email_hash(self._cipher, terms.get("email", "")),
+            "dob": dob_hash(self._cipher, terms.get("dob", "")),
+            "name_prefix": [
+                f"\\x{token.hex()}"
+                for token in name_search_tokens(self._cipher, terms.get("name_prefix", ""))
+            ],
+        }
+        return {term: value for term, value in hashes.items() if value}
 
     async def sees(self, patient_id: str, provider_id: str) -> bool:
         """Whether the patient has or had a visit with the provider."""

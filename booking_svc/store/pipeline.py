@@ -34,7 +34,8 @@ _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _PLAIN: Final = re.compile(rb"(?!(?i:null)\Z)[0-9A-Za-z_-]+").fullmatch  # no quotes inside an array
 
 # Every statement is prepared and looks rows up by their keys: one plan fits all values, and left to itself the server
-# would plan the reading of claims anew at each booking.
+# would plan the reading of claims anew at each booking. What a caller may leave out is therefore no `$n IS NULL OR`
+# where many rows are: such a list has a statement for each set of what is given.
 PLAN_ONCE: Final = "SET plan_cache_mode = force_generic_plan"
 
 

@@ -55,10 +55,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class VersionedLocation:
-    """A location's static facts, and the version of the clinic's directory that they are of."""
+    """A location's static facts, and the version of the clinic's directory that they are of, if it has any."""
 
     facts: LocationFacts
-    version: int
+    version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,6 @@ class Session:
         self._clock_offset = clock_offset
         self._check: Callable[[], None] | None = None
         self.has_savepoint = False
-        self.is_committing = False
 
     # ── the transaction ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -122,7 +121,6 @@ class Session:
     def commit(self) -> None:
         """Commit with the next run. When that is cut off, nobody knows whether it happened."""
         self.queue(statements.COMMIT)
-        self.is_committing = True
 
     def rollback(self) -> None:
         """Undo everything."""
@@ -238,6 +236,10 @@ class Session:
     def lock_appointment(self, appointment_id: str) -> None:
         """Lock an appointment; after the resources, as every writer does."""
         self.queue(statements.LOCK_APPOINTMENT, self.clinic_id, appointment_id)
+
+    def lock_appointments(self, appointment_ids: Sequence[str]) -> None:
+        """Lock many in the order of their ids."""
+        self.queue(statements.LOCK_APPOINTMENTS, self.clinic_id, sorted(appointment_ids))
 
     # ── appointments ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -150,6 +150,10 @@ LOCK_APPOINTMENT = Statement(
     "lock_appointment",
     "SELECT true FROM appointment_ref WHERE clinic_id = $1 AND id = $2 FOR NO KEY UPDATE",
 )
+LOCK_APPOINTMENTS = Statement(
+    "lock_appointments",
+    "SELECT id FROM appointment_ref WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+)
 
 # ── appointments ────────────────────────────────────────────────────────────────────────────────────────────────
 

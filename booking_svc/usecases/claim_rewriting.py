@@ -62,8 +62,7 @@ class ClaimRewriting:
         await session.run()
         locked = {row[0] for row in pending.rows()} | {quota_id for quota_id, _ in quotas}
         session.lock_only(sorted(locked))
-        for visit_id in sorted(visit_ids):
-            session.lock_appointment(visit_id)
+        session.lock_appointments(visit_ids)
         await session.run()
         found: list[Found | None] = []
         for begin in range(0, len(visit_ids), _BATCH):

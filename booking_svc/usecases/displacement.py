@@ -65,8 +65,14 @@ _OF_HOURS_AND_FITNESS: Final = frozenset(
     }
 )
 """What can make a booked visit fall outside; the rest is about the moment of booking, or settled by its claims."""
-_NARROWING: Final = (Kind.LOCATION, Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT, Kind.SERVICE)
-"""What FUTURE_VISITS can be narrowed by, in its parameters' order."""
+_NARROWING: Final = {
+    Kind.LOCATION: "location_id",
+    Kind.PROVIDER: "provider_id",
+    Kind.ROOM: "room_id",
+    Kind.EQUIPMENT: "equipment_id",
+    Kind.SERVICE: "service_id",
+}
+"""What visits to come can be narrowed by, as `future_visits` names it."""
 _CAPACITIES: Final = {
     Kind.ROOM: ("concurrent_visits", after_room_change, Reason.ROOM_ALREADY_BOOKED),
     Kind.EQUIPMENT: ("quantity", after_equipment_change, Reason.EQUIPMENT_UNAVAILABLE),
@@ -203,7 +209,8 @@ async def require_no_visits_ahead(session: Session, location_id: str | None) -> 
 
 async def has_visits_ahead(session: Session, location_id: str | None = None) -> bool:
     """Whether any live visit is to come at a location, or anywhere in the clinic."""
-    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, location_id, None, None, None, None, 1)
+    wanted = {} if location_id is None else {"location_id": location_id}
+    pending = session.queue(sql.future_visits(tuple(wanted)), session.clinic_id, 1, *wanted.values())
     await session.run()
     return pending.row() is not None
 
@@ -218,8 +225,10 @@ async def _future_visits(
     session: Session, entity: Entity, entry_id: str, record: Record
 ) -> list[FutureVisit]:
     """The live visits to come that the entry may concern, by start. Raises Exhausted beyond a bound."""
-    narrowed = _narrowed(entity, entry_id, record)
-    pending = session.queue(sql.FUTURE_VISITS, session.clinic_id, *narrowed, VISITS_MAX + 1)
+    wanted = _narrowed(entity, entry_id, record)
+    pending = session.queue(
+        sql.future_visits(tuple(wanted)), session.clinic_id, VISITS_MAX + 1, *wanted.values()
+    )
     await session.run()
     found = [FutureVisit(*row) for row in pending.rows()]
     if len(found) > VISITS_MAX:
@@ -229,8 +238,8 @@ async def _future_visits(
     return found
 
 
-def _narrowed(entity: Entity, entry_id: str, record: Record) -> list[str | None]:
-    """Location, provider, room, equipment item and service that a visit must have to be concerned; None is any.
+def _narrowed(entity: Entity, entry_id: str, record: Record) -> dict[str, str]:
+    """What a visit must have to be concerned: location, provider, room, equipment item or service.
 
     A window concerns the visits of its resource, a closure those of its location, a rule those of its service and
     provider, if they have one; a rule's are never changed, see `EditDirectory`.
@@ -245,7 +254,7 @@ def _narrowed(entity: Entity, entry_id: str, record: Record) -> list[str | None]
             Kind.SERVICE: record.get("service_id") or None,
             Kind.PROVIDER: record.get("provider_id") or None,
         }
-    return [wanted.get(kind) for kind in _NARROWING]
+    return {column: value for kind, column in _NARROWING.items() if (value := wanted.get(kind))}
 
 
 def _changes_claims(entry: Entry, before: Entry) -> bool:

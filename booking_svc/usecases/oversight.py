@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from booking_svc.directory.entities import Entry, Kind
 from booking_svc.model import Caller
@@ -17,6 +18,9 @@ from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, require_clinic
 from scheduling.ids import NewId
+
+_NEWEST: Final = ("infinity", str(UUID(int=2**128 - 1)))
+"""Before every row of a list that has the newest first."""
 
 
 class _Identified(Protocol):
@@ -63,11 +67,11 @@ class Oversight:
             query.actor or None,
             _pattern(query.action),
             query.entity_id or None,
-            query.since.isoformat() if query.since else None,
-            query.until.isoformat() if query.until else None,
+            query.since.isoformat() if query.since else "-infinity",
+            query.until.isoformat() if query.until else "infinity",
         )
         listing = Listing("audit_event", filters)
-        after = listing.position(session.cipher, query.page_token) or (None, None)
+        after = listing.position(session.cipher, query.page_token) or _NEWEST
         pending = session.queue(sql.LIST_AUDIT, session.clinic_id, *filters, *after, size + 1)
         await session.run()
         found = [AuditRow(*row) for row in pending.rows()]

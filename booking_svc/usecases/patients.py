@@ -19,7 +19,7 @@ from booking_svc.usecases.edit_directory import Edit, require_etag, would_displa
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
 from chassis.auth.principal import Principal, Role
-from chassis.search_terms import searched_prefixes
+from chassis.search_terms import normal_email, normal_phone, searched_prefixes
 from scheduling.errors import Forbidden, Invalid, NotFound, Reason
 from scheduling.ids import NewId, canonical_id
 
@@ -166,3 +166,8 @@ def _require_terms(terms: Mapping[str, str]) -> None:
     prefix = terms.get("name_prefix", "")
     if prefix and not any(len(word) > 1 for word in searched_prefixes(prefix)):
         raise Invalid.field("namePrefix", "must have a word of at least two letters")
+    # What has no normal form would ask nothing, and show everybody.
+    if terms.get("phone") and not normal_phone(terms["phone"]):
+        raise Invalid.field("phone", "must have a digit")
+    if terms.get("email") and not normal_email(terms["email"]):
+        raise Invalid.field("email", "must be an address")

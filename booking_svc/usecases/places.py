@@ -70,6 +70,8 @@ class Places:
         if found is None:
             self._last.pop(key, None)
             return None
+        if found.version is None:  # nothing would tell that they have changed
+            return found.facts
         self._last[key] = found
         self._last.move_to_end(key)
         while len(self._last) > _REMEMBERED_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -10,6 +11,10 @@ import psycopg
 import pytest
 from psycopg import Connection
 
+from booking_svc.store.displacement_statements import future_visits
+from booking_svc.store.oversight import LIST_AUDIT
+from booking_svc.store.patients import search_patients
+from booking_svc.store.pipeline import PLAN_ONCE, Statement
 from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
 from ctl.seed.load import SeedOptions, seed_clinics
@@ -87,3 +92,56 @@ def test_an_appointment_of_known_start_touches_one_month(app: Connection[Any]) -
     plan = _plan(app, query, *_visit(app)[:2])
     assert plan.count("Scan") == 1
     assert "appointment_2027_03_pkey" in plan
+
+
+def _plan_once(app: Connection[Any], statement: Statement, *values: str) -> str:
+    """The plan that booking_svc runs a statement by, whatever its values."""
+    app.execute(PLAN_ONCE)
+    app.execute(f"PREPARE asked AS {statement.sql}".encode())
+    call = ", ".join("NULL" if value == "NULL" else f"'{value}'" for value in values)
+    return "\n".join(row[0] for row in app.execute(f"EXPLAIN (ANALYZE) EXECUTE asked ({call})".encode()))
+
+
+@pytest.mark.parametrize(
+    ("terms", "index", "values"),
+    [
+        (("phone",), "patient_by_phone", [r"\x00"]),
+        (("email",), "patient_by_email", [r"\x00"]),
+        (("dob",), "patient_by_dob", [r"\x00"]),
+        (("name_prefix",), "patient_name_token_pkey", [r"{\\x00,\\x01}"]),
+        (("phone", "name_prefix"), "patient_by_phone", [r"\x00", r"{\\x00}"]),
+    ],
+)
+def test_a_search_for_patients_begins_with_the_index_of_its_term(
+    app: Connection[Any], terms: tuple[str, ...], index: str, values: list[str]
+) -> None:
+    """One plan for all values does not walk through the clinic's patients."""
+    nil = "00000000-0000-0000-0000-000000000000"
+    plan = _plan_once(app, search_patients(terms), clinic_id(1), "f", nil, "51", *values)
+    assert f"using {index}" in plan or f"on {index}" in plan, plan
+    assert "Seq Scan on patient" not in plan, plan
+
+
+@pytest.mark.parametrize("columns", [(), ("location_id",), ("provider_id",), ("room_id",), ("equipment_id",)])
+def test_visits_to_come_leave_the_months_gone_by_alone(
+    app: Connection[Any], columns: tuple[str, ...]
+) -> None:
+    """A change of the directory reads no partition that ends before today."""
+    visit = str(_visit(app)[0])
+    plan = _plan_once(app, future_visits(columns), clinic_id(1), "100", *(visit for _ in columns))
+    months = sorted(set(re.findall(r" on appointment_(\d{4}_\d{2})\b", plan)))
+    assert months, plan
+    assert months[0] >= f"{datetime.now(UTC):%Y_%m}", plan
+
+
+def test_a_page_of_the_audit_reads_the_months_it_is_of(app: Connection[Any]) -> None:
+    """The bounds of the time are index conditions, and prune partitions, in the one plan for all values."""
+    until = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    since = (until - timedelta(days=1)).replace(day=1)
+    last_id = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+    bounds = (since.isoformat(), until.isoformat(), "infinity", last_id)
+    plan = _plan_once(app, LIST_AUDIT, clinic_id(1), "NULL", "NULL", "NULL", *bounds, "51")
+    assert set(re.findall(r" on audit_event_(\d{4}_\d{2})\b", plan)) <= {f"{since:%Y_%m}"}, plan
+    condition = next(line for line in plan.splitlines() if "Index Cond" in line)
+    assert "at >= $5" in condition, plan
+    assert "at < $6" in condition, plan

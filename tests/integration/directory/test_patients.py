@@ -75,8 +75,8 @@ async def test_the_old_name_no_longer_finds_a_renamed_patient(directory: Directo
 
 
 async def test_a_search_without_a_term_is_refused(directory: Directory) -> None:
-    """Nobody lists all patients of a clinic, or all whose names begin with one letter."""
-    for terms in ({}, {"name_prefix": "a"}):
+    """Nobody lists all patients of a clinic, or all whose names begin with one letter; a term must ask something."""
+    for terms in ({}, {"name_prefix": "a"}, {"phone": "---"}, {"email": "  "}):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await directory.call("ListPatients", **terms)
         assert code_of(refused.value) == "INVALID_ARGUMENT"
