@@ -78,11 +78,6 @@ def new_data_key(clinic_id: str, key_id: str, *, random_bytes: RandomBytes = os.
     return DataKey(clinic_id, key_id, random_bytes(KEY_BYTES), random_bytes(KEY_BYTES))
 
 
-def next_data_key(previous: DataKey, key_id: str, *, random_bytes: RandomBytes = os.urandom) -> DataKey:
-    """The clinic's next data key: new encryption, the same search hashes."""
-    return DataKey(previous.clinic_id, key_id, random_bytes(KEY_BYTES), previous.search_secret)
-
-
 def wrap(data_key: DataKey, keys: KeyProvider, *, random_bytes: RandomBytes = os.urandom) -> bytes:
     """The data key as it is stored: sealed by the newest master key, bound to its clinic and id."""
     master = keys.newest()
@@ -149,10 +144,6 @@ class ClinicCipher:
     def open_text(self, sealed: bytes, *, table: str, column: str, row_id: str) -> str:
         """What `seal_text` was given for this place. Raises DecryptionError."""
         return self.open(sealed, table=table, column=column, row_id=row_id).decode()
-
-    def needs_sealing_again(self, sealed: bytes) -> bool:
-        """Whether a value was sealed by an older data key."""
-        return key_id_of(sealed) != self._sealing_id
 
     def search_hash(self, kind: str, value: str) -> bytes:
         """32 bytes, equal for equal `value` of one `kind` in this clinic only; normalise the value first."""

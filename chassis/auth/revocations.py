@@ -120,8 +120,9 @@ class Revoked:
 
     @property
     def known(self) -> int:
-        """How many tokens and users this process knows of."""
-        return len(self._until_s)
+        """How many tokens and users this process knows of whose time is not over."""
+        now_s = self._now_s()
+        return sum(until > now_s for until in self._until_s.values())
 
     def holds(self, principal: Principal) -> bool:
         """Whether `principal` is shut out."""
