@@ -120,25 +120,16 @@ def assemble(settings: BookingSettings) -> Booking:
     expire = ExpireHold(transactions, recorder)
     mutations = Mutations(transactions, expire=expire, observer=instruments, fail_point=fail_points.hit_async)
     booking = BookingServicer(build_usecases(transactions, mutations, recorder))
-    server = aio_server(
-        [
-            GrpcService(
-                booking_pb2.DESCRIPTOR.services_by_name["BookingService"],
-                booking_pb2_grpc.add_BookingServiceServicer_to_server,
-                booking,
-            ),
-            build_directory(
-                pool=pool,
-                workers=workers,
-                ciphers=keys,
-                transactions=transactions,
-                mutations=mutations,
-                appointments=recorder,
-                new_id=new_id,
-            ),
-        ],
-        _server_parts(settings, metrics, revoked),
+    directory = build_directory(
+        pool=pool,
+        workers=workers,
+        ciphers=keys,
+        transactions=transactions,
+        mutations=mutations,
+        appointments=recorder,
+        new_id=new_id,
     )
+    server = aio_server([_service(booking), directory], _server_parts(settings, metrics, revoked))
     background = Background(
         settings=settings,
         workers=workers,
@@ -158,6 +149,14 @@ def assemble(settings: BookingSettings) -> Booking:
     process = Process("booking", services, drain_ms=common.drain_ms)
     background.supervisor.on_fatal(process.fail)
     return Booking(process, server, booking)
+
+
+def _service(booking: BookingServicer) -> GrpcService:
+    return GrpcService(
+        booking_pb2.DESCRIPTOR.services_by_name["BookingService"],
+        booking_pb2_grpc.add_BookingServiceServicer_to_server,
+        booking,
+    )
 
 
 def _server_parts(settings: BookingSettings, metrics: Metrics, revoked: Revoked) -> ServerParts:
