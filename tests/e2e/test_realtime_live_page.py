@@ -101,18 +101,23 @@ async def test_a_day_is_shown_and_followed(suite: RealtimeSuite, known: FakeClin
         await in_column(page, missed, 0)
         await in_column(page, new, 0)
         assert await page.value("document.getElementById('heard').textContent") == "6"
-        await _stillness(page)
-        picture = await page.screenshot("live")
-        dark = {"name": "prefers-color-scheme", "value": "dark"}
-        await page.call("Emulation.setEmulatedMedia", features=[dark])
-        await _stillness(page)
-        await page.screenshot("live-dark")
-        phone = {"width": 420, "height": 800, "deviceScaleFactor": 1, "mobile": True}
-        await page.call("Emulation.setDeviceMetricsOverride", **phone)
-        await page.wait_for("document.documentElement.scrollWidth <= 420")
-        await page.screenshot("live-phone")
+        await _photographed(page)
     assert page.faults == []
+
+
+async def _photographed(page: Page) -> None:
+    """The page in light and dark and on a phone, where it scrolls in one direction only."""
+    await _stillness(page)
+    picture = await page.screenshot("live")
     assert picture.stat().st_size > 20_000
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    await page.call("Emulation.setEmulatedMedia", features=[dark])
+    await _stillness(page)
+    await page.screenshot("live-dark")
+    phone = {"width": 420, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    await page.call("Emulation.setDeviceMetricsOverride", **phone)
+    await page.wait_for("document.documentElement.scrollWidth <= 420")
+    await page.screenshot("live-phone")
 
 
 async def _stillness(page: Page) -> None:

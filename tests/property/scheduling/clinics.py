@@ -260,6 +260,10 @@ def patients(draw: st.DrawFn, start_min: int, now_min: float) -> PatientFacts | 
     )
 
 
+def _every_day(opens_min: int, closes_min: int) -> tuple[WeeklyHours, ...]:
+    return tuple(WeeklyHours(weekday, opens_min, closes_min) for weekday in range(7))
+
+
 @st.composite
 def clinics(draw: st.DrawFn) -> Clinic:
     """A clinic and a question, around a clock change of its zone."""
@@ -272,16 +276,7 @@ def clinics(draw: st.DrawFn) -> Clinic:
         Rule(f"{rule.id}-{n}", rule.rule_type, rule.payload, rule.service_id, rule.provider_id, rule.priority)
         for n, rule in enumerate(draw(st.lists(rules(day), max_size=draw(st.sampled_from([0, 1, 1, 2, 3])))))
     ]
-    hours = draw(
-        st.sampled_from(
-            [
-                (),
-                (),
-                tuple(WeeklyHours(n, 60, 1320) for n in range(7)),
-                tuple(WeeklyHours(n, 600, 1700) for n in range(7)),
-            ]
-        )
-    )
+    hours = draw(st.sampled_from([(), (), _every_day(60, 1320), _every_day(600, 1700)]))
     shut = at_midnight(day) + timedelta(hours=draw(st.integers(0, 30)))
     closures = draw(st.sampled_from([(), (), (Closure(shut, shut + timedelta(minutes=200)),)]))
     static = StaticFacts(
