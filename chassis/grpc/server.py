@@ -81,7 +81,7 @@ def build_chain(services: Sequence[GrpcService], parts: ServerParts) -> Chain:
         Observe(parts.metrics, parts.tracing, parts.new_id),
         Overload(parts.metrics, unary_max=settings.in_flight_max, streams_max=settings.streams_in_flight_max),
         Deadline(default_s=settings.deadline_default_ms / 1_000, max_s=settings.deadline_max_ms / 1_000),
-        Validate(),
+        Validate(service.descriptor for service in services),
         Auth(parts.verifier),
     )
     methods = describe_methods(service.descriptor for service in services)

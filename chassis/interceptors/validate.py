@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import protovalidate
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from chassis.interceptors.chain import Call
 from scheduling.errors import FieldViolation, Invalid
@@ -16,10 +17,17 @@ _KEY_CHARS_SHOWN: Final = 40
 
 
 class Validate:
-    """Refuses a request whose shape the contract forbids, naming every field by its JSON name."""
+    """Refuses a request whose shape the contract forbids, naming every field by its JSON name.
 
-    def __init__(self) -> None:
+    `services` are the ones whose requests it is to be ready for.
+    """
+
+    def __init__(self, services: Iterable[ServiceDescriptor] = ()) -> None:
         self._validator = protovalidate.Validator()
+        # A message's rules are compiled when the first one is checked: no caller shall wait for that.
+        for service in services:
+            for method in service.methods:
+                self._validator.collect_violations(GetMessageClass(method.input_type)())
 
     def enter(self, call: Call) -> None:
         """Do nothing: only messages have a shape."""
