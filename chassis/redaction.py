@@ -8,7 +8,7 @@ in every string that passes, tracebacks included.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -136,7 +136,7 @@ def scrub_mapping(values: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
     dropped: list[str] = []
     for key, value in values.items():
         name = str(key)
-        if name in ALLOWED_KEYS or name in _EXTRA_KEYS:
+        if name in ALLOWED_KEYS:
             kept[name] = scrub_value(value, depth)
         elif name != "dropped_keys":
             dropped.append(scrub_text(name)[:64])
@@ -148,11 +148,3 @@ def scrub_mapping(values: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
 def scrub_traceback(text: str) -> str:
     """Return a formatted traceback, scrubbed and bounded."""
     return scrub_text(text, _TRACE_CHARS_MAX)
-
-
-_EXTRA_KEYS: set[str] = set()
-
-
-def allow_keys(keys: Iterable[str]) -> None:
-    """Let a service log further keys of its own: identifiers and counts, never a person's data."""
-    _EXTRA_KEYS.update(keys)

@@ -20,7 +20,7 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline, errors
 from psycopg.abc import QueryNoTemplate as Query
-from psycopg.rows import AsyncRowFactory, TupleRow, dict_row
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from database.failures import ATTEMPTS_MAX, backoff_s, is_connection_lost, is_transient, translated
@@ -71,16 +71,6 @@ class Transaction:
     async def row(self, query: Query, params: Params = None) -> TupleRow | None:
         """The first row of a query, or None."""
         return await (await self.connection.execute(query, params)).fetchone()
-
-    async def dicts(self, query: Query, params: Params = None) -> list[dict[str, Any]]:
-        """Every row of a query, as dictionaries."""
-        async with self.cursor(dict_row) as cursor:
-            await cursor.execute(query, params)
-            return await cursor.fetchall()
-
-    def cursor(self, row_factory: AsyncRowFactory[ResultT]) -> AsyncCursor[ResultT]:
-        """A cursor whose rows are what `row_factory` makes of them."""
-        return self.connection.cursor(row_factory=row_factory)
 
     async def flush(self) -> None:
         """Send everything queued and wait for it; raises what failed."""

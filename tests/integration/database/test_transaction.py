@@ -45,7 +45,7 @@ async def test_a_tenant_transaction_commits(app: Database, clinic: ClinicRows) -
         await tx.send("UPDATE room SET name = %s", ("blue",))
         assert await tx.run("UPDATE service SET name = %s", ("Check",)) == 1
         assert await tx.rows("SELECT id FROM location") == [(clinic.location,)]
-        assert (await tx.dicts("SELECT quantity FROM equipment")) == [{"quantity": 2}]
+        assert await tx.rows("SELECT quantity FROM equipment") == [(2,)]
     assert await _room_name(app, clinic) == "blue"
     async with app.worker() as tx:
         assert await tx.rows("SELECT 1 FROM room") == []
