@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import Gauge
+from redis.exceptions import RedisError
 
 from chassis.auth.principal import Principal
 from chassis.cache import AsyncCache, hash_tag
@@ -155,7 +156,8 @@ class RevocationWatch:
         self._every_s = every_s
         self._read_at = read_at
         self._version: str | None = None
-        self._is_blind = False
+        self.is_blind = False
+        """Whether the last look failed: what is known may be out of date."""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -187,12 +189,16 @@ class RevocationWatch:
     async def _look(self) -> None:
         try:
             await self.read()
-        except Unavailable as error:
-            if not self._is_blind:
-                _log.warning("revocations.kept_as_known", reason=error.message, known=self._revoked.known)
-            self._is_blind = True
+        except (
+            Unavailable,
+            RedisError,
+        ) as error:  # an answer that is an error must not end the looking either
+            if not self.is_blind:
+                reason = error.message if isinstance(error, Unavailable) else type(error).__name__
+                _log.warning("revocations.kept_as_known", reason=reason, known=self._revoked.known)
+            self.is_blind = True
             return
-        self._is_blind = False
+        self.is_blind = False
         if self._read_at is not None:
             self._read_at.set_to_current_time()
 

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from redis.exceptions import ResponseError
 
 from chassis.auth import revocations
 from chassis.auth.principal import Principal, Role
 from chassis.auth.revocations import Revocations, RevocationWatch, Revoked, build_watch
-from chassis.cache import AsyncCache, build_breaker
+from chassis.cache import AsyncCache, build_breaker, hash_tag
 from chassis.config import load
 from chassis.metrics import Metrics
 from chassis.settings import AuthSettings, RedisSettings
@@ -110,6 +111,35 @@ async def test_who_is_shut_out_stays_out_while_redis_is_away(url: str, cache: As
         await wait_until_async(is_heard, what="the next mark")
         await watch.stop()
         await through.stop()
+
+
+async def test_an_answer_that_is_an_error_does_not_end_the_looking(cache: AsyncCache) -> None:
+    """A Redis that answers with an error is looked at again, and who was shut out stays out meanwhile."""
+    revoked = Revoked()
+    watch = RevocationWatch(Revocations(cache), revoked, every_s=0.02)
+    await Revocations(cache).revoke_token("t1", 60)
+    await watch.start()
+    marks = f"{hash_tag('revoked')}:marks"
+    async with cache.client.pipeline(transaction=True) as pipe:
+        pipe.set(marks, "no set")
+        pipe.set(f"{hash_tag('revoked')}:version", "another")
+        await pipe.execute()
+    with pytest.raises(ResponseError):
+        await watch.read()
+
+    async def is_noticed() -> bool:
+        return watch.is_blind
+
+    await wait_until_async(is_noticed, what="the error")
+    assert revoked.holds(principal())
+    await cache.call(lambda redis: redis.delete(marks))
+    await Revocations(cache).revoke_token("t2", 60)
+
+    async def is_heard() -> bool:
+        return revoked.holds(principal(token_id="t2"))
+
+    await wait_until_async(is_heard, what="the next mark")
+    await watch.stop()
 
 
 async def test_a_process_starts_without_redis() -> None:
