@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -27,13 +28,22 @@ _log = structlog.get_logger(__name__)
 
 MARKS_MAX = 10_000
 
-# Both in one slot of a cluster: they change together.
+# All in one slot of a cluster: they change together.
 _MARKS = f"{hash_tag('revoked')}:marks"
 _VERSION = f"{hash_tag('revoked')}:version"
+_MEMORY = f"{hash_tag('revoked')}:memory"
 
 
 def _new_version() -> str:
     return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What Redis has: `memory` is another one after it lost everything, `version` after each change; else None."""
+
+    memory: str | None
+    version: str | None
 
 
 class Revocations:
@@ -79,10 +89,14 @@ class Revocations:
             if any(until is not None and until > now_s for until in of_one)
         }
 
-    async def version(self) -> str | None:
-        """What changes whenever the marks do; None when Redis knows of none, or has forgotten them."""
-        raw: Any = await self._cache.call(lambda redis: redis.get(_VERSION))
-        return None if raw is None else raw.decode()
+    async def state(self) -> State:
+        """What changes whenever the marks do, and whenever Redis has forgotten them."""
+        found: Any = await self._cache.call(lambda redis: redis.mget(_MEMORY, _VERSION))
+        return State(*(None if raw is None else raw.decode() for raw in found))
+
+    async def put_back(self, until_s: Mapping[str, float]) -> None:
+        """Give Redis marks that it has forgotten, at least one; those it has stay."""
+        await self._change(lambda pipe: pipe.zadd(_MARKS, dict(until_s), gt=True))
 
     async def marks(self) -> dict[str, float]:
         """Every mark that is still good, with the Unix second until which it is."""
@@ -108,6 +122,7 @@ class Revocations:
         async with self._cache.guard(), self._cache.client.pipeline(transaction=True) as pipe:
             pipe.zremrangebyscore(_MARKS, "-inf", self._now_s())
             change(pipe)
+            pipe.set(_MEMORY, self._new_version(), nx=True)
             pipe.set(_VERSION, self._new_version())
             await pipe.execute()
 
@@ -119,11 +134,10 @@ class Revoked:
         self._now_s = now_s
         self._until_s: Mapping[str, float] = {}
 
-    @property
-    def known(self) -> int:
-        """How many tokens and users this process knows of whose time is not over."""
+    def marks(self) -> dict[str, float]:
+        """The tokens and users this process knows of whose time is not over, with the Unix second when it is."""
         now_s = self._now_s()
-        return sum(until > now_s for until in self._until_s.values())
+        return {mark: until for mark, until in self._until_s.items() if until > now_s}
 
     def holds(self, principal: Principal) -> bool:
         """Whether `principal` is shut out."""
@@ -141,9 +155,9 @@ class Revoked:
 class RevocationWatch:
     """Keeps a `Revoked` as Redis has it: one small question every `every_s`, the marks when they have changed.
 
-    While Redis is away, and when it has lost its memory, what was known last stays: nobody who was shut out comes in
-    because of a fault. A process that starts at such a time knows of nobody, says so in its log, and goes on: tokens
-    are short-lived, clinics' work is not stopped for this.
+    While Redis is away what was known last stays, and when Redis has lost its memory the processes give it back:
+    nobody who was shut out comes in because of a fault. A process that starts while Redis is away knows of nobody,
+    says so in its log, and goes on: tokens are short-lived, clinics' work is not stopped for this.
     """
 
     name = "revocations"
@@ -155,7 +169,7 @@ class RevocationWatch:
         self._revoked = revoked
         self._every_s = every_s
         self._read_at = read_at
-        self._version: str | None = None
+        self._state = State(None, None)
         self.is_blind = False
         """Whether the last look failed: what is known may be out of date."""
         self._task: asyncio.Task[None] | None = None
@@ -173,13 +187,17 @@ class RevocationWatch:
             await asyncio.gather(task, return_exceptions=True)
 
     async def read(self) -> None:
-        """Take over the marks if they have changed. Raises Unavailable."""
-        version = await self._revocations.version()
-        if version is None and self._revoked.known:
-            raise Unavailable("Redis has lost the revoked tokens.")
-        if version != self._version:
-            self._revoked.replace(await self._revocations.marks())
-            self._version = version
+        """Take over the marks if they have changed; give Redis back what it has forgotten. Raises Unavailable."""
+        state = await self._revocations.state()
+        if state == self._state:
+            return
+        lost = self._revoked.marks()
+        if lost and state.memory != self._state.memory:
+            await self._revocations.put_back(lost)
+            _log.warning("revocations.put_back", known=len(lost))
+            state = await self._revocations.state()
+        self._revoked.replace(await self._revocations.marks())
+        self._state = state
 
     async def _keep_looking(self) -> None:
         while True:
@@ -189,13 +207,11 @@ class RevocationWatch:
     async def _look(self) -> None:
         try:
             await self.read()
-        except (
-            Unavailable,
-            RedisError,
-        ) as error:  # an answer that is an error must not end the looking either
+        # An answer that is an error must not end the looking either.
+        except (Unavailable, RedisError) as error:
             if not self.is_blind:
                 reason = error.message if isinstance(error, Unavailable) else type(error).__name__
-                _log.warning("revocations.kept_as_known", reason=reason, known=self._revoked.known)
+                _log.warning("revocations.kept_as_known", reason=reason, known=len(self._revoked.marks()))
             self.is_blind = True
             return
         self.is_blind = False
