@@ -109,7 +109,11 @@ class Connection:
         connection = await psycopg.AsyncConnection.connect(
             url, **connection_arguments(settings, "booking_svc")
         )
-        await connection.execute(PLAN_ONCE)
+        try:
+            await connection.execute(PLAN_ONCE)
+        except BaseException:
+            await connection.close()
+            raise
         return cls(connection)
 
     def queue(self, statement: Statement, *values: Value) -> Pending:
