@@ -128,6 +128,8 @@ def exists(zone: str, wall_min: int) -> bool:
     return _resolve(zone, wall_min)[1]
 
 
+# Windows of a whole team begin and end at the same few times of a day.
+@lru_cache(maxsize=65_536)
 def _resolve(zone: str, wall_min: int) -> tuple[int, bool]:
     """Return the instant of a wall minute and whether it exists.
 
