@@ -25,10 +25,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`)."""
+    """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`).
+
+    So do those that follow the shared NATS server under availability's one durable name: two processes of two workers
+    would take each other's events.
+    """
     for item in items:
-        if {"e2e", "faults"} & set(item.path.parts):
+        folders = set(item.path.parts)
+        if {"e2e", "faults"} & folders:
             item.add_marker(pytest.mark.xdist_group("suite"))
+        elif {"integration", "availability"} <= folders:
+            item.add_marker(pytest.mark.xdist_group("availability"))
 
 
 @pytest.fixture(scope="session")
