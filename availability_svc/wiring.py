@@ -1,6 +1,5 @@
 """Builds the process from its settings: the only place where its parts are put together."""
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -39,8 +38,6 @@ from scheduling.derived import DerivedCache
 
 NAME = "availability_svc"
 
-_OLD_GENERATION_EVERY: Final = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -58,20 +55,7 @@ async def build(environ: Mapping[str, str]) -> Process:
     settings = load(AvailabilitySettings, environ)
     common = settings.common
     configure_logging(service=NAME, environment=common.environment, level=common.log_level)
-    process = assemble(settings)
-    _spare_what_stays()
-    return process
-
-
-def _spare_what_stays() -> None:
-    """Have the garbage collector leave alone what lives as long as the process, and look at old objects seldom.
-
-    What searches remember is many objects and no cycles: going through all of it stopped every thread for 70 to 130 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, _OLD_GENERATION_EVERY)
+    return assemble(settings)
 
 
 def assemble(settings: AvailabilitySettings) -> Process:
