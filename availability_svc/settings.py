@@ -40,7 +40,7 @@ class AvailabilitySettings:
         default=512 * 1024 * 1024,
         unit="bytes",
         minimum=1_048_576,
-        doc="What the process may remember of calendars and locations (L1): 500 clinics of ten providers take about half.",
+        doc="What the process may remember of calendars and locations (L1); 500 clinics of ten providers fit.",
     )
     derived_bytes_max: int = setting(
         "MEDFORALL_AVAILABILITY_DERIVED_BYTES_MAX",
