@@ -172,15 +172,18 @@ class RevocationWatch:
         self._state = State(None, None)
         self.is_blind = False
         """Whether the last look failed: what is known may be out of date."""
+        self._is_stopped = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read what there is, and go on doing so."""
+        self._is_stopped = False
         await self._look()
         self._task = asyncio.create_task(self._keep_looking(), name="revocations")
 
     async def stop(self) -> None:
         """Read no more."""
+        self._is_stopped = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -200,7 +203,8 @@ class RevocationWatch:
         self._state = state
 
     async def _keep_looking(self) -> None:
-        while True:
+        # A look may swallow the cancellation that ends it: the flag ends the loop then.
+        while not self._is_stopped:
             await asyncio.sleep(self._every_s)
             await self._look()
 
