@@ -11,28 +11,23 @@ import pytest
 
 from ctl.run_file import DemoFacts, RunFile
 from ctl.transfer.sections import id_of
-from tests.support.command import ROOT, medforall
+from tests.support.command import medforall
 from tests.support.rest import Rest
-from tests.support.suites import home_of
+from tests.support.suites import admin_token, home_of, imported_example
 from tests.support.waiting import wait_until
 
 WITHIN_S = 1.0
 
 
 @pytest.fixture(scope="module")
-def clinic(suite: RunFile) -> str:
-    """The example's clinic, imported into the running suite."""
-    home = str(home_of(suite).path)
-    done = medforall("import", str(ROOT / "examples" / "clinic.yaml"), "--home", home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.partition("Clinic ")[2].partition(":")[0]
+def clinic(suite: RunFile, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The example's clinic under another id, imported into the running suite."""
+    return imported_example(suite, "changing-clinic", tmp_path_factory.mktemp("changing"))
 
 
 @pytest.fixture(scope="module")
 def rest(suite: RunFile, clinic: str) -> Rest:
-    home = str(home_of(suite).path)
-    token = medforall("token", "--clinic", clinic, "--role", "admin", "--home", home).stdout.strip()
-    return Rest(suite.gateway_url, clinic, token)
+    return Rest(suite.gateway_url, clinic, admin_token(suite, clinic))
 
 
 def next_monday() -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from ctl.run_file import RunFile
+from ctl.transfer.sections import id_of
 from gateway.realtime.paths import SSE_PATH
+from tests.support.suites import admin_token, imported_example
 
 _CHECKS = (
     "not_a_server_error",
@@ -26,16 +28,16 @@ _CASES_OF_AN_OPERATION = 2
 def test_no_request_breaks_the_contract(suite: RunFile, tmp_path: Path) -> None:
     """Thousands of good and bad requests over every operation: no 5xx, and every answer as the document allows."""
     config = tmp_path / "schemathesis.toml"
-    demo = suite.demo
-    assert demo is not None
+    # A clinic of its own: among the requests are those that put its location and its service out of use.
+    clinic = imported_example(suite, "fuzzed-clinic", tmp_path)
     config.write_text(
-        f'[parameters]\nclinicId = "{demo.clinic_id}"\n'
-        f'locationId = "{demo.location_id}"\nserviceId = "{demo.service_id}"\n'
+        f'[parameters]\nclinicId = "{clinic}"\n'
+        f'locationId = "{id_of("main", clinic)}"\nserviceId = "{id_of("consultation", clinic)}"\n'
     )
     # One worker: hypothesis parses source in threads, which Python 3.11's parser does not always survive.
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config), "run",
-        f"{suite.gateway_url}/openapi.json", "--header", f"Authorization: Bearer {suite.tokens['admin']}",
+        f"{suite.gateway_url}/openapi.json", "--header", f"Authorization: Bearer {admin_token(suite, clinic)}",
         "--max-examples", str(_CASES_OF_AN_OPERATION), "--phases", "coverage,fuzzing", "--checks", ",".join(_CHECKS),
         "--generation-deterministic", "--workers", "1", "--request-timeout", "60", "--no-color",
         "--exclude-path", SSE_PATH,  # a stream does not end

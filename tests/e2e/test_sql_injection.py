@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,10 +30,10 @@ from ctl.run_file import RunFile
 from ctl.transfer.sections import id_of
 from gateway.contracts import load_contracts
 from gateway.transcoding.bindings import Binding, bindings_of
-from tests.support.command import ROOT, medforall
+from tests.support.command import medforall
 from tests.support.injection import PAYLOADS, SLEEP_S, StringField, http_call, string_fields
 from tests.support.requests import filled
-from tests.support.suites import home_of
+from tests.support.suites import home_of, imported_example
 
 AT_ONCE = 12
 FAULTS = frozenset((grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS))
@@ -79,12 +78,7 @@ def token(suite: RunFile, *arguments: str, scopes: Sequence[str]) -> str:
 @pytest.fixture(scope="module")
 def target(suite: RunFile, tmp_path_factory: pytest.TempPathFactory) -> Target:
     """The example's clinic under another id, with a patient and a visit."""
-    file: Path = tmp_path_factory.mktemp("attacked") / "clinic.yaml"
-    text = (ROOT / "examples" / "clinic.yaml").read_text()
-    file.write_text(text.replace("id: harbour-clinic", "id: attacked-clinic"))
-    done = medforall("import", str(file), "--home", str(home_of(suite).path))
-    assert done.returncode == 0, done.stdout + done.stderr
-    clinic = done.stdout.partition("Clinic ")[2].partition(":")[0]
+    clinic = imported_example(suite, "attacked-clinic", tmp_path_factory.mktemp("attacked"))
     admin = token(suite, "--clinic", clinic, "--role", "admin", scopes=_SCOPES)
     words = {
         options.RESOURCE_KIND_LOCATION: "main",

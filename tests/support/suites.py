@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ctl.home import Home
 from ctl.run_file import RunFile, read_run_file
-from tests.support.command import medforall
+from tests.support.command import ROOT, medforall
 
 _START_TIMEOUT_S = 120.0
 _homes: dict[str, Home] = {}
@@ -47,3 +47,22 @@ def commands_printed_for(facts: RunFile) -> list[str]:
 def home_of(facts: RunFile) -> Home:
     """The home of a suite that `running_suite` started in this process."""
     return _homes[facts.gateway_url]
+
+
+def imported_example(facts: RunFile, word: str, folder: Path) -> str:
+    """The id of a clinic of one's own: the example file under the id `word`, written to `folder` and imported."""
+    file = folder / f"{word}.yaml"
+    text = (ROOT / "examples" / "clinic.yaml").read_text()
+    file.write_text(text.replace("id: harbour-clinic", f"id: {word}"))
+    done = medforall("import", str(file), "--home", str(home_of(facts).path))
+    if done.returncode:
+        raise RuntimeError(f"the example was not imported:\n{done.stdout}\n{done.stderr}")
+    return done.stdout.partition("Clinic ")[2].partition(":")[0]
+
+
+def admin_token(facts: RunFile, clinic_id: str) -> str:
+    """A token of an administrator of that clinic."""
+    done = medforall("token", "--clinic", clinic_id, "--role", "admin", "--home", str(home_of(facts).path))
+    if done.returncode:
+        raise RuntimeError(f"no token was made:\n{done.stdout}\n{done.stderr}")
+    return done.stdout.strip()
