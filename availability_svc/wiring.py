@@ -17,6 +17,7 @@ from availability_svc.settings import AvailabilitySettings
 from availability_svc.store.calendar_source import CalendarSource
 from availability_svc.store.location_source import LocationSource
 from availability_svc.store.process_memory import ProcessMemory
+from availability_svc.store.pulses import Pulses
 from availability_svc.store.redis_projection import RedisProjection
 from availability_svc.store.truth import Truth
 from availability_svc.usecases.reading import Reader
@@ -91,14 +92,14 @@ def build_stores(settings: AvailabilitySettings, metrics: Metrics) -> Stores:
     truth = Truth(settings.app_database.url, settings.database, replica_url=settings.replica.url)
     cache = SyncCache(settings.redis, build_breaker(settings.redis, metrics))
     projection = RedisProjection(cache, value_ttl_ms=settings.projection_ttl_ms)
-    counters = LayerCounters(metrics)
+    pulses, counters = Pulses(projection), LayerCounters(metrics)
     quarter = settings.memory_bytes_max // 4
     return Stores(
         truth=truth,
         cache=cache,
         projection=projection,
-        locations=LocationSource(truth, projection, counters, bytes_max=quarter),
-        calendars=CalendarSource(truth, projection, counters, bytes_max=3 * quarter),
+        locations=LocationSource(truth, projection, pulses, counters, bytes_max=quarter),
+        calendars=CalendarSource(truth, projection, pulses, counters, bytes_max=3 * quarter),
     )
 
 

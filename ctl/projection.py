@@ -175,6 +175,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
     from availability_svc.layers import LayerCounters  # noqa: PLC0415
     from availability_svc.store.calendar_source import CalendarSource  # noqa: PLC0415
     from availability_svc.store.location_source import LocationSource  # noqa: PLC0415
+    from availability_svc.store.pulses import Pulses  # noqa: PLC0415
     from availability_svc.store.redis_projection import RedisProjection  # noqa: PLC0415
     from availability_svc.store.truth import Truth  # noqa: PLC0415
     from availability_svc.usecases.verify_projection import ProjectionCare  # noqa: PLC0415
@@ -191,6 +192,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
     truth.open()
     cache = SyncCache(redis_settings, build_breaker(redis_settings))
     projection, counters = RedisProjection(cache), LayerCounters(Metrics())
+    pulses = Pulses(projection)
     bounds: dict[str, Any] = {"bytes_max": 1_048_576}
     try:
         with psycopg.connect(urls["database"]) as connection:
@@ -200,8 +202,8 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
             ProjectionCare(
                 truth,
                 projection,
-                LocationSource(truth, projection, counters, **bounds),
-                CalendarSource(truth, projection, counters, **bounds),
+                LocationSource(truth, projection, pulses, counters, **bounds),
+                CalendarSource(truth, projection, pulses, counters, **bounds),
             ),
             clinic_ids,
         )

@@ -14,6 +14,7 @@ from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place
 from availability_svc.store.flights import Flights
 from availability_svc.store.memory import KnownVersions, Remembered
+from availability_svc.store.pulses import Pulses
 from availability_svc.store.redis_projection import BucketId, RedisProjection, Snapshot
 from availability_svc.store.truth import Truth
 from database.facts import Stretch, VersionedClaims
@@ -54,6 +55,7 @@ class CalendarSource:
         self,
         truth: Truth,
         projection: RedisProjection,
+        pulses: Pulses,
         counters: LayerCounters,
         *,
         bytes_max: int,
@@ -62,6 +64,7 @@ class CalendarSource:
     ) -> None:
         self._truth = truth
         self._projection = projection
+        self._pulses = pulses
         self._counters = counters
         self._pause = pause
         self._kept: Remembered[Bucket] = Remembered(bytes_max=bytes_max * 3 // 4, now_s=now_s)
@@ -78,18 +81,22 @@ class CalendarSource:
 
         Raises Unavailable when nobody can say.
         """
-        epoch = self._epochs.get(place.clinic_id, 0)
+        clinic_id = place.clinic_id
+        epoch = self._epochs.get(clinic_id, 0)
         key = (place.serial, wanted.name)
+        mark, asked = self._mark(clinic_id)
         if not at_least:
-            assembled = self._assembled.get(key)
+            assembled = self._assembled.get(key, mark)
             if assembled is not None and assembled[0] == epoch:
-                self._counters.count(Layer.L1, hit=True)
-                return assembled[1], Layer.L1
+                self._counters.count(Layer.L1, hit=asked is Layer.L1)
+                return assembled[1], asked
         ids = wanted.buckets()
-        found, layer = self.buckets(place, ids, at_least)
+        found, layer = self._buckets(place, ids, at_least, mark)
+        self._count(layer)
         calendars = assemble(found[bucket_id] for bucket_id in ids)
-        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES)
-        return calendars, layer
+        is_marked = all(self._kept.get((clinic_id, *one), mark) is found[one] for one in found)
+        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES, mark=mark if is_marked else b"")
+        return calendars, max(layer, asked)
 
     def buckets(
         self, place: Place, ids: Sequence[BucketId], at_least: Versions
@@ -98,11 +105,20 @@ class CalendarSource:
 
         Raises Unavailable when nobody can say.
         """
-        found, layer = self._buckets(place, ids, at_least)
+        mark, asked = self._mark(place.clinic_id)
+        found, layer = self._buckets(place, ids, at_least, mark)
+        self._count(layer)
+        return found, max(layer, asked)
+
+    def _count(self, layer: Layer) -> None:
         self._counters.count(Layer.L1, hit=layer is Layer.L1)
         if layer is Layer.DATABASE:
             self._counters.fallbacks.inc()
-        return found, layer
+
+    def _mark(self, clinic_id: str) -> tuple[bytes, Layer]:
+        """Return the mark that what is right at this moment bears; none while Redis is away."""
+        pulse, asked = self._pulses.of(clinic_id)
+        return (b"" if pulse is None else pulse.calendars), asked
 
     def changed(self, clinic_id: str, versions: Iterable[tuple[str, int]]) -> None:
         """Forget these calendars, and ask for at least these versions from now on."""
@@ -118,21 +134,21 @@ class CalendarSource:
         self._assembled.clear()
 
     def _buckets(
-        self, place: Place, wanted: Sequence[BucketId], at_least: Versions
+        self, place: Place, wanted: Sequence[BucketId], at_least: Versions, mark: bytes
     ) -> tuple[dict[BucketId, Bucket], Layer]:
         """Return every wanted bucket, and the farthest layer that was asked."""
         clinic_id = place.clinic_id
         found: dict[BucketId, Bucket] = {}
         missing: list[_Key] = []
         for bucket_id in wanted:
-            kept = self._kept.get((clinic_id, *bucket_id))
+            kept = self._kept.get((clinic_id, *bucket_id), mark)
             if kept is not None and self._is_new_enough(clinic_id, bucket_id[0], kept, at_least):
                 found[bucket_id] = kept
             else:
                 missing.append((clinic_id, *bucket_id))
         if not missing:
             return found, Layer.L1
-        loaded = self._flights.fetch(missing, lambda keys: self._load(place, keys, at_least))
+        loaded = self._flights.fetch(missing, lambda keys: self._load(place, keys, at_least, mark))
         late = [
             key
             for key, (bucket, _) in loaded.items()
@@ -140,17 +156,17 @@ class CalendarSource:
         ]
         if late:
             # Another caller, who needed less, was loading it already.
-            loaded |= self._load(place, late, at_least)
+            loaded |= self._load(place, late, at_least, mark)
         found.update({key[1:]: bucket for key, (bucket, _) in loaded.items()})
         return found, max(layer for _, layer in loaded.values())
 
     def _load(
-        self, place: Place, keys: Sequence[_Key], at_least: Versions
+        self, place: Place, keys: Sequence[_Key], at_least: Versions, mark: bytes
     ) -> dict[_Key, tuple[Bucket, Layer]]:
         """Return buckets from Redis, and those that are not there (or are late) from the database."""
         clinic_id = place.clinic_id
         ids = [key[1:] for key in keys]
-        there = self._still_right(clinic_id, ids, at_least)
+        there = self._still_right(clinic_id, ids, at_least, mark)
         unsure = [bucket_id for bucket_id in ids if bucket_id not in there]
         read = self._from_redis(place, unsure, at_least) if unsure else {}
         missing = [bucket_id for bucket_id in unsure if bucket_id not in read]
@@ -160,12 +176,12 @@ class CalendarSource:
             loaded |= self._from_database(place, missing, at_least)
         for bucket_id, (bucket, layer) in loaded.items():
             if layer is not Layer.L1:
-                self._keep(clinic_id, bucket_id, bucket)
+                self._keep(clinic_id, bucket_id, bucket, mark)
         loaded |= {bucket_id: (bucket, Layer.L2) for bucket_id, bucket in there.items()}
         return {(clinic_id, *bucket_id): found for bucket_id, found in loaded.items()}
 
     def _still_right(
-        self, clinic_id: str, ids: Sequence[BucketId], at_least: Versions
+        self, clinic_id: str, ids: Sequence[BucketId], at_least: Versions, mark: bytes
     ) -> dict[BucketId, Bucket]:
         """Return what is remembered past its time and, Redis says, has not changed since; it is remembered on."""
         outdated: dict[BucketId, Bucket] = {}
@@ -185,15 +201,15 @@ class CalendarSource:
         except Unavailable:
             return {}
         for calendar_id in unchanged:
-            self._renew(clinic_id, calendar_id, floors[calendar_id])
+            self._renew(clinic_id, calendar_id, floors[calendar_id], mark)
         return {
             bucket_id: bucket
             for bucket_id, bucket in outdated.items()
             if bucket_id[0] in unchanged and bucket.floor == floors[bucket_id[0]]
         }
 
-    def _renew(self, clinic_id: str, calendar_id: str, floor: bytes) -> None:
-        self._kept.renew_group((clinic_id, calendar_id), lambda bucket: bucket.floor == floor)
+    def _renew(self, clinic_id: str, calendar_id: str, floor: bytes, mark: bytes) -> None:
+        self._kept.renew_group((clinic_id, calendar_id), lambda bucket: bucket.floor == floor, mark)
 
     def _from_redis(
         self, place: Place, ids: Sequence[BucketId], at_least: Versions
@@ -299,11 +315,12 @@ class CalendarSource:
         known = self._kept.get_outdated((clinic_id, snapshot.calendar_id, snapshot.bucket))
         return bucket_of_records(raw, Coverage(snapshot.version), known=known)
 
-    def _keep(self, clinic_id: str, bucket_id: BucketId, bucket: Bucket) -> None:
-        """Remember a bucket, unless it has changed since it was read."""
+    def _keep(self, clinic_id: str, bucket_id: BucketId, bucket: Bucket, mark: bytes) -> None:
+        """Remember a bucket, unless it has changed since it was read; unmarked while changes before it are due."""
         key = (clinic_id, *bucket_id)
         size = _BUCKET_BYTES + bucket.size_bytes
-        self._kept.put(key, bucket, size, group=(clinic_id, bucket_id[0]))
+        is_whole = not bucket.coverage.beyond
+        self._kept.put(key, bucket, size, group=(clinic_id, bucket_id[0]), mark=mark if is_whole else b"")
         if not bucket.coverage.has(self._known.of(clinic_id, bucket_id[0])):
             self._kept.drop(key)
 

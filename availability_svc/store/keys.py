@@ -5,7 +5,7 @@ The first part is raised when a layout changes: old and new processes then never
 
 from typing import Final
 
-LAYOUT: Final = "mf1"
+LAYOUT: Final = "mf2"
 
 
 def floor_key(clinic_id: str, calendar_id: str) -> str:
@@ -31,6 +31,16 @@ def floor_pattern(clinic_id: str = "") -> str:
 def directory_pattern() -> str:
     """What the names of all directories' generations match, and no others."""
     return f"{LAYOUT}:[{{]*[}}]:d"
+
+
+def pulse_key(clinic_id: str) -> str:
+    """What differs after every change of one of the clinic's calendars."""
+    return f"{LAYOUT}:{{{clinic_id}}}:p"
+
+
+def pulse_pattern() -> str:
+    """What the names of all clinics' pulses match, and no others."""
+    return f"{LAYOUT}:[{{]*[}}]:p"
 
 
 STREAMS_KEY: Final = f"{LAYOUT}:streams"

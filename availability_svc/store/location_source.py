@@ -11,6 +11,7 @@ from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place, digest_of, place_of
 from availability_svc.store.flights import Flights
 from availability_svc.store.memory import Remembered
+from availability_svc.store.pulses import Pulses
 from availability_svc.store.redis_projection import RedisProjection
 from availability_svc.store.truth import Truth
 from scheduling.errors import NotFound, Unavailable
@@ -32,6 +33,7 @@ class LocationSource:
         self,
         truth: Truth,
         projection: RedisProjection,
+        pulses: Pulses,
         counters: LayerCounters,
         *,
         bytes_max: int,
@@ -39,6 +41,7 @@ class LocationSource:
     ) -> None:
         self._truth = truth
         self._projection = projection
+        self._pulses = pulses
         self._counters = counters
         self._now_s = now_s
         self._kept: Remembered[Place | None] = Remembered(bytes_max=bytes_max, now_s=now_s)
@@ -52,10 +55,12 @@ class LocationSource:
         Raises NotFound when the clinic has none with that id, Unavailable when nobody can say.
         """
         key = (clinic_id, location_id)
-        place = self._kept.get(key)
+        pulse, asked = self._pulses.of(clinic_id)
+        mark = b"" if pulse is None else pulse.directory
+        place = self._kept.get(key, mark)
         if place is not None:
-            return place, Layer.L1
-        place, layer = self._flights.fetch([key], self._load)[key]
+            return place, asked
+        place, layer = self._flights.fetch([key], lambda keys: self._load(keys, mark))[key]
         if place is None:
             raise NotFound("There is no such location.", metadata={"resource": "location"})
         return place, layer
@@ -98,11 +103,11 @@ class LocationSource:
         """Forget everything."""
         self._kept.clear()
 
-    def _load(self, keys: list[PlaceId]) -> dict[PlaceId, tuple[Place | None, Layer]]:
-        return {key: self._load_one(key) for key in keys}
+    def _load(self, keys: list[PlaceId], mark: bytes) -> dict[PlaceId, tuple[Place | None, Layer]]:
+        return {key: self._load_one(key, mark) for key in keys}
 
-    def _load_one(self, key: PlaceId) -> tuple[Place | None, Layer]:
-        kept = self._kept.get(key)
+    def _load_one(self, key: PlaceId, mark: bytes) -> tuple[Place | None, Layer]:
+        kept = self._kept.get(key, mark)
         if kept is not None:
             return kept, Layer.L1
         began_s = self._now_s()
@@ -118,7 +123,7 @@ class LocationSource:
                     raise
                 return outdated, Layer.L1
         place = None if document is None else self._place(key, document)
-        self._keep(key, place, began_s)
+        self._keep(key, place, began_s, mark)
         return place, layer
 
     def _place(self, key: PlaceId, document: bytes) -> Place:
@@ -140,8 +145,8 @@ class LocationSource:
         document = self.publish(*key)
         return None if document is None else document.encode()
 
-    def _keep(self, key: PlaceId, place: Place | None, began_s: float) -> None:
+    def _keep(self, key: PlaceId, place: Place | None, began_s: float, mark: bytes) -> None:
         """Remember what was read, unless the clinic has changed since the reading began."""
-        self._kept.put(key, place, _NOBODY_BYTES if place is None else place.size_bytes)
+        self._kept.put(key, place, _NOBODY_BYTES if place is None else place.size_bytes, mark=mark)
         if self._changed_at_s.get(key[0], 0.0) >= began_s:
             self._kept.drop(key)

@@ -21,10 +21,15 @@ class _Entry(Generic[ValueT]):
     size_bytes: int
     until_s: float
     group: Hashable
+    mark: bytes
 
 
 class Remembered(Generic[ValueT]):
-    """Values by key, the oldest first out. Outdated entries stay for when all else is away."""
+    """Values by key, the oldest first out. Outdated entries stay for when all else is away.
+
+    A value may bear a mark: a state of something else, seen before the value was read, in which it is right. Whoever
+    knows the state of this moment asks by it, and the value's age does not matter; whoever does not, asks by age.
+    """
 
     def __init__(
         self, *, bytes_max: int, ttl_s: float = TTL_S, now_s: Callable[[], float] = time.monotonic
@@ -37,23 +42,31 @@ class Remembered(Generic[ValueT]):
         self._groups: dict[Hashable, set[Hashable]] = {}
         self._bytes = 0
 
-    def get(self, key: Hashable) -> ValueT | None:
-        """Return what is kept, unless its time is over."""
+    def get(self, key: Hashable, mark: bytes = b"") -> ValueT | None:
+        """Return what is kept, if it bears this mark; without a mark, unless its time is over."""
         entry = self._entries.get(key)
-        if entry is None or entry.until_s <= self._now_s():
+        if entry is None:
             return None
-        return entry.value
+        if mark:
+            is_right = entry.mark == mark and entry.until_s > -math.inf
+            if is_right and entry.until_s <= self._now_s():
+                self._used(key)
+        else:
+            is_right = entry.until_s > self._now_s()
+        return entry.value if is_right else None
 
     def get_outdated(self, key: Hashable) -> ValueT | None:
         """Return what is kept, whatever its age: better than nothing when everything else is away."""
         entry = self._entries.get(key)
         return None if entry is None else entry.value
 
-    def put(self, key: Hashable, value: ValueT, size_bytes: int, group: Hashable = None) -> None:
+    def put(
+        self, key: Hashable, value: ValueT, size_bytes: int, group: Hashable = None, mark: bytes = b""
+    ) -> None:
         """Keep a value for a while; `group` is what it may be outdated and renewed by."""
         with self._lock:
             self._drop(key)
-            self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s, group)
+            self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s, group, mark)
             if group is not None:
                 self._groups.setdefault(group, set()).add(key)
             self._bytes += size_bytes
@@ -71,13 +84,14 @@ class Remembered(Generic[ValueT]):
             for key in self._groups.get(group, ()):
                 self._entries[key].until_s = -math.inf
 
-    def renew_group(self, group: Hashable, is_meant: Callable[[ValueT], bool]) -> None:
-        """Give those values of a group that are meant their whole time again."""
+    def renew_group(self, group: Hashable, is_meant: Callable[[ValueT], bool], mark: bytes = b"") -> None:
+        """Give those values of a group that are meant their whole time again, and this mark."""
         with self._lock:
             for key in self._groups.get(group, ()):
                 entry = self._entries[key]
                 if entry.until_s > -math.inf and is_meant(entry.value):
                     entry.until_s = self._now_s() + self._ttl_s
+                    entry.mark = mark
                     self._entries.move_to_end(key)
 
     def drop_where(self, is_meant: Callable[[Hashable], bool]) -> None:
@@ -97,6 +111,11 @@ class Remembered(Generic[ValueT]):
     def size_bytes(self) -> int:
         """What is kept, by the sizes that were given."""
         return self._bytes
+
+    def _used(self, key: Hashable) -> None:
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)

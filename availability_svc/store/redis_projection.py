@@ -61,6 +61,17 @@ class Snapshot:
     claims: tuple[Claim, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What differs as soon as something that is projected of a clinic has changed.
+
+    `calendars` tells of what is taken, `directory` of what the clinic sets up (empty where nothing of it is kept).
+    """
+
+    calendars: bytes
+    directory: bytes
+
+
 class _Script:
     """A Lua script, sent by its digest."""
 
@@ -110,6 +121,20 @@ class RedisProjection:
                 found[bucket_id] = decode_bucket(raw, _coverage(floor), floor, known(bucket_id))
         return found
 
+    def pulse(self, clinic_id: str) -> Pulse:
+        """Return the clinic's pulse: what was read after it was seen is right for as long as it stays the same."""
+        name = keys.pulse_key(clinic_id)
+        with self._guarded():
+            calendars, directory = cast(
+                "list[bytes | None]", self._client.mget([name, keys.directory_key(clinic_id)])
+            )
+            if calendars is None:
+                pipe = self._client.pipeline(transaction=False)
+                pipe.set(name, _new_generation(), nx=True, px=_FLOOR_TTL_MS)
+                pipe.get(name)
+                calendars = cast("bytes | None", pipe.execute()[1])
+        return Pulse(calendars or b"", directory or b"")
+
     def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:
         """Return those calendars whose floor is still this one: what was read beside it is still right."""
         names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in floors]
@@ -145,11 +170,13 @@ class RedisProjection:
         names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in calendar_ids]
         if names:
             with self._guarded():
-                self._client.delete(*names)
+                self._client.delete(*names, keys.pulse_key(clinic_id))
 
     def forget_clinic(self, clinic_id: str) -> None:
         """Make every bucket of a clinic invalid. Slow: it scans; for when it is not known which have changed."""
         self._delete_matching(keys.floor_pattern(clinic_id))
+        with self._guarded():
+            self._client.delete(keys.pulse_key(clinic_id))
 
     def follow_streams(self, incarnation: str, before: str = "") -> bool:
         """Note from which streams the projections are made; return whether they were made from others before.
@@ -165,7 +192,7 @@ class RedisProjection:
                 self._client.set(keys.STREAMS_KEY, incarnation)
         if known in ("", incarnation):
             return False
-        for pattern in (keys.floor_pattern(), keys.directory_pattern()):
+        for pattern in (keys.floor_pattern(), keys.directory_pattern(), keys.pulse_pattern()):
             self._delete_matching(pattern)
         with self._guarded():
             self._client.set(keys.STREAMS_KEY, incarnation)
@@ -221,7 +248,7 @@ class RedisProjection:
 
     def _change(self, change: CalendarChange) -> tuple[list[str], list[Any]]:
         buckets = change.buckets
-        names = [keys.floor_key(change.clinic_id, change.calendar_id)]
+        names = [keys.floor_key(change.clinic_id, change.calendar_id), keys.pulse_key(change.clinic_id)]
         names += [keys.bucket_key(change.clinic_id, change.calendar_id, bucket) for bucket in buckets]
         entries = [entry(change.claims, change.appointment_id, change.version, bucket) for bucket in buckets]
         appointment = entry((), change.appointment_id, change.version, 0)[:16]
@@ -240,6 +267,7 @@ class RedisProjection:
         names = [
             keys.floor_key(clinic_id, snapshot.calendar_id),
             keys.bucket_key(clinic_id, snapshot.calendar_id, snapshot.bucket),
+            keys.pulse_key(clinic_id),
         ]
         return names, [
             version_bytes(snapshot.version),

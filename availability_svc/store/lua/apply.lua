@@ -1,6 +1,6 @@
 -- Applies one change of one calendar, exactly once and never over a newer one.
 --
--- KEYS: the calendar's floor, then the buckets that the change touches.
+-- KEYS: the calendar's floor, its clinic's pulse, then the buckets that the change touches.
 -- ARGV: 1 version (6 bytes), 2 a fresh generation (8), 3 floor TTL ms, 4 now in s, 5 seconds a hole may last,
 --       6 most changes beyond a hole, 7 appointment (16), then its records in each bucket.
 --
@@ -36,12 +36,17 @@ local function with_entry(bucket, version, appointment, entry)
     return table.concat(kept)
 end
 
+local function beat()
+    redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+end
+
 local version, now = version_at(ARGV[1], 1), tonumber(ARGV[4])
 local floor = redis.call('GET', KEYS[1])
 if not floor then
     -- Nothing valid is kept of this calendar. Whoever is filling it at this moment must be at least this new; if
     -- nobody is, ten minutes are enough.
     redis.call('SET', KEYS[1], ARGV[2] .. ARGV[1] .. '\0\0\0\0', 'PX', math.min(ARGV[3], 600000))
+    beat()
     return 1
 end
 
@@ -54,10 +59,10 @@ if version <= upto or beyond[version] then
     return 0
 end
 
-for index = 2, #KEYS do
+for index = 3, #KEYS do
     local bucket = redis.call('GET', KEYS[index])
     if bucket and string.sub(bucket, 1, 8) == generation and version_at(bucket, 9) < version then
-        local changed = with_entry(bucket, version, ARGV[7], ARGV[6 + index])
+        local changed = with_entry(bucket, version, ARGV[7], ARGV[5 + index])
         if changed then
             redis.call('SET', KEYS[index], changed, 'KEEPTTL')
         end
@@ -86,4 +91,5 @@ if #rest > tonumber(ARGV[6]) or (seen_s > 0 and now - seen_s > tonumber(ARGV[5])
     generation, upto, since, rest = ARGV[2], newest, '\0\0\0\0', {}
 end
 redis.call('SET', KEYS[1], generation .. version_text(upto) .. since .. table.concat(rest), 'PX', ARGV[3])
+beat()
 return 1

@@ -177,3 +177,34 @@ def test_a_location_read_before_its_clinic_changed_is_not_kept(stores: Stores) -
     assert stores.projection.location(CLINIC, CALENDAR) == b"{}"
     stores.projection.directory_changed(CLINIC)
     assert stores.projection.location(CLINIC, CALENDAR) is None
+
+
+def test_the_pulse_tells_of_every_change(stores: Stores) -> None:
+    """It differs after each change of a calendar or the directory and after something is forgotten; else never."""
+    projection = stores.projection
+    seen = [projection.pulse(CLINIC)]
+
+    def is_new() -> bool:
+        seen.append(projection.pulse(CLINIC))
+        return seen[-1] not in seen[:-1]
+
+    assert not is_new()
+    projection.fill(CLINIC, [Snapshot(CALENDAR, 0, 0, ())])
+    assert is_new()
+    projection.fill(CLINIC, [Snapshot(CALENDAR, 1, 0, ())])
+    assert not is_new()
+    projection.apply([_change(CLINIC, CALENDAR, 1, (600, 630))])
+    assert is_new()
+    projection.apply([_change(CLINIC, CALENDAR, 1, (600, 630))])
+    assert not is_new()
+    projection.apply([_change(CLINIC, CALENDAR, 3, (700, 730))])
+    assert is_new()
+    for change in (
+        lambda: projection.forget(CLINIC, [CALENDAR]),
+        lambda: projection.apply([_change(CLINIC, CALENDAR, 4)]),
+        lambda: projection.forget_clinic(CLINIC),
+        lambda: projection.directory_changed(CLINIC),
+        lambda: projection.follow_streams("others", "these"),
+    ):
+        change()
+        assert is_new()

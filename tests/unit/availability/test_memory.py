@@ -120,3 +120,32 @@ def test_a_failed_load_fails_those_who_wait_and_nobody_after() -> None:
     with pytest.raises(Unavailable):
         flights.fetch(["a"], fail)
     assert flights.fetch(["a"], lambda keys: dict.fromkeys(keys, 1)) == {"a": 1}
+
+
+def test_a_marked_value_is_right_while_its_mark_is_the_state_of_the_moment() -> None:
+    """Whoever knows the state gets what bears it, however old, and nothing else; a change ends that too."""
+    clock = _Clock()
+    kept: Remembered[int] = Remembered(bytes_max=1_000, ttl_s=10, now_s=clock)
+    kept.put("a", 1, 1, group="g", mark=b"one")
+    kept.put("b", 2, 1, group="g")
+    assert [kept.get(key, b"one") for key in "ab"] == [1, None]
+    clock.now_s += 100
+    assert kept.get("a", b"one") == 1
+    assert kept.get("a", b"two") is None
+    assert kept.get("a") is None
+    kept.renew_group("g", lambda value: value == 1, b"two")
+    assert [kept.get(key, b"two") for key in "ab"] == [1, None]
+    kept.outdate_group("g")
+    assert kept.get("a", b"two") is None
+
+
+def test_what_bears_the_mark_and_is_used_stays_longest() -> None:
+    """A value that is old but right and asked for is not the first to go when there is no more room."""
+    clock = _Clock()
+    kept: Remembered[int] = Remembered(bytes_max=20, ttl_s=10, now_s=clock)
+    kept.put("a", 1, 10, mark=b"one")
+    kept.put("b", 2, 10, mark=b"one")
+    clock.now_s += 10
+    assert kept.get("a", b"one") == 1
+    kept.put("c", 3, 10, mark=b"one")
+    assert [kept.get(key, b"one") for key in "abc"] == [1, None, 3]

@@ -1,0 +1,125 @@
+"""What a process remembers: right for as long as the clinic's pulse, asked for seldom, and never longer."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from availability_svc.calendars import CalendarChange
+from availability_svc.layers import Layer, LayerCounters
+from availability_svc.places import Place
+from availability_svc.store.calendar_source import CalendarSource, Wanted
+from availability_svc.store.location_source import LocationSource
+from availability_svc.store.pulses import Pulses
+from availability_svc.wiring import Stores
+from chassis.metrics import Metrics
+from scheduling.facts import Claim
+from tests.integration.availability.conftest import World
+
+BUCKET = 1_500
+SPAN = (BUCKET * 20_160 + 600, BUCKET * 20_160 + 630)
+VISIT = "018f0000-0000-7000-8000-0000000000aa"
+
+
+class Memory:
+    """The sources with a clock of their own, and the commands that they send to Redis."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.now_s = 1_000.0
+        self.stores = stores
+        clock = lambda: self.now_s  # noqa: E731
+        pulses, counters = Pulses(stores.projection, now_s=clock), LayerCounters(Metrics())
+        bounds: dict[str, Any] = {"bytes_max": 10_000_000, "now_s": clock}
+        self.locations = LocationSource(stores.truth, stores.projection, pulses, counters, **bounds)
+        self.calendars = CalendarSource(stores.truth, stores.projection, pulses, counters, **bounds)
+
+    def read(self, place: Place) -> tuple[Any, Layer]:
+        ids = tuple((calendar_id, BUCKET) for calendar_id in place.calendar_ids)
+        return self.calendars.read(place, Wanted(("all",), lambda: ids), {})
+
+
+@pytest.fixture
+def memory(stores: Stores) -> Memory:
+    return Memory(stores)
+
+
+@pytest.fixture
+def sent(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+    """How many names each MGET since the last look had."""
+    client = memory.stores.cache.client
+    original, seen = client.mget, []
+
+    def counted(names: Sequence[str]) -> Any:
+        seen.append(len(names))
+        return original(names)
+
+    monkeypatch.setattr(client, "mget", counted)
+
+    def look() -> list[int]:
+        found = list(seen)
+        seen.clear()
+        return found
+
+    return look
+
+
+def _place(memory: Memory, world: World) -> Place:
+    return memory.locations.get(world.clinic.id, world.location_id)[0]
+
+
+def _spans(calendars: Any, calendar_id: str) -> set[tuple[int, int]]:
+    found = calendars.get(calendar_id, ())
+    return {(claim.start_min, claim.end_min) for calendar in found for claim in calendar.claims}
+
+
+def test_one_small_question_in_ten_seconds_keeps_a_whole_place_right(
+    memory: Memory, world: World, sent: Callable[[], list[int]]
+) -> None:
+    """Nothing has changed: the place and all its calendars are the same objects, for two names asked in ten seconds."""
+    first, place = _place(memory, world), _place(memory, world)
+    memory.read(place)
+    memory.now_s += 11  # filling gave the clinic another pulse: everything is looked at once more
+    calendars, layer = memory.read(_place(memory, world))
+    assert layer is Layer.L2
+    for _ in range(3):
+        sent()
+        memory.now_s += 11
+        assert _place(memory, world) is first
+        again, layer = memory.read(place)
+        assert again is calendars
+        assert layer is Layer.L1
+        assert memory.read(place) == (calendars, Layer.L1)
+        assert sent() == [2]
+
+
+def test_a_change_nobody_told_of_is_seen_within_ten_seconds(memory: Memory, world: World) -> None:
+    """Another process projected a change, and this one heard of nothing: its next question tells."""
+    place = _place(memory, world)
+    calendar_id = place.calendar_ids[0]
+    memory.read(place)
+    memory.now_s += 11
+    before, _ = memory.read(place)
+    version = memory.stores.projection.buckets(world.clinic.id, [(calendar_id, BUCKET)])[calendar_id, BUCKET]
+    claims = (Claim(calendar_id, 1, *SPAN, VISIT),)
+    change = CalendarChange(
+        world.clinic.id, calendar_id, version.coverage.upto + 1, VISIT, claims, touched=(SPAN,)
+    )
+    assert memory.stores.projection.apply([change]) == 1
+    assert memory.read(place)[0] is before
+    memory.now_s += 11
+    after, layer = memory.read(place)
+    assert layer is Layer.L2
+    assert SPAN in _spans(after, calendar_id)
+    others = [one for one in place.calendar_ids[1:] if one in before]
+    assert all(after[one][0] is before[one][0] for one in others)
+
+
+def test_a_changed_directory_is_seen_within_ten_seconds(memory: Memory, world: World) -> None:
+    """A document whose clinic has changed is read again, and what it says is compared with what is known."""
+    place = _place(memory, world)
+    memory.stores.projection.directory_changed(world.clinic.id)
+    assert memory.locations.get(world.clinic.id, world.location_id) == (place, Layer.L1)
+    memory.now_s += 11
+    again, layer = memory.locations.get(world.clinic.id, world.location_id)
+    assert layer is Layer.DATABASE
+    assert again is place
