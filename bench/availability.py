@@ -37,6 +37,7 @@ from medforall.booking.v1 import booking_pb2, booking_pb2_grpc
 
 from availability_svc.calendars import BUCKET_DAYS
 from bench.availability_growth import print_growth
+from bench.lean_grpc import LeanChannel, head_of
 from chassis.auth.signing import SigningKey, generate_signing_key, public_jwks, sign_token
 from chassis.master_keys import create_master_key_file, load_master_keys
 from chassis.settings import EncryptionSettings
@@ -54,6 +55,7 @@ _PASSWORD = "bench-only"  # noqa: S105 - servers that live as long as the run
 # Asking again without a pause would measure the load of asking.
 _POLL_S = 0.003
 _TICKS = os.sysconf("SC_CLK_TCK")
+_SEARCH = "/medforall.availability.v1.AvailabilityService/SearchSlots"
 SCOPES = ("read:availability", "write:appointments", "read:appointments")
 
 
@@ -225,31 +227,28 @@ async def drive(
     latencies: list[float] = []
     layers: dict[int, int] = {}
     slots = 0
-    waiting = iter(asked)
-    async with grpc.aio.insecure_channel(target.target) as channel:
-        raw: Any = channel.unary_unary(
-            "/medforall.availability.v1.AvailabilityService/SearchSlots",
-            request_serializer=pb.SearchSlotsRequest.SerializeToString,
-            response_deserializer=None,
-        )
+    prepared = [(head_of(_SEARCH, suite.caller(one.clinic_id)), one.SerializeToString()) for one in asked]
+    waiting = iter(prepared)
+    channel = await LeanChannel.connect(target.target)
 
-        async def worker() -> None:
-            nonlocal slots
-            for request in waiting:
-                began = time.perf_counter()
-                reply = await raw(request, metadata=suite.caller(request.clinic_id), timeout=20)
-                latencies.append((time.perf_counter() - began) * 1_000)
-                if at_once == 1:
-                    found = pb.SearchSlotsResponse.FromString(reply)
-                    layer = found.metadata.cache_layer
-                    layers[layer] = layers.get(layer, 0) + 1
-                    slots += len(found.slots)
+    async def worker() -> None:
+        nonlocal slots
+        for head, message in waiting:
+            began = time.perf_counter()
+            reply = await channel.call(head, message)
+            latencies.append((time.perf_counter() - began) * 1_000)
+            if at_once == 1:
+                found = pb.SearchSlotsResponse.FromString(reply)
+                layer = found.metadata.cache_layer
+                layers[layer] = layers.get(layer, 0) + 1
+                slots += len(found.slots)
 
-        cpu_s, began = target.cpu_s(), time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(at_once)))
-        seconds = time.perf_counter() - began
-        cpu_ms = (target.cpu_s() - cpu_s) * 1_000 / len(asked)
-        return Measured(len(asked), seconds, latencies, cpu_ms, layers, slots)
+    cpu_s, began = target.cpu_s(), time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    seconds = time.perf_counter() - began
+    cpu_ms = (target.cpu_s() - cpu_s) * 1_000 / len(asked)
+    channel.close()
+    return Measured(len(asked), seconds, latencies, cpu_ms, layers, slots)
 
 
 async def search_beside_floor(suite: Suite, asked: list[pb.SearchSlotsRequest]) -> None:

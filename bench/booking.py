@@ -26,7 +26,7 @@ import psycopg
 from bench import booking_processes
 from bench.booking_floor import Floor, pgbench, pgbench_script, record
 from bench.booking_scene import LANES, Bench, running
-from tests.support.booking import BookingProcess, outcome
+from tests.support.booking import BookingProcess
 from tests.support.invariants import OVERLAPS, deadlocks
 
 CONCURRENCY = (1, 16, 64)
@@ -48,7 +48,7 @@ async def through_grpc(
     bench: Bench, concurrency: int, bookings: int, first: int, processes: Sequence[BookingProcess] = ()
 ) -> Measured:
     """Book in `concurrency` lanes at once, through these processes in turn; the first one unless others are given."""
-    client = bench.client(processes)
+    caller = await bench.caller(processes)
     numbers = iter(range(bookings))
     taken: list[float] = []
 
@@ -56,13 +56,13 @@ async def through_grpc(
         practice, place = bench.practice, first
         for _ in numbers:
             began = time.perf_counter()
-            await client.create(
-                bench.start(place).isoformat(),
+            found = await caller.create(
+                bench.start(place),
                 patient=which,
                 provider_id=practice.providers[which],
                 room_id=practice.rooms[which],
-                timeout_s=30,
             )
+            assert found == "OK", found
             taken.append(time.perf_counter() - began)
             place += 1
 
@@ -70,23 +70,23 @@ async def through_grpc(
     await asyncio.gather(*(lane(which) for which in range(concurrency)))
     elapsed = time.perf_counter() - began
     cpu = _cpu_s(bench.process.popen.pid) - cpu
-    await client.close()
+    caller.close()
     return Measured(bookings / elapsed, *_percentiles_ms(taken), cpu / bookings * 1_000)
 
 
 async def contended(bench: Bench, number: int) -> tuple[Counter[str], float, float]:
     """64 clients, one slot, alternatives included."""
-    client = bench.client()
+    caller = await bench.caller()
     taken: list[float] = []
 
     async def want(which: int) -> str:
         began = time.perf_counter()
-        found = await outcome(client.create(bench.start(number).isoformat(), patient=which, timeout_s=30))
+        found = await caller.create(bench.start(number), patient=which)
         taken.append(time.perf_counter() - began)
         return found
 
     found = Counter(await asyncio.gather(*(want(which) for which in range(LANES))))
-    await client.close()
+    caller.close()
     return found, *_percentiles_ms(taken)
 
 
@@ -117,16 +117,16 @@ def _figures(found: Measured, floor: Floor) -> tuple[float, ...]:
 
 async def _warm_up(bench: Bench) -> None:
     """Fill calendars a little and let PostgreSQL count its rows, as autovacuum does within a minute."""
-    client, practice = bench.client(), bench.practice
+    caller, practice = await bench.caller(), bench.practice
     for place in range(4):
         for lane in range(LANES):
-            await client.create(
-                bench.start(place).isoformat(),
+            await caller.create(
+                bench.start(place),
                 patient=lane,
                 provider_id=practice.providers[lane],
                 room_id=practice.rooms[lane],
             )
-    await client.close()
+    caller.close()
     with psycopg.connect(bench.database.owner_url, autocommit=True) as owner:
         owner.execute("VACUUM (ANALYZE)")
 

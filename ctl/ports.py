@@ -1,8 +1,16 @@
-"""Ports on 127.0.0.1: free ones, or a clear word that a wanted one is taken."""
+"""Ports on 127.0.0.1: free ones, or a clear word that a wanted one is taken.
 
+Between the choice of a port and the moment its server binds it lie seconds. So a chosen port is locked, by a file of
+its own, until the process that chose it ends: two suites that start at once never choose the same.
+"""
+
+import fcntl
+import os
 import random
 import socket
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from ctl.failures import PortTakenError
 
@@ -11,6 +19,7 @@ LOOPBACK = "127.0.0.1"
 # was free when it was chosen is still free when the server binds it.
 _LOWEST, _HIGHEST = 20_000, 32_000
 _ATTEMPTS_MAX = 500
+_locks: dict[int, int] = {}  # the open file of each port that this process has locked
 
 
 def is_free(port: int) -> bool:
@@ -30,7 +39,7 @@ def free_port(*, taken: Iterable[int] = (), rng: random.Random | None = None) ->
     avoid, pick = set(taken), rng or random.SystemRandom()
     for _ in range(_ATTEMPTS_MAX):
         port = pick.randrange(_LOWEST, _HIGHEST)
-        if port not in avoid and is_free(port):
+        if port not in avoid and port not in _locks and is_free(port) and _is_ours(port):
             return port
     raise PortTakenError(f"No free port was found between {_LOWEST} and {_HIGHEST} on {LOOPBACK}.")
 
@@ -54,6 +63,30 @@ def choose(names: Iterable[str], *, wanted: dict[str, int], remembered: dict[str
         if name in chosen:
             continue
         last = remembered.get(name, 0)
-        reusable = 0 < last < 65_536 and last not in chosen.values() and is_free(last)
+        reusable = 0 < last < 65_536 and last not in chosen.values() and is_free(last) and _is_ours(last)
         chosen[name] = last if reusable else free_port(taken=[*chosen.values(), *remembered.values()])
     return chosen
+
+
+def _is_ours(port: int) -> bool:
+    """Lock a port for as long as this process lives; False when another process has chosen it already."""
+    if port in _locks:
+        return True
+    try:
+        descriptor = os.open(_folder() / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return True  # nowhere to write: the port is only as safe as it was found
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    _locks[port] = descriptor
+    return True
+
+
+def _folder() -> Path:
+    """Where this user's processes lock their ports."""
+    folder = Path(tempfile.gettempdir()) / f"medforall-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

@@ -2,12 +2,15 @@
 
 import random
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from ctl import ports
 from ctl.failures import PortTakenError
+from tests.support.command import ROOT
 
 
 @pytest.fixture
@@ -43,6 +46,28 @@ def test_all_ports_differ() -> None:
     names = [f"service-{number}" for number in range(20)]
     chosen = ports.choose(names, wanted={}, remembered={})
     assert len(set(chosen.values())) == len(names)
+
+
+def test_a_port_chosen_elsewhere_is_not_chosen_again() -> None:
+    """What another process has chosen and not bound yet is left to it, and is free again when it has ended."""
+    script = "from ctl import ports; print(ports.free_port(), flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+
+        class Same(random.Random):
+            def randrange(self, *_: object, **__: object) -> int:
+                self.next = getattr(self, "next", port - 1) + 1
+                return self.next
+
+        assert ports.is_free(port)
+        assert ports.free_port(rng=Same()) != port
+        assert ports.choose(["gateway"], wanted={}, remembered={"gateway": port})["gateway"] != port
+        other.communicate("\n", timeout=10)
+    assert ports.choose(["gateway"], wanted={}, remembered={"gateway": port}) == {"gateway": port}
 
 
 def test_a_wanted_port_that_is_taken_is_refused(taken: int) -> None:
