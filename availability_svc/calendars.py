@@ -36,9 +36,10 @@ HEADER_BYTES: Final = GENERATION_BYTES + VERSION_BYTES
 # Appointment, resource, version in two parts, first and last minute, unit, and when a hold ends in seconds.
 _RECORD: Final = struct.Struct(">16s16sHIIIHI")
 _TIMES: Final = struct.Struct(">38xIIHI")
-_EXPIRY: Final = struct.Struct(">48xI")
+_RESOURCES: Final = struct.Struct(">16x16s20x")
 RECORD_BYTES: Final = _RECORD.size
 _NO_RESOURCE: Final = bytes(16)
+_NEVER_MIN: Final = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,12 @@ class StoredCalendar(Calendar):
     A search asks for timelines, which are folded from the records directly, and remembers far less than claims.
     """
 
-    __slots__ = ("_claims", "_has_holds", "_raw")
+    __slots__ = ("_claims", "_raw")
 
     def __init__(self, raw: bytes) -> None:  # the parent's claims are never set
         self._raw = raw
         self.serial = next(SERIALS)
         self._claims: tuple[Claim, ...] | None = None
-        self._has_holds: bool | None = None
         self._by_unit = None
         self._fleeting = ()
         self._span = Horizon(0, 0)
@@ -100,20 +100,26 @@ class StoredCalendar(Calendar):
     @property
     def has_holds(self) -> bool:
         """Tell whether some of what is taken is taken only until a hold ends."""
-        if self._has_holds is None:
-            self._has_holds = any(expires_s for (expires_s,) in _EXPIRY.iter_unpack(self._raw))
-        return self._has_holds
+        if self._by_unit is None:
+            self._derive()
+        return bool(self._fleeting)
 
     def _derive(self) -> None:
         """Fold the records that never expire into one timeline a unit; holds become claims."""
         grouped: dict[int, list[tuple[int, int]]] = {}
+        first_min, last_min = _NEVER_MIN, 0
         for start_min, end_min, unit, expires_s in _TIMES.iter_unpack(self._raw):
-            if not expires_s:
-                grouped.setdefault(unit, []).append((start_min, end_min))
-        pairs = [pair for of_unit in grouped.values() for pair in of_unit]
-        if pairs:
-            self._span = Horizon(min(start for start, _ in pairs), max(end for _, end in pairs))
-        if self.has_holds:
+            if expires_s:
+                continue
+            first_min = start_min if start_min < first_min else first_min  # noqa: FURB136 - dearer as a call
+            last_min = end_min if end_min > last_min else last_min  # noqa: FURB136
+            if unit in grouped:
+                grouped[unit].append((start_min, end_min))
+            else:
+                grouped[unit] = [(start_min, end_min)]
+        if grouped:
+            self._span = Horizon(first_min, last_min)
+        if sum(map(len, grouped.values())) < len(self._raw) // RECORD_BYTES:
             self._fleeting = tuple(claim for claim in self.claims if claim.expires_min is not None)
         self._by_unit = {unit: timeline.intervals(self._span, found) for unit, found in grouped.items()}
 
@@ -194,6 +200,9 @@ def bucket_of_records(
 
 def calendars_in(raw: bytes) -> dict[str, Calendar]:
     """Return the engine's calendars of a run of records, by resource."""
+    named = {resource for (resource,) in _RESOURCES.iter_unpack(raw)}
+    if len(named) == 1 and _NO_RESOURCE not in named:  # as those of rooms, equipment, patients
+        return {_text(named.pop()): StoredCalendar(raw)}
     grouped: dict[bytes, list[bytes]] = {}
     for at in range(0, len(raw), RECORD_BYTES):
         grouped.setdefault(raw[at + 16 : at + 32], []).append(raw[at : at + RECORD_BYTES])

@@ -155,7 +155,10 @@ _DAYS_OF: Final[dict[str, Callable[[Rule, date, date, date], Days]]] = {
 }
 
 
-def _day_filter(rule: Rule, local_start: datetime) -> Callable[[date], bool]:
+_Test = Callable[[date], bool]
+
+
+def _day_filter(rule: Rule, local_start: datetime) -> _Test:
     """Return the test that a day of a period must pass; parts that the start implies are filled in."""
     by_day, by_month, by_month_day = rule.by_day, rule.by_month, rule.by_month_day
     if not (by_day or by_month_day or rule.by_year_day or rule.by_week_no):
@@ -165,18 +168,26 @@ def _day_filter(rule: Rule, local_start: datetime) -> Callable[[date], bool]:
             by_month_day = (local_start.day,)
             if rule.frequency == "YEARLY":
                 by_month = by_month or (local_start.month,)
-    within_month = rule.frequency == "MONTHLY" or bool(by_month)
+    tests: list[_Test] = []
+    if by_month:
+        tests.append(lambda day: day.month in by_month)
+    if by_day:
+        tests.append(_weekday_test(by_day, within_month=rule.frequency == "MONTHLY" or bool(by_month)))
+    if by_month_day:
+        tests.append(lambda day: _is_month_day(day, by_month_day))
+    if rule.by_year_day:
+        tests.append(lambda day: _is_year_day(day, rule.by_year_day))
+    if rule.by_week_no:
+        tests.append(lambda day: _is_week(day, rule.by_week_no))
+    return tests[0] if len(tests) == 1 else lambda day: all(test(day) for test in tests)
 
-    def passes(day: date) -> bool:
-        return (
-            (not by_month or day.month in by_month)
-            and (not by_day or any(_is_nth(day, nth, weekday, within_month) for nth, weekday in by_day))
-            and (not by_month_day or _is_month_day(day, by_month_day))
-            and (not rule.by_year_day or _is_year_day(day, rule.by_year_day))
-            and (not rule.by_week_no or _is_week(day, rule.by_week_no))
-        )
 
-    return passes
+def _weekday_test(by_day: tuple[tuple[int, int], ...], *, within_month: bool) -> _Test:
+    """Return the test of BYDAY; most rules name weekdays and no positions."""
+    if not any(nth for nth, _ in by_day):
+        weekdays = frozenset(weekday for _, weekday in by_day)
+        return lambda day: day.weekday() in weekdays
+    return lambda day: any(_is_nth(day, nth, weekday, within_month) for nth, weekday in by_day)
 
 
 def _is_nth(day: date, nth: int, weekday: int, within_month: bool) -> bool:

@@ -36,9 +36,9 @@ class WorkingTime:
 def provider_open(cache: DerivedCache, schedule: Schedule, location: Location, horizon: Horizon) -> Bits:
     """Return open(provider, location): nothing where the provider has no windows."""
 
-    def make(week: Horizon) -> Bits:
-        own = working_time(schedule, location, week, always_open=False).open
-        return timeline.both(own, _location_week(cache, location, week))
+    def make(span: Horizon) -> Bits:
+        own = working_time(schedule, location, span, always_open=False).open
+        return timeline.both(own, _location_span(cache, location, span))
 
     return _by_week(cache, ("provider", schedule.fingerprint, location.fingerprint), horizon, make)
 
@@ -50,17 +50,17 @@ def resource_open(
     if not any(_concerns(window, location) for window in schedule.windows):
         return None
 
-    def make(week: Horizon) -> Bits:
-        return working_time(schedule, location, week, always_open=True).open
+    def make(span: Horizon) -> Bits:
+        return working_time(schedule, location, span, always_open=True).open
 
     return _by_week(cache, ("resource", schedule.fingerprint, location.fingerprint), horizon, make)
 
 
-def _location_week(cache: DerivedCache, location: Location, week: Horizon) -> Bits:
-    """Return the location's hours in a week, worked out once for all of its providers."""
-    key = ("location", location.fingerprint, week.start_min)
-    found: Bits | None = cache.get(key)
-    return cache.put(key, location_open(location, week)) if found is None else found
+def _location_span(cache: DerivedCache, location: Location, span: Horizon) -> Bits:
+    """Return the location's hours in some weeks, worked out once for all of its providers."""
+    return _by_week(
+        cache, ("location", location.fingerprint), span, lambda weeks: location_open(location, weeks)
+    )
 
 
 def location_open(location: Location, horizon: Horizon) -> Bits:
@@ -170,15 +170,25 @@ def _instants(zone: str, wall_start: int, wall_end: int) -> tuple[int, int]:
 def _by_week(
     cache: DerivedCache, key: tuple[object, ...], horizon: Horizon, make: Callable[[Horizon], Bits]
 ) -> Bits:
-    """Return a timeline of the horizon put together from cached weeks, itself cached."""
+    """Return a timeline of the horizon put together from cached weeks, itself cached.
+
+    The weeks that are missing are made at once, from the first to the last of them: most of what a week costs is the
+    setting up, and the days around it.
+    """
     span: Bits | None = cache.masks.get((*key, horizon.start_min, horizon.end_min))
     if span is not None:
         return span
-    bits = timeline.NEVER
-    for week in range(horizon.start_min // WEEK_MIN, -(-horizon.end_min // WEEK_MIN)):
-        span_of_week = Horizon(week * WEEK_MIN, (week + 1) * WEEK_MIN)
-        found: Bits | None = cache.get((*key, week))
-        if found is None:
-            found = cache.put((*key, week), make(span_of_week))
-        bits = timeline.union(bits, timeline.moved(found, span_of_week, horizon))
-    return cache.masks.put((*key, horizon.start_min, horizon.end_min), bits)
+    numbers = range(horizon.start_min // WEEK_MIN, -(-horizon.end_min // WEEK_MIN))
+    weeks: dict[int, Bits | None] = {week: cache.get((*key, week)) for week in numbers}
+    missing = [week for week, found in weeks.items() if found is None]
+    if missing:
+        made = Horizon(missing[0] * WEEK_MIN, (missing[-1] + 1) * WEEK_MIN)
+        bits = make(made)
+        for week in missing:
+            weeks[week] = cache.put((*key, week), timeline.moved(bits, made, _week(week)))
+    parts = (timeline.moved(found or timeline.NEVER, _week(week), horizon) for week, found in weeks.items())
+    return cache.masks.put((*key, horizon.start_min, horizon.end_min), timeline.union(*parts))
+
+
+def _week(number: int) -> Horizon:
+    return Horizon(number * WEEK_MIN, (number + 1) * WEEK_MIN)
