@@ -19,6 +19,26 @@ from database.settings import AppDatabaseSettings, DatabaseSettings, WorkerDatab
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnSettings:
+    """Transactions at once."""
+
+    at_once: int = setting(
+        "MEDFORALL_BOOKING_AT_ONCE",
+        default=6,
+        unit="transactions",
+        minimum=1,
+        doc="Transactions that run at once, beside those that wait for a lock; three for each core of the database.",
+    )
+    patience_ms: int = setting(
+        "MEDFORALL_BOOKING_PATIENCE_MS",
+        default=50,
+        unit="ms",
+        minimum=1,
+        doc="How long a transaction may take before it counts as one that waits for a lock.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RelaySettings:
     """The outbox relay."""
 
@@ -100,6 +120,7 @@ class BookingSettings:
     database: DatabaseSettings
     app_database: AppDatabaseSettings
     worker_database: WorkerDatabaseSettings
+    turns: TurnSettings
     relay: RelaySettings
     sweep: SweepSettings
     seal: SealSettings

@@ -24,6 +24,7 @@ from booking_svc.rpc.booking import BookingServicer
 from booking_svc.settings import BookingSettings
 from booking_svc.store.keys import StoredCiphers
 from booking_svc.store.pool import Pool
+from booking_svc.store.turns import Turns
 from booking_svc.sweeper import LEASE_NAME as SWEEPER_LEASE
 from booking_svc.sweeper import HoldSweeper
 from booking_svc.usecases.alternatives import NearestSlots
@@ -109,7 +110,8 @@ def assemble(settings: BookingSettings) -> Booking:
     offset = _clock_offset(settings)
     metrics, fail_points, wakeup = build_metrics(), build_failpoints(common), Wakeup()
     revoked = Revoked()
-    pool = Pool(settings.app_database.url, settings.database)
+    turns = Turns(settings.turns.at_once, patience_s=settings.turns.patience_ms / 1_000)
+    pool = Pool(settings.app_database.url, settings.database, turns)
     keys = ClinicCiphers(load_master_keys(settings.encryption))
     workers = Database(
         settings.worker_database.url, settings.database, application_name="booking_svc workers"

@@ -10,6 +10,7 @@ import psycopg
 import structlog
 
 from booking_svc.store.pipeline import Connection
+from booking_svc.store.turns import Turn, Turns
 from database.settings import DatabaseSettings
 from scheduling.errors import Exhausted, Reason, Unavailable
 
@@ -22,15 +23,16 @@ _CONNECT_TIMEOUT_S = 2.0
 class Pool:
     """At most `pool_max` connections to `url`; the ones used last are used first.
 
-    A caller waits at most `pool_timeout_ms` for one, and no more than `pool_waiting_max` wait at once. Connections
-    are opened when they are needed, so a database that comes back is used again by the next call.
+    A caller waits at most `pool_timeout_ms` for its turn and a connection, and no more than `pool_waiting_max` wait at
+    once. Connections are opened when they are needed, so a database that comes back is used again by the next call.
     """
 
     name = "database pool"
 
-    def __init__(self, url: str, settings: DatabaseSettings) -> None:
+    def __init__(self, url: str, settings: DatabaseSettings, turns: Turns) -> None:
         self._url = url
         self._settings = settings
+        self._turns = turns
         self._free = asyncio.Semaphore(settings.pool_max)
         self._idle: list[Connection] = []
         self._waiting = 0
@@ -48,7 +50,7 @@ class Pool:
 
         Raises Exhausted when none becomes free in time, Unavailable when the database cannot be reached.
         """
-        await self._take_turn()
+        turn = await self._take_turn()
         try:
             connection = self._idle.pop() if self._idle else await self._open()
             try:
@@ -57,14 +59,21 @@ class Pool:
                 await self._give_back(connection)
         finally:
             self._free.release()
+            turn.end()
 
-    async def _take_turn(self) -> None:
-        if self._free.locked() and self._waiting >= self._settings.pool_waiting_max:
+    async def _take_turn(self) -> Turn:
+        if self._waiting >= self._settings.pool_waiting_max:
             raise _full()
         self._waiting += 1
         try:
             async with asyncio.timeout(self._settings.pool_timeout_ms / 1_000):
-                await self._free.acquire()
+                turn = await self._turns.take()
+                try:
+                    await self._free.acquire()
+                except BaseException:
+                    turn.end()
+                    raise
+                return turn
         except TimeoutError:
             raise _full() from None
         finally:

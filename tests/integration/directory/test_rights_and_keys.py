@@ -13,6 +13,7 @@ from booking_svc.store.new_clinics import StoredClinics
 from booking_svc.store.oversight import READ_CLINIC, clinic_of
 from booking_svc.store.pool import Pool
 from booking_svc.store.session import Session
+from booking_svc.store.turns import Turns
 from chassis.auth.principal import Role
 from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
@@ -91,7 +92,7 @@ async def test_a_page_token_of_nobody_is_refused(directory: Directory, method: s
 async def test_a_repeated_create_of_a_clinic_leaves_its_keys_alone(suite: Suite, practice: Practice) -> None:
     """While a clinic is created that is there already, other calls go on with the clinic's own key."""
     settings, ciphers = DatabaseSettings(), ClinicCiphers(KEYS)
-    pool = Pool(suite.database.app_url, settings)
+    pool = Pool(suite.database.app_url, settings, Turns(4, patience_s=1))
     workers = Database(suite.database.worker_url, settings, application_name="test")
     known = await StoredCiphers(pool, ciphers).cipher(practice.clinic)
     seen = []
