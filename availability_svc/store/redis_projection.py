@@ -65,7 +65,7 @@ class Snapshot:
 class Pulse:
     """What differs as soon as something that is projected of a clinic has changed.
 
-    `calendars` tells of what is taken, `directory` of what the clinic sets up (empty where nothing of it is kept).
+    `calendars` tells of what is taken, `directory` of what the clinic sets up.
     """
 
     calendars: bytes
@@ -133,7 +133,7 @@ class RedisProjection:
                 pipe.set(name, _new_generation(), nx=True, px=_FLOOR_TTL_MS)
                 pipe.get(name)
                 calendars = cast("bytes | None", pipe.execute()[1])
-        return Pulse(calendars or b"", directory or b"")
+        return Pulse(calendars or b"", directory or self.begin_location(clinic_id))
 
     def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:
         """Return those calendars whose floor is still this one: what was read beside it is still right."""
@@ -267,7 +267,6 @@ class RedisProjection:
         names = [
             keys.floor_key(clinic_id, snapshot.calendar_id),
             keys.bucket_key(clinic_id, snapshot.calendar_id, snapshot.bucket),
-            keys.pulse_key(clinic_id),
         ]
         return names, [
             version_bytes(snapshot.version),

@@ -36,9 +36,8 @@ local function with_entry(bucket, version, appointment, entry)
     return table.concat(kept)
 end
 
-local function beat()
-    redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-end
+-- The pulse tells of every change, of known ones too: a fill may have brought what another process has not heard of.
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 
 local version, now = version_at(ARGV[1], 1), tonumber(ARGV[4])
 local floor = redis.call('GET', KEYS[1])
@@ -46,7 +45,6 @@ if not floor then
     -- Nothing valid is kept of this calendar. Whoever is filling it at this moment must be at least this new; if
     -- nobody is, ten minutes are enough.
     redis.call('SET', KEYS[1], ARGV[2] .. ARGV[1] .. '\0\0\0\0', 'PX', math.min(ARGV[3], 600000))
-    beat()
     return 1
 end
 
@@ -91,5 +89,4 @@ if #rest > tonumber(ARGV[6]) or (seen_s > 0 and now - seen_s > tonumber(ARGV[5])
     generation, upto, since, rest = ARGV[2], newest, '\0\0\0\0', {}
 end
 redis.call('SET', KEYS[1], generation .. version_text(upto) .. since .. table.concat(rest), 'PX', ARGV[3])
-beat()
 return 1

@@ -1,6 +1,6 @@
 -- Keeps a bucket read from the database, unless that read was older than what the calendar has seen since.
 --
--- KEYS: the calendar's floor, the bucket, the clinic's pulse.
+-- KEYS: the calendar's floor, the bucket.
 -- ARGV: 1 the snapshot's version (6 bytes), 2 a fresh generation (8), 3 floor TTL ms, 4 now in s,
 --       5 seconds a hole may last, 6 bucket TTL ms, 7 records.
 -- Layouts as in apply.lua. Returns 1 when it was kept, 0 when the snapshot was too old.
@@ -31,9 +31,7 @@ end
 if floor then
     redis.call('PEXPIRE', KEYS[1], ARGV[3])
 else
-    -- What was forgotten of the calendar may be remembered elsewhere, and older than this.
     redis.call('SET', KEYS[1], generation .. ARGV[1] .. '\0\0\0\0', 'PX', ARGV[3])
-    redis.call('SET', KEYS[3], ARGV[2], 'PX', ARGV[3])
 end
 local kept = redis.call('GET', KEYS[2])
 if kept and string.sub(kept, 1, 8) == generation and version_at(kept, 9) > version then
