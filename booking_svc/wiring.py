@@ -206,7 +206,7 @@ def build_usecases(transactions: Transactions, mutations: Mutations, recorder: R
         notes=UpdateNotes(recorder),
         steps=steps,
         renew_hold=RenewHold(recorder),
-        confirm_hold=ConfirmHold(places, taker, recorder),
+        confirm_hold=ConfirmHold(places, recorder, cache),
         release_hold=ReleaseHold(recorder),
         get=GetAppointment(transactions),
         list=ListAppointments(transactions),

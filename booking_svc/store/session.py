@@ -172,6 +172,11 @@ class Session:
         pending = self.queue(statements.READ_PLACES, self.clinic_id, room_id, provider_id)
         return Reply(pending, lambda done: [row[0] for row in done.rows()])
 
+    def kinds(self, resource_ids: Sequence[str]) -> Reply[dict[str, str]]:
+        """Which of these resources the clinic has, and their kinds."""
+        pending = self.queue(statements.READ_KINDS, self.clinic_id, list(resource_ids))
+        return Reply(pending, lambda done: dict(done.rows()))
+
     def location(
         self, location_id: str, *, provider_id: str | None = None, service_id: str | None = None
     ) -> Reply[LocationFacts | None]:
@@ -207,14 +212,20 @@ class Session:
         )
         return Reply(pending, lambda done: build_stretches(stretches, done.rows()))
 
-    def patient(self, patient_id: str, since_min: int | None) -> Reply[PatientFacts | None]:
-        """The patient with the visits that start after `since_min`, or without any; None when there is none."""
+    def patient(
+        self, patient_id: str, since_min: int | None, *, lock: bool = False
+    ) -> Reply[PatientFacts | None]:
+        """The patient with the visits that start after `since_min`, or without any; None when there is none.
+
+        With `lock` it cannot be put out of use until the transaction ends.
+        """
         if since_min is None:
-            alone = self.queue(statements.READ_PATIENT_ALONE, self.clinic_id, patient_id)
-            return Reply(alone, lambda done: build_patient(patient_id, done.rows()))
-        pending = self.queue(
-            statements.READ_PATIENT, self.clinic_id, patient_id, instant_of(since_min).isoformat()
-        )
+            alone = statements.LOCK_PATIENT_ALONE if lock else statements.READ_PATIENT_ALONE
+            pending = self.queue(alone, self.clinic_id, patient_id)
+        else:
+            with_visits = statements.LOCK_PATIENT if lock else statements.READ_PATIENT
+            since = instant_of(since_min).isoformat()
+            pending = self.queue(with_visits, self.clinic_id, patient_id, since)
         return Reply(pending, lambda done: build_patient(patient_id, done.rows()))
 
     # ── locks ───────────────────────────────────────────────────────────────────────────────────────────────────
