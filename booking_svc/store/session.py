@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from booking_svc.model import Appointment, Caller, HeldClaim
 from booking_svc.store import rows, statements
@@ -23,6 +23,9 @@ from scheduling.clock import instant_of
 from scheduling.facts import PatientFacts
 
 ResultT = TypeVar("ResultT")
+
+LOCK_WAIT_MS: Final = 2_000
+"""How long a transaction that writes waits for a lock, and so a call for the first one with its idempotency key."""
 
 
 class Reply(Generic[ResultT]):
@@ -99,10 +102,10 @@ class Session:
 
     # ── the transaction ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, *, lock_timeout_ms: int) -> None:
-        """Begin, as this clinic."""
+    def begin(self) -> None:
+        """Begin to write, as this clinic."""
         self.queue(statements.BEGIN)
-        self.queue(statements.ENTER_CLINIC, self.clinic_id, f"{lock_timeout_ms}ms")
+        self.queue(statements.ENTER_CLINIC, self.clinic_id, f"{LOCK_WAIT_MS}ms")
 
     def begin_snapshot(self) -> None:
         """Begin to read one moment, as this clinic."""

@@ -23,7 +23,7 @@ from booking_svc.model import Caller
 from booking_svc.store.session import Key, Reply, Session
 from booking_svc.usecases import refusals
 from booking_svc.usecases.transactions import Transactions, domain_error
-from database.failures import ATTEMPTS_MAX, backoff_s, is_connection_lost, is_transient
+from database.failures import TRIES_MAX, backoff_s, is_connection_lost, is_transient
 from scheduling.errors import DomainError, Reason, Refused, Stale
 
 _log = structlog.get_logger(__name__)
@@ -31,9 +31,6 @@ _log = structlog.get_logger(__name__)
 OutcomeT = TypeVar("OutcomeT")
 OutcomeT_contra = TypeVar("OutcomeT_contra", contravariant=True)
 AnswerT = TypeVar("AnswerT")
-
-KEY_WAIT_MS: Final = 2_000
-"""How long a call waits for the first one with its key, and for any other lock."""
 
 EXPIRIES_MAX: Final = 8
 """How often one call may stop to expire holds that ended."""
@@ -146,7 +143,7 @@ class Mutations:
                 for hold_id in sorted(met.appointment_ids):
                     await self._expire(mutation.clinic_id, hold_id)
             except psycopg.Error as error:
-                if attempt >= ATTEMPTS_MAX or not (is_transient(error) or is_connection_lost(error)):
+                if attempt >= TRIES_MAX or not (is_transient(error) or is_connection_lost(error)):
                     raise domain_error(error) from error
                 self._observer.retried(error.sqlstate or "connection")
                 await asyncio.sleep(backoff_s(attempt))
@@ -155,7 +152,7 @@ class Mutations:
     async def _once(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
         key = mutation.key
         async with self._transactions.session(mutation.clinic_id) as session:
-            session.begin(lock_timeout_ms=KEY_WAIT_MS)
+            session.begin()
             claimed = None if key is None else _claim(session, key)
             try:
                 outcome = await mutation.work(session)

@@ -127,14 +127,17 @@ async def test_a_hold_that_moves_meanwhile_is_not_confirmed_blindly(
         AND application_name = 'booking_svc' AND wait_event_type = 'Lock'"""
     with psycopg.connect(suite.database.owner_url) as owner:
         owner.execute("SELECT FROM resource WHERE id = %s FOR NO KEY UPDATE", (practice.provider,))
-        confirming = asyncio.create_task(outcome(confirmation(client, held, practice.patients[0])))
+        confirming = asyncio.create_task(confirmation(client, held, practice.patients[0]))
 
         async def waits() -> bool:
             return query(suite.database.owner_url, waiting) == [(1,)]
 
         await wait_until_async(waits, what="the confirmation to wait for the provider")
         owner.execute("UPDATE appointment SET version = version + 1 WHERE id = %s", (held.appointment.id,))
-    assert await confirming == "ABORTED CONCURRENT_BOOKING"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await confirming
+    assert reason_of(refused.value) == "CONCURRENT_BOOKING"
+    assert details_of(refused.value)["RetryInfo"].retry_delay.ToMilliseconds() == 200
 
 
 async def test_a_refused_confirmation_offers_other_times(suite: Suite, make_client: MakeClient) -> None:
