@@ -118,7 +118,7 @@ def assemble(settings: BookingSettings) -> Booking:
     instruments = MutationInstruments(metrics, wakeup)
     recorder = Recorder(new_id)
     expire = ExpireHold(transactions, recorder)
-    mutations = Mutations(transactions, expire=expire, observer=instruments, fail_point=fail_points.hit_async)
+    mutations = Mutations(transactions, expire=expire, observer=instruments, fail_points=fail_points)
     booking = BookingServicer(build_usecases(transactions, mutations, recorder))
     directory = build_directory(
         pool=pool,

@@ -23,6 +23,7 @@ from booking_svc.model import Caller
 from booking_svc.store.session import Key, Reply, Session
 from booking_svc.usecases import refusals
 from booking_svc.usecases.transactions import Transactions, domain_error
+from chassis.failpoints import FailPoints
 from database.failures import TRIES_MAX, backoff_s, is_connection_lost, is_transient
 from scheduling.errors import DomainError, Reason, Refused, Stale
 
@@ -115,19 +116,18 @@ class Observer(Protocol):
 
 
 Expire = Callable[[str, str], Awaitable[bool]]
-FailPoint = Callable[[str], Awaitable[None]]
 
 
 class Mutations:
     """Runs mutations. `expire` (clinic id, hold id) ends a hold in a transaction of its own."""
 
     def __init__(
-        self, transactions: Transactions, *, expire: Expire, observer: Observer, fail_point: FailPoint
+        self, transactions: Transactions, *, expire: Expire, observer: Observer, fail_points: FailPoints
     ) -> None:
         self._transactions = transactions
         self._expire = expire
         self._observer = observer
-        self._fail_point = fail_point
+        self._fail_points = fail_points
 
     async def run(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
         """Return the answer, new or replayed. Raises the domain's errors."""
@@ -173,12 +173,19 @@ class Mutations:
         answer = mutation.codec.answer(outcome)
         if key is not None:
             session.store_answer(key, _DONE, _seal(session, key, mutation.codec.dump(answer)))
-        await self._fail_point("booking.before_commit")
+        await self._between_writes_and_commit(session)
         session.commit()
         await _finish(session)
-        await self._fail_point("booking.after_commit")
+        await self._fail_points.hit_async("booking.after_commit")
         self._observer.committed()
         return answer
+
+    async def _between_writes_and_commit(self, session: Session) -> None:
+        """Where crash tests stop: before the writes travel, or when the database has them all but the COMMIT."""
+        await self._fail_points.hit_async("booking.before_commit")
+        if self._fail_points.is_armed("booking.written"):
+            await session.run()
+            await self._fail_points.hit_async("booking.written")
 
     async def _refuse(
         self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key | None, refusal: DomainError
