@@ -120,7 +120,7 @@ def assemble(settings: BookingSettings) -> Booking:
     instruments = MutationInstruments(metrics, wakeup)
     recorder = Recorder(new_id)
     expire = ExpireHold(transactions, recorder)
-    mutations = Mutations(transactions, expire=expire, observer=instruments, fail_point=fail_points.hit_async)
+    mutations = Mutations(transactions, expire=expire, observer=instruments, fail_points=fail_points)
     booking = BookingServicer(build_usecases(transactions, mutations, recorder))
     directory = build_directory(
         pool=pool,
@@ -208,7 +208,7 @@ def build_usecases(transactions: Transactions, mutations: Mutations, recorder: R
         notes=UpdateNotes(recorder),
         steps=steps,
         renew_hold=RenewHold(recorder),
-        confirm_hold=ConfirmHold(places, taker, recorder),
+        confirm_hold=ConfirmHold(places, recorder, cache),
         release_hold=ReleaseHold(recorder),
         get=GetAppointment(transactions),
         list=ListAppointments(transactions),

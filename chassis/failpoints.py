@@ -38,6 +38,10 @@ class FailPoints:
         self._passed: dict[str, int] = {}
         self._lock = threading.Lock()
 
+    def is_armed(self, name: str) -> bool:
+        """Whether anything may happen at `name`: for places that only a test makes."""
+        return name in self._actions
+
     def hit(self, name: str) -> None:
         """Do what is armed at `name`, blocking; nothing in production."""
         action = self._due(name)

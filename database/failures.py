@@ -11,7 +11,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from scheduling.errors import DomainError, Exhausted, Reason, Stale, Unavailable
 
-ATTEMPTS_MAX: Final = 4
+TRIES_MAX: Final = 4
 """A transaction is tried once, and again at most three times."""
 
 _BACKOFF_FIRST_S = 0.01

@@ -23,7 +23,7 @@ from psycopg.abc import QueryNoTemplate as Query
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from database.failures import ATTEMPTS_MAX, backoff_s, is_connection_lost, is_transient, translated
+from database.failures import TRIES_MAX, backoff_s, is_connection_lost, is_transient, translated
 from database.session import (
     BEGIN,
     BEGIN_SNAPSHOT,
@@ -180,7 +180,7 @@ class Database:
         self, clinic_id: str | None, work: Callable[[Transaction], Awaitable[ResultT]]
     ) -> ResultT:
         with self._translating():
-            for attempt in range(1, ATTEMPTS_MAX):
+            for attempt in range(1, TRIES_MAX):
                 try:
                     return await self._once(clinic_id, work)
                 except psycopg.Error as error:

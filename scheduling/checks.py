@@ -122,6 +122,14 @@ class Plan:
             ]
         return self._own
 
+    def of_patient(self, provider: Provider) -> Iterator[Check]:
+        """Yield the checks that are about the patient alone: that it is free, and within its limits."""
+        yield from patient_checks(self.frame)
+        for rule in self.rules(provider):
+            if kind_of(rule).subject_kind is ResourceKind.PATIENT:
+                for condition in rule_conditions(self.frame, rule):
+                    yield condition.check(provider)
+
     def starts(self, provider: Provider) -> Bits:
         """Return the starts that no check refuses."""
         return self.asked_of(provider, self.settled_starts(provider))

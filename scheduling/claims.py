@@ -64,7 +64,7 @@ def visit_claims(static: StaticFacts, visit: Visit) -> tuple[PlannedClaim, ...]:
         ),
         *_room_claim(static, service, visit),
         *_equipment_claims(static, visit),
-        *_patient_claim(service, visit),
+        *patient_claim(service, visit),
         *_gap_claims(static, visit),
     ]
     for quota in quotas_of(static, visit.service_id, visit.provider_id, visit.start_min):
@@ -125,7 +125,7 @@ def _equipment_claims(static: StaticFacts, visit: Visit) -> Iterator[PlannedClai
         yield _claim(ResourceKind.EQUIPMENT, chosen.equipment_id, chosen.unit, span)
 
 
-def _patient_claim(service: Service, visit: Visit) -> Iterator[PlannedClaim]:
+def patient_claim(service: Service, visit: Visit) -> Iterator[PlannedClaim]:
     """Yield the patient's claim, unless there is nobody in particular or the service may overlap."""
     if (
         visit.patient_id is not None

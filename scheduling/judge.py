@@ -1,12 +1,13 @@
 """The verdict on one proposal: a search at one minute, with what the visit would take, or why it is refused."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scheduling import allocation, timeline
 from scheduling.busy import BusyFacts
 from scheduling.checks import Plan
-from scheduling.claims import Quota, Visit, quotas_of, visit_claims
+from scheduling.claims import Quota, Visit, patient_claim, quotas_of, visit_claims
 from scheduling.conditions import Check
 from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError, Invalid, NotFound, Reason, Refused
@@ -183,21 +184,65 @@ def judge(
     standing = [refusal for refusal in refusals if not (refusal.is_soft and proposal.is_override)]
     if standing:
         return Verdict(window.start_min, window.end_min, refusals=tuple(standing))
-    return _accept(plan, provider, proposal, window.end_min, tuple(refusals))
+    return _accept(plan, provider, proposal, window.end_min, refusals)
 
 
-def _refusals(plan: Plan, provider: Provider, start_min: int) -> list[Refusal]:
+def judge_patient(
+    static: StaticFacts, busy: BusyFacts, proposal: Proposal, now_min: float, cache: DerivedCache
+) -> Verdict:
+    """Judge of a hold's proposal the patient alone, who comes later: free then, and within its limits.
+
+    The verdict's claims are the patient's. `static` is what `as_held` returns.
+    """
+    request = proposal.request()
+    window = window_of_visit(static, request, proposal.start_min)
+    frame = frame_for(static, busy, request, window=window, now_min=now_min, cache=cache)
+    provider = Provider(proposal.provider_id)
+    plan = Plan(frame, proposal.room)
+    refusals = _blocking(plan, provider, plan.of_patient(provider), proposal.start_min)
+    visit = Visit(
+        service_id=proposal.service_id,
+        provider_id=provider.id,
+        start_min=window.start_min,
+        end_min=window.end_min,
+        patient_id=proposal.patient_id,
+        is_placeholder_patient=frame.patient is not None and frame.patient.is_placeholder,
+    )
+    claims = () if refusals else tuple(patient_claim(frame.service, visit))
+    return Verdict(window.start_min, window.end_min, refusals=_in_order(refusals), claims=claims)
+
+
+def as_held(static: StaticFacts, service_id: str, duration_min: int) -> StaticFacts:
+    """Return the facts with a service as it was when somebody held it: in use, and of the hold's duration."""
+    services = tuple(
+        replace(service, active=True, duration_min=duration_min) if service.id == service_id else service
+        for service in static.services
+    )
+    return static if services == static.services else replace(static, services=services)
+
+
+def _refusals(plan: Plan, provider: Provider, start_min: int) -> tuple[Refusal, ...]:
     """Return everything that refuses the start, most telling first, rules by priority."""
     found = [
         Refusal(Reason.RESOURCE_INACTIVE, check, taken=(Taken(kind, resource_id, Reason.RESOURCE_INACTIVE),))
         for check, kind, resource_id in _inactive(plan, provider)
     ]
-    found.extend(
+    checks = (*plan.common(provider), *plan.own(provider))
+    return _in_order([*found, *_blocking(plan, provider, checks, start_min)])
+
+
+def _blocking(plan: Plan, provider: Provider, checks: Iterable[Check], start_min: int) -> list[Refusal]:
+    """Return the refusals of those checks that refuse the start."""
+    return [
         _refusal(plan, provider, check, start_min)
-        for check in (*plan.common(provider), *plan.own(provider))
+        for check in checks
         if timeline.has(check.blocked, plan.frame.horizon, start_min)
-    )
-    return sorted(found, key=lambda refusal: _RANK[refusal.reason])
+    ]
+
+
+def _in_order(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """Return the refusals, most telling first."""
+    return tuple(sorted(refusals, key=lambda refusal: _RANK[refusal.reason]))
 
 
 def _inactive(plan: Plan, provider: Provider) -> list[tuple[str, ResourceKind, str]]:

@@ -40,16 +40,23 @@ def event_bytes(change: Change, event_id: str, occurred_at: datetime, traceparen
 def _resource_changes(change: Change) -> Iterable[events_pb2.ResourceChange]:
     """Every calendar that the change touched, in the order of their ids."""
     now, before = _by_resource(change.claims), _by_resource(change.claims_before)
-    for resource_id in sorted(now.keys() | before.keys()):
-        claim = (now.get(resource_id) or before[resource_id])[0]
+    for resource_id in sorted({*now, *before, *_counted_only(change)}):
+        claim = next(iter((*now.get(resource_id, ()), *before.get(resource_id, ()))), None)
+        lock_id = resource_id if claim is None else claim.lock_id
         yield events_pb2.ResourceChange(
             resource_id=resource_id,
-            kind=claim.kind.value,
-            calendar_version=change.versions[claim.lock_id],
-            lock_id=claim.lock_id if claim.kind is ResourceKind.GAP else "",
+            kind=(ResourceKind.PATIENT if claim is None else claim.kind).value,
+            calendar_version=change.versions[lock_id],
+            lock_id=lock_id if lock_id != resource_id else "",
             claims=[_interval(found) for found in now.get(resource_id, ())],
             claims_before=[_interval(found) for found in before.get(resource_id, ())],
         )
+
+
+def _counted_only(change: Change) -> set[str]:
+    """The patient that a limit locked though nothing of it is claimed: a raised version needs its event."""
+    patient_id = change.after.patient_id
+    return {patient_id} if patient_id is not None and patient_id in change.versions else set()
 
 
 def _by_resource(claims: Iterable[HeldClaim]) -> dict[str, list[HeldClaim]]:

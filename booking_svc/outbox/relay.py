@@ -120,6 +120,7 @@ class Relay:
     async def publish_next(self, queue: OutboxQueue) -> int:
         """Publish one batch and return its size. Raises Unavailable when the bus is away."""
         events = await queue.next(self._limits.batch_events)
+        await self._fail_point("relay.read")
         failed: set[tuple[str, str]] = set()
         for wave in waves(events):
             await self._publish_wave(

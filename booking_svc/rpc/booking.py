@@ -133,6 +133,7 @@ class BookingServicer(booking_pb2_grpc.BookingServiceServicer):
             pb.ConfirmHoldResponse,
             command.caller,
             lambda session: self._usecases.confirm_hold(session, command),
+            self._usecases.alternatives.of_confirmation(command),
         )
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
@@ -170,7 +171,13 @@ class BookingServicer(booking_pb2_grpc.BookingServiceServicer):
         self, request: Message, message: type[AnswerT], status: AppointmentStatus, command: ChangeStatus
     ) -> AnswerT:
         step = self._usecases.steps[status]
-        return await self._run(request, message, command.caller, lambda session: step(session, command))
+        return await self._run(
+            request,
+            message,
+            command.caller,
+            lambda session: step(session, command),
+            self._usecases.alternatives.of_return(command),
+        )
 
     async def _run(
         self,

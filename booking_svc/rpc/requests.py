@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final
 
+from buf.validate import validate_pb2
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from medforall.booking.v1 import appointment_pb2 as appointment
 from medforall.booking.v1 import booking_pb2 as booking
@@ -13,6 +16,7 @@ from medforall.booking.v1 import booking_pb2 as booking
 from booking_svc.model import Caller
 from booking_svc.usecases import commands
 from chassis.grpc.context import current_call
+from scheduling import localtime
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import Invalid
 from scheduling.facts import RoomMode
@@ -37,6 +41,7 @@ ROOM_MODES: Final = {
 
 # They say how a request is made, not what it asks for: the same intent may come with others.
 _NOT_CANONICAL: Final = ("idempotency_key", "availability_fetched_at", "etag", "hold_token")
+_LOCAL_TIMES: Final = ("start", "end")
 _KEY_CHARS_MAX: Final = 255
 
 
@@ -56,13 +61,38 @@ def caller_of(request: Message) -> Caller:
 
 
 def fingerprint(request: Message) -> bytes:
-    """The SHA-256 of what a request asks for, the same for every repetition of it."""
+    """The SHA-256 of what a request asks for, however its ids and local times are spelled."""
     canonical = type(request)()
     canonical.CopyFrom(request)
     for name in _NOT_CANONICAL:
         if name in canonical.DESCRIPTOR.fields_by_name:
             canonical.ClearField(name)
+    for name in _LOCAL_TIMES:
+        if name in canonical.DESCRIPTOR.fields_by_name:
+            setattr(canonical, name, localtime.canonical_text(getattr(canonical, name)))
+    _lower_ids(canonical)
     return hashlib.sha256(canonical.SerializeToString(deterministic=True)).digest()
+
+
+def _lower_ids(message: Message) -> None:
+    """Spell every id of the request as the database does; the contract says which texts are ids."""
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            is_map = field.message_type.GetOptions().map_entry
+            items = value.values() if is_map else value if field.is_repeated else (value,)
+            for item in items:
+                if isinstance(item, Message):
+                    _lower_ids(item)
+        elif _is_id(field) and field.is_repeated:
+            value[:] = [item.lower() for item in value]
+        elif _is_id(field):
+            setattr(message, field.name, value.lower())
+
+
+@cache
+def _is_id(field: FieldDescriptor) -> bool:
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    return bool(rules.string.uuid or rules.repeated.items.string.uuid)
 
 
 def create_appointment(request: booking.CreateAppointmentRequest, caller: Caller) -> commands.Book:

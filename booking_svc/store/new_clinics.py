@@ -17,7 +17,6 @@ from database.clinic_keys import ClinicCiphers
 from database.transaction import Database
 
 ResultT = TypeVar("ResultT")
-_LOCK_WAIT_MS = 2_000
 
 
 class StoredClinics:
@@ -39,7 +38,7 @@ class StoredClinics:
         cipher = self._ciphers.opened(clinic_id, [(1, key[1])])
         async with self._pool.connection() as connection:
             session = Session(connection, clinic_id, cipher, timedelta(0))
-            session.begin(lock_timeout_ms=_LOCK_WAIT_MS)
+            session.begin()
             try:
                 entry, was_there = await work(session)
                 if not was_there:

@@ -1,4 +1,4 @@
-"""Connections shared by the calls of one process: bounded, opened when needed, replaced when broken."""
+"""Connections shared by the calls of one process: bounded, opened as they are needed, replaced when broken."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import structlog
 
+from booking_svc.store.opening import OpenConnections
 from booking_svc.store.pipeline import Connection
 from booking_svc.store.turns import Turn, Turns
 from database.settings import DatabaseSettings
@@ -24,7 +25,8 @@ class Pool:
     """At most `pool_max` connections to `url`; the ones used last are used first.
 
     A caller waits at most `pool_timeout_ms` for its turn and a connection, and no more than `pool_waiting_max` wait at
-    once. Connections are opened when they are needed, so a database that comes back is used again by the next call.
+    once. `pool_min` are opened at the start, if the database is there. Others are opened when they are needed, so a
+    database that comes back is used again by the next call.
     """
 
     name = "database pool"
@@ -34,15 +36,16 @@ class Pool:
         self._settings = settings
         self._turns = turns
         self._free = asyncio.Semaphore(settings.pool_max)
-        self._idle: list[Connection] = []
+        self._connections = OpenConnections(self._open, at_most=settings.pool_max)
         self._waiting = 0
 
     async def start(self) -> None:
-        """Do nothing: connections are opened when they are needed."""
+        """Open the first connections, so that the first calls need not wait for them."""
+        await self._connections.open_some(min(self._settings.pool_min, self._settings.pool_max))
 
     async def stop(self) -> None:
         """Close the idle connections."""
-        await self._close_idle()
+        await self._connections.stop()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -52,11 +55,11 @@ class Pool:
         """
         turn = await self._take_turn()
         try:
-            connection = self._idle.pop() if self._idle else await self._open()
+            connection = await self._connections.take()
             try:
                 yield connection
             finally:
-                await self._give_back(connection)
+                await self._connections.give_back(connection)
         finally:
             self._free.release()
             turn.end()
@@ -87,19 +90,9 @@ class Pool:
             _log.warning("database.unreachable", error=type(error).__name__)
             raise database_away() from error
 
-    async def _give_back(self, connection: Connection) -> None:
-        if not connection.is_broken and connection.is_idle:
-            self._idle.append(connection)
-            return
-        await connection.close()
-
     async def discard_idle(self) -> None:
         """Close what is idle: called when a connection turned out to be dead, as its neighbours then are too."""
-        await self._close_idle()
-
-    async def _close_idle(self) -> None:
-        while self._idle:
-            await self._idle.pop().close()
+        await self._connections.close_idle()
 
 
 def database_away() -> Unavailable:

@@ -102,6 +102,13 @@ READ_CLAIMS = _numbered(
 
 READ_PATIENT = _numbered("read_patient", PATIENT_SQL, ("clinic_id", "patient_id", "since"))
 READ_PATIENT_ALONE = _numbered("read_patient_alone", PATIENT_ALONE_SQL, ("clinic_id", "patient_id"))
+# Shared among bookings, exclusive with a change of the patient; the booking's foreign key would lock the row anyway.
+LOCK_PATIENT = _numbered(
+    "lock_patient", f"{PATIENT_SQL} FOR SHARE OF p", ("clinic_id", "patient_id", "since")
+)
+LOCK_PATIENT_ALONE = _numbered(
+    "lock_patient_alone", f"{PATIENT_ALONE_SQL} FOR SHARE OF p", ("clinic_id", "patient_id")
+)
 
 # Where a booking without a location may take place: its room's location, else every place the provider works at.
 READ_PLACES = Statement(
@@ -116,6 +123,10 @@ READ_PLACES = Statement(
         END
     ORDER BY l.id LIMIT 100
     """,
+)
+
+READ_KINDS = Statement(
+    "read_kinds", "SELECT id, kind FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[])"
 )
 
 # ── locks ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -53,6 +53,12 @@ def require_may_step(principal: Principal, to: AppointmentStatus) -> None:
         raise Forbidden("A patient confirms and cancels its visits; staff moves them on.")
 
 
+def require_may_write_notes(principal: Principal, notes: str | None) -> None:
+    """Refuse a patient other notes on what is booked or held already: it does not see those it would replace."""
+    if notes is not None and principal.role is Role.PATIENT:
+        raise Forbidden("Notes on a visit are written by staff.")
+
+
 def require_may_override(principal: Principal) -> None:
     """Refuse an override to everybody but staff with the scope."""
     if principal.role not in _OVERRIDING_ROLES or not principal.has_scope(OVERRIDE_SCOPE):

@@ -1,17 +1,18 @@
-"""What is free instead: the nearest slots after a conflict, worked out when the attempt's locks are gone."""
+"""What is free instead: the nearest slots after a refusal of a time, worked out when the attempt's locks are gone."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from booking_svc.model import Conflicts, FreeSlot, RoomLabel
+from booking_svc.model import Appointment, Conflicts, FreeSlot, RoomLabel
 from booking_svc.store.session import Session
-from booking_svc.usecases.book import proposal_of
-from booking_svc.usecases.commands import Book, Reschedule
+from booking_svc.usecases.book import for_its_caller, proposal_of
+from booking_svc.usecases.commands import Book, ChangeStatus, Reschedule, UseHold
+from booking_svc.usecases.existing import proposal_of_visit
 from booking_svc.usecases.judged_facts import gap_locks, limits_of
 from booking_svc.usecases.mutation import Alternatives
 from booking_svc.usecases.places import Places
@@ -20,10 +21,11 @@ from database.busy_facts import Stretch
 from database.location_facts import Label, LocationFacts
 from scheduling import reading
 from scheduling.busy import BusyFacts, Calendar
-from scheduling.clock import exact_minutes_of
+from scheduling.clock import exact_minutes_of, minutes_of
 from scheduling.derived import DerivedCache
-from scheduling.errors import Conflict, DomainError
+from scheduling.errors import DomainError, Invalid, NotFound, Reason, Refused
 from scheduling.facts import Claim, RoomChoice, RoomMode
+from scheduling.frame import service_of
 from scheduling.judge import Proposal
 from scheduling.search import SearchQuery, SearchResult, search
 from scheduling.slots import SlotOrder
@@ -31,8 +33,25 @@ from scheduling.timeline import DAY_MIN, Horizon
 
 COUNT: Final = 3
 
-_NEAR_MIN: Final = DAY_MIN // 2
-_FAR_DAYS: Final = 7
+OF_THE_TIME: Final = frozenset(
+    {
+        Reason.SLOT_ALREADY_BOOKED,
+        Reason.ROOM_ALREADY_BOOKED,
+        Reason.EQUIPMENT_UNAVAILABLE,
+        Reason.PATIENT_ALREADY_BOOKED,
+        Reason.OFF_GRID,
+        Reason.OUTSIDE_HOURS,
+        Reason.LEAD_TIME,
+        Reason.BLACKOUT_DATE,
+        Reason.MAX_DAILY_REACHED,
+        Reason.MIN_GAP,
+        Reason.PATIENT_LIMIT,
+    }
+)
+"""Refusals of a time where another time may do."""
+
+_REACHES: Final = ((DAY_MIN // 2, DAY_MIN), (DAY_MIN, 7 * DAY_MIN), (DAY_MIN, 28 * DAY_MIN))
+"""How far before and after the wanted time is looked; a provider may work every other week, or one in four."""
 _PATIENT_DAYS: Final = 400
 _CANDIDATES: Final = 12
 _SHARED_S: Final = 0.2
@@ -41,8 +60,26 @@ _SHARED_MAX: Final = 256
 Candidates = tuple[FreeSlot, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was refused: slots are looked for near `near_min`, which is its start, or now when that has passed.
+
+    `provider_ids` None means all of the place.
+    """
+
+    facts: LocationFacts
+    proposal: Proposal
+    near_min: int
+    provider_ids: tuple[str, ...] | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What names the wish among those of one location."""
+        return self.proposal, self.near_min, self.provider_ids
+
+
 class NearestSlots:
-    """Adds to a conflict the three nearest free slots of the same provider, and of any."""
+    """Adds to a refusal of a time the three nearest free slots of the same provider, and of any."""
 
     def __init__(self, places: Places, cache: DerivedCache) -> None:
         self._places = places
@@ -51,67 +88,111 @@ class NearestSlots:
 
     def of_booking(self, command: Book) -> Alternatives:
         """What could be booked instead."""
+        command = for_its_caller(command)
 
-        async def add(session: Session, refusal: DomainError) -> DomainError:
-            if not isinstance(refusal, Conflict):
-                return refusal
+        async def wish(session: Session) -> Wish | None:
             location_id = command.location_id or await self._places.find(session, command)
-            facts = await _facts(session, location_id, command.service_id)
-            if facts is None:
-                return refusal
-            return await self._add(session, refusal, facts, proposal_of(command, facts))
+            return await _wish(
+                session, location_id, command.service_id, lambda facts: proposal_of(command, facts)
+            )
 
-        return add
+        return self._adding(wish)
 
     def of_move(self, command: Reschedule) -> Alternatives:
         """Where it could be moved instead."""
+        return self._of_visit(
+            command.appointment_id,
+            lambda visit, facts: moved(command, visit, facts)[1],
+            location_id=command.location_id,
+        )
 
-        async def add(session: Session, refusal: DomainError) -> DomainError:
-            if not isinstance(refusal, Conflict):
-                return refusal
-            reply = session.appointment(command.appointment_id)
+    def of_confirmation(self, command: UseHold) -> Alternatives:
+        """When the patient, unknown until now, could come instead."""
+        patient_id = command.patient_id
+        return self._of_visit(
+            command.hold_id,
+            lambda hold, _: proposal_of_visit(replace(hold, patient_id=hold.patient_id or patient_id)),
+        )
+
+    def of_return(self, command: ChangeStatus) -> Alternatives:
+        """What could be booked instead for a patient who came after all, and whose time is taken."""
+        return self._of_visit(command.appointment_id, lambda visit, _: proposal_of_visit(visit))
+
+    def _of_visit(
+        self,
+        appointment_id: str,
+        propose: Callable[[Appointment, LocationFacts], Proposal],
+        *,
+        location_id: str | None = None,
+    ) -> Alternatives:
+        async def wish(session: Session) -> Wish | None:
+            reply = session.appointment(appointment_id)
             await session.run()
             stored = reply.get()
             if stored is None:
-                return refusal
+                return None
             visit = stored.appointment
-            facts = await _facts(session, command.location_id or visit.location_id, visit.service_id)
-            if facts is None:
+            place = location_id or visit.location_id
+            return await _wish(session, place, visit.service_id, lambda facts: propose(visit, facts))
+
+        return self._adding(wish)
+
+    def _adding(self, wish_of: Callable[[Session], Awaitable[Wish | None]]) -> Alternatives:
+        async def add(session: Session, refusal: DomainError) -> DomainError:
+            if refusal.reason not in OF_THE_TIME:
                 return refusal
-            _, proposal = moved(command, visit, facts)
-            return await self._add(session, refusal, facts, proposal)
+            try:
+                wish = await wish_of(session)
+                if wish is None:
+                    return refusal
+                slots = await self._three(session, wish)
+            except (
+                Invalid,
+                NotFound,
+                Refused,
+            ):  # what was asked for went out of use, so nothing of it is free
+                return refusal
+            known = refusal.alternatives
+            refusal.alternatives = replace(slots, taken=known.taken if isinstance(known, Conflicts) else ())
+            return refusal
 
         return add
 
-    async def _add(
-        self, session: Session, refusal: Conflict, facts: LocationFacts, proposal: Proposal
-    ) -> DomainError:
-        slots = await self._nearest(session, facts, proposal, _NEAR_MIN, 2 * _NEAR_MIN)
-        if len(slots.same_provider) < COUNT:
-            slots = await self._nearest(session, facts, proposal, DAY_MIN, _FAR_DAYS * DAY_MIN)
-        known = refusal.alternatives
-        taken = known.taken if isinstance(known, Conflicts) else ()
-        refusal.alternatives = replace(slots, taken=taken)
-        return refusal
+    async def _three(self, session: Session, wish: Wish) -> Conflicts:
+        """Look further and further, until the provider has three free slots; for others' no longer than they lack."""
+        slots = Conflicts()
+        for before_min, after_min in _REACHES:
+            if len(slots.same_provider) >= COUNT:
+                break
+            window = Horizon(wish.near_min - before_min, wish.near_min + after_min)
+            if len(slots.any_provider) < COUNT:
+                slots = await self._nearest(session, wish, window)
+            else:
+                own = replace(wish, provider_ids=(wish.proposal.provider_id,))
+                found = await self._nearest(session, own, window)
+                slots = replace(slots, same_provider=found.same_provider)
+        return slots
 
-    async def _nearest(
-        self, session: Session, facts: LocationFacts, proposal: Proposal, before_min: int, after_min: int
-    ) -> Conflicts:
-        """The slots nearest to the proposal's start in a stretch around it, earlier ones first where equally near."""
-        window = Horizon(proposal.start_min - before_min, proposal.start_min + after_min)
-        if limits_of(facts.static, proposal):
-            return _first_of(await self._search(session, facts, proposal, window), proposal.provider_id, [])
-        anybody = replace(proposal, patient_id=None)
-        key = (session.clinic_id, facts.static.location.fingerprint, anybody, window)
-        candidates = await self._shared.of(key, lambda: self._search(session, facts, anybody, window))
-        return _first_of(candidates, proposal.provider_id, await _patient_times(session, proposal, window))
+    async def _nearest(self, session: Session, wish: Wish, window: Horizon) -> Conflicts:
+        """The nearest slots in a window, earlier ones first where equally near.
 
-    async def _search(
-        self, session: Session, facts: LocationFacts, proposal: Proposal, window: Horizon
-    ) -> Candidates:
+        Where no rule counts the patient's visits, all who lost the same time share one search, and each leaves out
+        when its patient is somewhere else; only who then lacks some searches alone.
+        """
+        if not limits_of(wish.facts.static, wish.proposal):
+            anybody = replace(wish, proposal=replace(wish.proposal, patient_id=None))
+            key = (session.clinic_id, wish.facts.static.location.fingerprint, anybody.key, window)
+            candidates = await self._shared.of(key, lambda: self._search(session, anybody, window))
+            taken = await _patient_times(session, wish, window)
+            slots = _first_of(candidates, wish.proposal.provider_id, taken)
+            if not taken or len(slots.same_provider) >= COUNT:
+                return slots
+        return _first_of(await self._search(session, wish, window), wish.proposal.provider_id, [])
+
+    async def _search(self, session: Session, wish: Wish, window: Horizon) -> Candidates:
         """The nearest free slots of the proposal's provider, and of any, for whoever the proposal is for."""
-        static = facts.static
-        request = replace(proposal.request(), provider_ids=None)
+        static, proposal = wish.facts.static, wish.proposal
+        request = replace(proposal.request(), provider_ids=wish.provider_ids)
         span = reading.span_read(static, request, window)
         locks = gap_locks(static, proposal.service_id, [provider.id for provider in static.providers])
         stretches = [
@@ -119,7 +200,7 @@ class NearestSlots:
             for found in reading.resources_read(static, request, window)
         ]
         claims, clock = session.claims(stretches), session.clock()
-        since_min = proposal.start_min - _PATIENT_DAYS * DAY_MIN
+        since_min = window.start_min - _PATIENT_DAYS * DAY_MIN
         patient = session.patient(proposal.patient_id, since_min) if proposal.patient_id else None
         await session.run()
         calendars = {
@@ -129,7 +210,7 @@ class NearestSlots:
         query = SearchQuery(request, window.start_min, window.end_min, SlotOrder.TIME)
         now_min = exact_minutes_of(clock.get())
         found = search(static, busy, query, now_min, self._cache, room=_room(proposal))
-        return _candidates(facts, found, proposal)
+        return _candidates(wish, found)
 
 
 class _Shared:
@@ -166,9 +247,13 @@ class _Shared:
         return found
 
 
-async def _patient_times(session: Session, proposal: Proposal, window: Horizon) -> list[Claim]:
-    """When the patient is taken already, a visit that is to be moved left out."""
-    if proposal.patient_id is None:
+async def _patient_times(session: Session, wish: Wish, window: Horizon) -> list[Claim]:
+    """When the patient is taken already, if that matters; a visit that is to be moved left out."""
+    proposal = wish.proposal
+    if (
+        proposal.patient_id is None
+        or service_of(wish.facts.static, proposal.service_id).allow_patient_overlap
+    ):
         return []
     reply = session.claims([Stretch(proposal.patient_id, window.start_min, window.end_min)])
     await session.run()
@@ -176,16 +261,16 @@ async def _patient_times(session: Session, proposal: Proposal, window: Horizon) 
     return [claim for claim in found.claims if claim.appointment_id not in proposal.ignore_appointment_ids]
 
 
-def _candidates(facts: LocationFacts, found: SearchResult, proposal: Proposal) -> Candidates:
+def _candidates(wish: Wish, found: SearchResult) -> Candidates:
     """A few more than are told, nearest first: the patient may be somewhere else at some of them."""
 
     def distance(pair: tuple[int, str]) -> tuple[int, int, str]:
-        return abs(pair[0] - proposal.start_min), *pair
+        return abs(pair[0] - wish.near_min), *pair
 
     nearest = sorted(found.starts(), key=distance)
-    same = [pair for pair in nearest if pair[1] == proposal.provider_id]
+    same = [pair for pair in nearest if pair[1] == wish.proposal.provider_id]
     wanted = sorted({*same[:_CANDIDATES], *nearest[:_CANDIDATES]}, key=distance)
-    return tuple(_slot(facts, found, start_min, provider_id) for start_min, provider_id in wanted)
+    return tuple(_slot(wish.facts, found, start_min, provider_id) for start_min, provider_id in wanted)
 
 
 def _first_of(candidates: Candidates, provider_id: str, taken: Sequence[Claim]) -> Conflicts:
@@ -204,10 +289,16 @@ def _room(proposal: Proposal) -> RoomChoice:
     return proposal.room if proposal.room.mode is RoomMode.SPECIFIC else RoomChoice()
 
 
-async def _facts(session: Session, location_id: str, service_id: str) -> LocationFacts | None:
-    reply = session.location(location_id, service_id=service_id)
+async def _wish(
+    session: Session, location_id: str, service_id: str, propose: Callable[[LocationFacts], Proposal]
+) -> Wish | None:
+    reply, clock = session.location(location_id, service_id=service_id), session.clock()
     await session.run()
-    return reply.get()
+    facts = reply.get()
+    if facts is None:
+        return None
+    proposal = propose(facts)
+    return Wish(facts, proposal, max(proposal.start_min, minutes_of(clock.get())))
 
 
 def _slot(facts: LocationFacts, found: SearchResult, start_min: int, provider_id: str) -> FreeSlot:

@@ -46,8 +46,7 @@ class Booker:
     async def __call__(self, session: Session, command: Book) -> Outcome:
         """Take provider, room, equipment and patient, or nothing."""
         principal = command.caller.principal
-        if principal.role is Role.PATIENT and command.patient_id is None:
-            command = replace(command, patient_id=principal.patient_id)
+        command = for_its_caller(command)
         access.require_may_book(principal, patient_id=command.patient_id)
         if command.override_reason:
             access.require_may_override(principal)
@@ -84,6 +83,14 @@ class Booker:
             first=entered.question,
         )
         return await self._taker.take(session, wanted, write)
+
+
+def for_its_caller(command: Book) -> Book:
+    """The command with its patient: a patient who names nobody books for itself."""
+    principal = command.caller.principal
+    if principal.role is Role.PATIENT and command.patient_id is None:
+        return replace(command, patient_id=principal.patient_id)
+    return command
 
 
 def proposal_of(command: Book, facts: LocationFacts) -> Proposal:

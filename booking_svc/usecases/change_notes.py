@@ -10,8 +10,6 @@ from booking_svc.usecases import access, existing
 from booking_svc.usecases.commands import ChangeNotes
 from booking_svc.usecases.existing import Found
 from booking_svc.usecases.recording import Recorder
-from chassis.auth.principal import Role
-from scheduling.errors import Forbidden
 
 
 class UpdateNotes:
@@ -22,8 +20,7 @@ class UpdateNotes:
 
     async def __call__(self, session: Session, command: ChangeNotes) -> Outcome:
         """Change the notes. Raises NotFound and Stale, and Forbidden for a patient, who does not see them."""
-        if command.caller.principal.role is Role.PATIENT:
-            raise Forbidden("Notes are written by staff.")
+        access.require_may_write_notes(command.caller.principal, command.notes)
 
         def check(found: Found) -> None:
             access.require_open(found.clinic_status, may_be_suspended=False)

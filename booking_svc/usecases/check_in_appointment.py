@@ -9,7 +9,7 @@ from booking_svc.model import Change, Conflicts, EventType, HeldClaim, Outcome, 
 from booking_svc.store.session import Session
 from booking_svc.usecases import access, existing
 from booking_svc.usecases.commands import ChangeStatus
-from booking_svc.usecases.existing import Found
+from booking_svc.usecases.existing import Found, changed_meanwhile
 from booking_svc.usecases.mutation import MetExpiredHolds
 from booking_svc.usecases.places import Places
 from booking_svc.usecases.recording import Recorder
@@ -21,7 +21,7 @@ from scheduling import localtime
 from scheduling.appointment import AppointmentStatus, require_transition
 from scheduling.claims import Visit, locks_of, visit_claims
 from scheduling.clock import exact_minutes_of, minutes_of
-from scheduling.errors import Conflict, NotFound, Reason, Refused, Stale
+from scheduling.errors import Conflict, NotFound, Reason, Refused
 from scheduling.facts import Claim, EquipmentUnit, PlannedClaim, ResourceKind
 from scheduling.frame import service_of
 from scheduling.judge import SENTENCES
@@ -66,9 +66,7 @@ class CheckInAppointment(StatusChange):
     def _require_step(self, found: Found) -> None:
         """Refuse a visit that became a no-show meanwhile: it has no claims any more."""
         if found.visit.status is AppointmentStatus.NO_SHOW:
-            raise Stale(
-                "The visit was just marked as a no-show; try again.", reason=Reason.CONCURRENT_BOOKING
-            )
+            raise changed_meanwhile()
         super()._require_step(found)
 
     async def _claim_again(
@@ -83,7 +81,7 @@ class CheckInAppointment(StatusChange):
         locked = await existing.find(session, command.caller, command.appointment_id)
         _check(locked, command)
         if locked.visit.version != found.visit.version or versions.get().keys() != lock_ids:
-            raise Stale("The appointment is being changed by others; try again.")
+            raise changed_meanwhile()
         service = service_of(facts.static, locked.visit.service_id)
         after = replace(
             locked.visit,

@@ -2,96 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime
 
-from booking_svc.model import Appointment, Change, EventType, Outcome
+from booking_svc.model import Appointment, EventType, HeldClaim, Outcome
 from booking_svc.store.session import Session
 from booking_svc.usecases import access, existing
-from booking_svc.usecases.book import equipment_uses
 from booking_svc.usecases.commands import Existing, UseHold
-from booking_svc.usecases.existing import Found
+from booking_svc.usecases.existing import Found, Locked, changed_meanwhile, proposal_of_visit
 from booking_svc.usecases.holds import require_usable
+from booking_svc.usecases.judged_facts import ask_patient_alone, counted_patients, expired_in_the_way
+from booking_svc.usecases.mutation import MetExpiredHolds
 from booking_svc.usecases.places import Places
 from booking_svc.usecases.recording import Recorder
-from booking_svc.usecases.taking import Granted, Taker, Wanted, held_claims
+from booking_svc.usecases.taking import held_claims, refused
 from scheduling.appointment import AppointmentStatus
-from scheduling.errors import Forbidden, Invalid, Reason
-from scheduling.facts import RoomChoice, RoomMode
-from scheduling.frame import service_of
-from scheduling.judge import Proposal
+from scheduling.derived import DerivedCache
+from scheduling.errors import Forbidden, Invalid
+from scheduling.facts import StaticFacts
+from scheduling.judge import Proposal, Verdict, as_held, judge_patient
 
 
 class ConfirmHold:
-    """Confirms. A hold whose patient is known keeps what it has; another one is judged again with its patient."""
+    """Confirms: the hold keeps what it has, and a patient that was not known until now is claimed beside."""
 
-    def __init__(self, places: Places, taker: Taker, recorder: Recorder) -> None:
+    def __init__(self, places: Places, recorder: Recorder, cache: DerivedCache) -> None:
         self._places = places
-        self._taker = taker
         self._recorder = recorder
+        self._cache = cache
 
     async def __call__(self, session: Session, command: UseHold) -> Outcome:
         """Confirm the hold. Raises NotFound, Refused and, for the patient's other visits, Conflict."""
+        principal = command.caller.principal
+        access.require_may_write_notes(principal, command.notes)
         check = require_usable(command, AppointmentStatus.SCHEDULED)
         found = await existing.find(session, command.caller, command.hold_id)
         check(found)
         patient_id = _patient(command, found.visit)
-        principal = command.caller.principal
         access.require_may_book(principal, patient_id=patient_id)
         if found.visit.patient_id is not None:
-            return await self._keep(session, command)
+            return await self._write(session, command, await _locked(session, command), patient_id, ())
         return await self._with_patient(session, command, found, patient_id)
 
-    async def _keep(self, session: Session, command: UseHold) -> Outcome:
-        """Everything is claimed already: the claims only stop ending by themselves."""
-        target = Existing(caller=command.caller, clinic_id=command.clinic_id, appointment_id=command.hold_id)
-        check = require_usable(command, AppointmentStatus.SCHEDULED)
-        locked = await existing.lock(session, target, check, with_claims=True)
-        changed = _confirmed(command, locked.found.visit, locked.found.visit.patient_id)
-        claims = [replace(claim, expires_at=None) for claim in locked.found.claims]
+    async def _with_patient(
+        self, session: Session, command: UseHold, found: Found, patient_id: str
+    ) -> Outcome:
+        """Judge the patient and nothing else: before any lock, which tells the rows to lock, and under them."""
+        hold = found.visit
+        static = (await self._places.return_to(session, hold)).static
+        static = as_held(static, hold.service_id, hold.end_min - hold.start_min)
+        proposal = proposal_of_visit(replace(hold, patient_id=patient_id))
+        verdict, rows = await self._judge(session, static, proposal, is_locked=False)
+        locked = await _locked(session, command, rows)
+        if locked.found.visit.version != hold.version:
+            raise changed_meanwhile()
+        verdict, _ = await self._judge(session, static, proposal, is_locked=True)
+        return await self._write(session, command, locked, patient_id, held_claims(verdict.claims, None))
+
+    async def _judge(
+        self, session: Session, static: StaticFacts, proposal: Proposal, *, is_locked: bool
+    ) -> tuple[Verdict, set[str]]:
+        """The verdict on the patient, and the rows that guard it."""
+        question = ask_patient_alone(session, static, proposal, is_locked=is_locked)
+        await session.run()
+        judged = question.answer()
+        judged.require_patient(proposal)
+        verdict = judge_patient(static, judged.busy, proposal, judged.now_min, self._cache)
+        if not verdict.is_accepted:
+            raise refused(verdict)
+        ended = expired_in_the_way(judged.busy, verdict.claims, judged.now_min, "")
+        if ended:
+            raise MetExpiredHolds(ended)
+        counted = counted_patients(static, proposal, judged.busy.patient)
+        return verdict, {claim.lock_id for claim in verdict.claims} | counted
+
+    async def _write(
+        self,
+        session: Session,
+        command: UseHold,
+        locked: Locked,
+        patient_id: str,
+        patients_claims: tuple[HeldClaim, ...],
+    ) -> Outcome:
+        """What is claimed stops ending by itself."""
         outcome = existing.write(
             session,
             self._recorder,
             command.caller,
             locked,
             event_type=EventType.HOLD_CONFIRMED,
-            changed=changed,
-            claims=claims,
+            changed=_confirmed(command, locked.found.visit, patient_id),
+            claims=[*(replace(claim, expires_at=None) for claim in locked.found.claims), *patients_claims],
         )
         await session.run()
         return outcome
 
-    async def _with_patient(
-        self, session: Session, command: UseHold, found: Found, patient_id: str
-    ) -> Outcome:
-        hold = found.visit
-        facts = (await self._places.enter(session, hold.location_id, hold.service_id, hold.provider_id)).facts
 
-        def write(granted: Granted) -> tuple[Outcome, datetime | None]:
-            assert granted.found is not None  # noqa: S101 - an existing one was wanted
-            before = granted.found.visit
-            after = _as_granted(_confirmed(command, before, patient_id), granted)
-            session.update_appointment(before, after)
-            change = Change(
-                event_type=EventType.HOLD_CONFIRMED,
-                after=after,
-                before=before,
-                claims=held_claims(granted.verdict.claims, None),
-                claims_before=granted.found.claims,
-                versions=granted.versions,
-            )
-            return self._recorder.record(session, command.caller, change, granted.now), None
-
-        wanted = Wanted(
-            caller=command.caller,
-            appointment_id=hold.id,
-            facts=facts,
-            proposal=_proposal(hold, patient_id),
-            found=found,
-            check=require_usable(command, AppointmentStatus.SCHEDULED),
-            binding=frozenset({Reason.PATIENT_LIMIT}),
-        )
-        return await self._taker.take(session, wanted, write)
+async def _locked(session: Session, command: UseHold, also: Collection[str] = ()) -> Locked:
+    target = Existing(caller=command.caller, clinic_id=command.clinic_id, appointment_id=command.hold_id)
+    check = require_usable(command, AppointmentStatus.SCHEDULED)
+    return await existing.lock(session, target, check, with_claims=True, also=also)
 
 
 def _patient(command: UseHold, hold: Appointment) -> str:
@@ -111,33 +121,4 @@ def _confirmed(command: UseHold, hold: Appointment, patient_id: str | None) -> A
         patient_id=patient_id,
         expires_at=None,
         notes=hold.notes if command.notes is None else command.notes,
-    )
-
-
-def _as_granted(visit: Appointment, granted: Granted) -> Appointment:
-    """The visit one version later, with the room, units and buffers that its claims now stand for."""
-    verdict, service = granted.verdict, service_of(granted.facts.static, visit.service_id)
-    return replace(
-        visit,
-        room_id=verdict.room_id,
-        equipment=equipment_uses(verdict.equipment),
-        buffer_before_min=service.buffer_before_min,
-        buffer_after_min=service.buffer_after_min,
-        version=visit.version + 1,
-        updated_at=granted.now,
-    )
-
-
-def _proposal(hold: Appointment, patient_id: str) -> Proposal:
-    """The hold's own time with its patient; the other soft rules were judged when it was held."""
-    room = RoomChoice(RoomMode.AUTO) if hold.room_id is None else RoomChoice(RoomMode.SPECIFIC, hold.room_id)
-    return Proposal(
-        service_id=hold.service_id,
-        provider_id=hold.provider_id,
-        start_min=hold.start_min,
-        end_min=hold.end_min,
-        patient_id=patient_id,
-        room=room,
-        ignore_appointment_ids=frozenset({hold.id}),
-        is_override=True,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -14,8 +14,14 @@ from booking_svc.usecases import access
 from booking_svc.usecases.commands import Existing
 from booking_svc.usecases.recording import Recorder
 from scheduling.errors import Reason, Stale
+from scheduling.facts import RoomChoice, RoomMode
+from scheduling.judge import Proposal
 
 ATTEMPTS_MAX: Final = 3
+"""How often one transaction chooses and locks, when others change meanwhile what it chose."""
+
+RETRY_AFTER_S: Final = 0.2
+"""How long a call waits that others were always faster than."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +72,19 @@ def ask(session: Session, appointment_id: str) -> Callable[[Caller], Found]:
     return answer
 
 
-async def lock(session: Session, command: Existing, check: Check, *, with_claims: bool) -> Locked:
+async def lock(
+    session: Session, command: Existing, check: Check, *, with_claims: bool, also: Collection[str] = ()
+) -> Locked:
     """Lock an appointment, and with `with_claims` the resources it claims; `check` is asked before and after.
 
-    Sets the savepoint. Begins again when the appointment's claims moved to other resources meanwhile. Raises
-    what `check` raises, NotFound, and Stale.
+    `also` are more resources, locked with those. Sets the savepoint. Begins again when the appointment's claims moved
+    to other resources meanwhile. Raises what `check` raises, NotFound, and Stale.
     """
     session.savepoint()
     for _ in range(ATTEMPTS_MAX):
         seen = await find(session, command.caller, command.appointment_id)
         check(seen)
-        lock_ids = seen.lock_ids if with_claims else frozenset()
+        lock_ids = seen.lock_ids.union(also) if with_claims else frozenset(also)
         versions = session.lock_resources(sorted(lock_ids)) if lock_ids else None
         session.lock_appointment(command.appointment_id)
         found = await find(session, command.caller, command.appointment_id)
@@ -84,7 +92,30 @@ async def lock(session: Session, command: Existing, check: Check, *, with_claims
         if not with_claims or found.lock_ids <= lock_ids:
             return Locked(found, versions.get() if versions else {})
         session.rollback_to_savepoint()
-    raise Stale("The appointment is being changed by others; try again.", reason=Reason.CONCURRENT_BOOKING)
+    raise changed_meanwhile()
+
+
+def proposal_of_visit(visit: Appointment) -> Proposal:
+    """The proposal to have an appointment's own time; what it holds itself does not stand in its way."""
+    is_named = visit.room_mode is RoomMode.SPECIFIC
+    return Proposal(
+        service_id=visit.service_id,
+        provider_id=visit.provider_id,
+        start_min=visit.start_min,
+        end_min=visit.end_min,
+        patient_id=visit.patient_id,
+        room=RoomChoice(RoomMode.SPECIFIC, visit.room_id) if is_named else RoomChoice(),
+        ignore_appointment_ids=frozenset({visit.id}),
+    )
+
+
+def changed_meanwhile() -> Stale:
+    """The refusal of a change that another call came before."""
+    return Stale(
+        "The appointment is being changed by others; try again.",
+        reason=Reason.CONCURRENT_BOOKING,
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def write(
@@ -99,14 +130,15 @@ def write(
 ) -> Outcome:
     """Queue a change: the row with its next version, the claims that are kept, the event and the audit row.
 
-    `claims` None leaves the claims as they are; otherwise they must be a part of what it held.
+    `claims` None leaves the claims as they are; otherwise it has these instead, or the run fails: what it did not hold
+    before must be judged free under the locks.
     """
     found = locked.found
     after = replace(changed, version=found.visit.version + 1, updated_at=found.now)
     if claims is not None:
         session.delete_claims(after.id)
         if claims:
-            session.insert_claims(after.id, after.expires_at, claims)
+            session.insert_all_claims(after.id, after.expires_at, claims)
     session.update_appointment(found.visit, after)
     change = Change(
         event_type=event_type,

@@ -17,8 +17,6 @@ from database.failures import is_transient
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import NotFound
 
-_LOCK_WAIT_MS = 2_000
-
 SYSTEM = Principal(subject="booking_svc", role=Role.SERVICE)
 """Who ends holds."""
 
@@ -49,7 +47,7 @@ class ExpireHold:
         caller = Caller(principal=SYSTEM, request_id=f"expire-{hold_id}")
         command = Existing(caller=caller, clinic_id=clinic_id, appointment_id=hold_id)
         async with self._transactions.session(clinic_id) as session:
-            session.begin(lock_timeout_ms=_LOCK_WAIT_MS)
+            session.begin()
             locked = await existing.lock(session, command, _require_ended, with_claims=True)
             changed = replace(locked.found.visit, status=AppointmentStatus.EXPIRED)
             existing.write(

@@ -12,6 +12,7 @@ from database.busy_facts import Stretch, VersionedClaims
 from scheduling import reading
 from scheduling.busy import BusyFacts, Calendar
 from scheduling.clock import exact_minutes_of
+from scheduling.errors import NotFound
 from scheduling.facts import (
     START_AHEAD_MONTHS_MAX,
     Claim,
@@ -44,6 +45,11 @@ class Judged:
         """The clock in minutes since the epoch, with its fraction."""
         return exact_minutes_of(self.now)
 
+    def require_patient(self, proposal: Proposal) -> None:
+        """Refuse a proposal for a patient that the clinic does not have, or whom it has put out of use."""
+        if proposal.patient_id is not None and self.busy.patient is None:
+            raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+
 
 class Question:
     """Queued questions about busy time; `answer` once the session has run."""
@@ -51,7 +57,7 @@ class Question:
     def __init__(
         self,
         claims: Reply[dict[Stretch, VersionedClaims]],
-        patient: Reply[PatientFacts | None] | PatientFacts | None,
+        patient: Reply[PatientFacts | None] | None,
         clock: Reply[datetime],
     ) -> None:
         self._claims = claims
@@ -63,17 +69,22 @@ class Question:
         calendars = {
             stretch.resource_id: (Calendar(found.claims),) for stretch, found in self._claims.get().items()
         }
-        patient = self._patient.get() if isinstance(self._patient, Reply) else self._patient
+        patient = None if self._patient is None else self._patient.get()
         return Judged(BusyFacts(calendars, patient), self._clock.get())
 
 
-def ask_all(session: Session, static: StaticFacts, proposal: Proposal) -> Question:
-    """Queue what decides about a proposal before anything is chosen: every room and item that might do."""
+def ask_all(
+    session: Session, static: StaticFacts, proposal: Proposal, *, is_locked: bool = False
+) -> Question:
+    """Queue what decides about a proposal before anything is chosen: every room and item that might do.
+
+    `is_locked`: the rows are locked, and so is the patient from now on.
+    """
     request = proposal.request()
     window = reading.window_of_visit(static, request, proposal.start_min)
     unread = _never_chosen(static, proposal)
     resource_ids = [found for found in reading.resources_read(static, request, window) if found not in unread]
-    return _ask(session, static, proposal, resource_ids, _patient(session, static, proposal))
+    return _ask(session, static, proposal, resource_ids, is_locked=is_locked)
 
 
 def _never_chosen(static: StaticFacts, proposal: Proposal) -> set[str]:
@@ -88,16 +99,19 @@ def _never_chosen(static: StaticFacts, proposal: Proposal) -> set[str]:
 
 
 def ask_chosen(
-    session: Session,
-    static: StaticFacts,
-    proposal: Proposal,
-    chosen: Iterable[PlannedClaim],
-    patient: PatientFacts | None,
+    session: Session, static: StaticFacts, proposal: Proposal, chosen: Iterable[PlannedClaim]
 ) -> Question:
-    """Queue the same for what was chosen and locked; the patient's visits again only where a rule counts them."""
+    """Queue the same for what was chosen and locked."""
     resource_ids = sorted({claim.resource_id for claim in chosen})
-    asked = _patient(session, static, proposal) if limits_of(static, proposal) else patient
-    return _ask(session, static, proposal, resource_ids, asked)
+    return _ask(session, static, proposal, resource_ids, is_locked=True)
+
+
+def ask_patient_alone(
+    session: Session, static: StaticFacts, proposal: Proposal, *, is_locked: bool
+) -> Question:
+    """Queue what decides about the proposal's patient, and nothing about the rest."""
+    resource_ids = [] if proposal.patient_id is None else [proposal.patient_id]
+    return _ask(session, static, proposal, resource_ids, is_locked=is_locked)
 
 
 def _ask(
@@ -105,7 +119,8 @@ def _ask(
     static: StaticFacts,
     proposal: Proposal,
     resource_ids: Sequence[str],
-    patient: Reply[PatientFacts | None] | PatientFacts | None,
+    *,
+    is_locked: bool,
 ) -> Question:
     request = proposal.request()
     window = reading.window_of_visit(static, request, proposal.start_min)
@@ -114,6 +129,7 @@ def _ask(
     end_min = window.end_min + reading.reach_min(static, proposal.service_id)
     locks = gap_locks(static, proposal.service_id, [proposal.provider_id])
     stretches = [Stretch(found, first_min, end_min, locks.get(found, "")) for found in resource_ids]
+    patient = _ask_patient(session, static, proposal, is_locked=is_locked)
     return Question(session.claims(stretches), patient, session.clock())
 
 
@@ -135,15 +151,26 @@ def limits_of(static: StaticFacts, proposal: Proposal) -> list[PatientLimits]:
     return [rule.payload for rule in rules if isinstance(rule.payload, PatientLimits)]
 
 
-def _patient(session: Session, static: StaticFacts, proposal: Proposal) -> Reply[PatientFacts | None] | None:
-    """Queue the patient, with the visits that the limits count and no others."""
+def counted_patients(static: StaticFacts, proposal: Proposal, patient: PatientFacts | None) -> set[str]:
+    """Return the patient whose visits the limits count, if any: its row is locked, whether or not it is claimed."""
+    is_counted = patient is not None and not patient.is_placeholder and limits_of(static, proposal)
+    return {patient.id} if patient is not None and is_counted else set()
+
+
+def _ask_patient(
+    session: Session, static: StaticFacts, proposal: Proposal, *, is_locked: bool
+) -> Reply[PatientFacts | None] | None:
+    """Queue the patient, with the visits that the limits count and no others; None when there is none.
+
+    `is_locked` keeps the patient in use until the transaction ends: whoever puts it out of use comes before or after.
+    """
     if proposal.patient_id is None:
         return None
     limits = limits_of(static, proposal)
     if not limits:
-        return session.patient(proposal.patient_id, None)
+        return session.patient(proposal.patient_id, None, lock=is_locked)
     days = max(_days_back(limit) for limit in limits) + 2
-    return session.patient(proposal.patient_id, proposal.start_min - days * _DAY_MIN)
+    return session.patient(proposal.patient_id, proposal.start_min - days * _DAY_MIN, lock=is_locked)
 
 
 def _days_back(limit: PatientLimits) -> int:

@@ -23,7 +23,8 @@ from booking_svc.model import Caller
 from booking_svc.store.session import Key, Reply, Session
 from booking_svc.usecases import refusals
 from booking_svc.usecases.transactions import Transactions, domain_error
-from database.failures import ATTEMPTS_MAX, backoff_s, is_connection_lost, is_transient
+from chassis.failpoints import FailPoints
+from database.failures import TRIES_MAX, backoff_s, is_connection_lost, is_transient
 from scheduling.errors import DomainError, Reason, Refused, Stale
 
 _log = structlog.get_logger(__name__)
@@ -31,9 +32,6 @@ _log = structlog.get_logger(__name__)
 OutcomeT = TypeVar("OutcomeT")
 OutcomeT_contra = TypeVar("OutcomeT_contra", contravariant=True)
 AnswerT = TypeVar("AnswerT")
-
-KEY_WAIT_MS: Final = 2_000
-"""How long a call waits for the first one with its key, and for any other lock."""
 
 EXPIRIES_MAX: Final = 8
 """How often one call may stop to expire holds that ended."""
@@ -118,19 +116,18 @@ class Observer(Protocol):
 
 
 Expire = Callable[[str, str], Awaitable[bool]]
-FailPoint = Callable[[str], Awaitable[None]]
 
 
 class Mutations:
     """Runs mutations. `expire` (clinic id, hold id) ends a hold in a transaction of its own."""
 
     def __init__(
-        self, transactions: Transactions, *, expire: Expire, observer: Observer, fail_point: FailPoint
+        self, transactions: Transactions, *, expire: Expire, observer: Observer, fail_points: FailPoints
     ) -> None:
         self._transactions = transactions
         self._expire = expire
         self._observer = observer
-        self._fail_point = fail_point
+        self._fail_points = fail_points
 
     async def run(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
         """Return the answer, new or replayed. Raises the domain's errors."""
@@ -146,7 +143,7 @@ class Mutations:
                 for hold_id in sorted(met.appointment_ids):
                     await self._expire(mutation.clinic_id, hold_id)
             except psycopg.Error as error:
-                if attempt >= ATTEMPTS_MAX or not (is_transient(error) or is_connection_lost(error)):
+                if attempt >= TRIES_MAX or not (is_transient(error) or is_connection_lost(error)):
                     raise domain_error(error) from error
                 self._observer.retried(error.sqlstate or "connection")
                 await asyncio.sleep(backoff_s(attempt))
@@ -155,7 +152,7 @@ class Mutations:
     async def _once(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
         key = mutation.key
         async with self._transactions.session(mutation.clinic_id) as session:
-            session.begin(lock_timeout_ms=KEY_WAIT_MS)
+            session.begin()
             claimed = None if key is None else _claim(session, key)
             try:
                 outcome = await mutation.work(session)
@@ -176,12 +173,19 @@ class Mutations:
         answer = mutation.codec.answer(outcome)
         if key is not None:
             session.store_answer(key, _DONE, _seal(session, key, mutation.codec.dump(answer)))
-        await self._fail_point("booking.before_commit")
+        await self._between_writes_and_commit(session)
         session.commit()
         await _finish(session)
-        await self._fail_point("booking.after_commit")
+        await self._fail_points.hit_async("booking.after_commit")
         self._observer.committed()
         return answer
+
+    async def _between_writes_and_commit(self, session: Session) -> None:
+        """Where crash tests stop: before the writes travel, or when the database has them all but the COMMIT."""
+        await self._fail_points.hit_async("booking.before_commit")
+        if self._fail_points.is_armed("booking.written"):
+            await session.run()
+            await self._fail_points.hit_async("booking.written")
 
     async def _refuse(
         self, session: Session, mutation: Mutation[OutcomeT, AnswerT], key: Key | None, refusal: DomainError

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from booking_svc.model import Appointment
 from booking_svc.store.session import Session, VersionedLocation
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import Book
@@ -49,6 +50,17 @@ class Places:
 
         Raises NotFound, and Refused for a clinic or location that takes no bookings.
         """
+        entered = await self._enter(session, location_id, service_id, provider_id, ask)
+        return Entered(_in_use(entered.facts), entered.question)
+
+    async def return_to(self, session: Session, visit: Appointment) -> LocationFacts:
+        """The same for a visit that has its time already, whether or not its place still takes bookings."""
+        entered = await self._enter(session, visit.location_id, visit.service_id, visit.provider_id, None)
+        return entered.facts
+
+    async def _enter(
+        self, session: Session, location_id: str, service_id: str, provider_id: str, ask: Ask | None
+    ) -> Entered:
         key = (session.clinic_id, location_id, service_id, provider_id)
         session.lock_directory([location_id, service_id])
         session.savepoint()
@@ -59,17 +71,17 @@ class Places:
             await session.run()
             if reply.get() == last.version:
                 self._last.move_to_end(key)
-                return Entered(_usable(last.facts), question)
-        return Entered(_usable(await self._read(session, key)))
+                return Entered(last.facts, question)
+        return Entered(await self._read(session, key))
 
-    async def _read(self, session: Session, key: tuple[str, ...]) -> LocationFacts | None:
+    async def _read(self, session: Session, key: tuple[str, ...]) -> LocationFacts:
         _, location_id, service_id, provider_id = key
         reply = session.versioned_location(location_id, provider_id=provider_id, service_id=service_id)
         await session.run()
         found = reply.get()
         if found is None:
             self._last.pop(key, None)
-            return None
+            raise NotFound("There is no such location.", metadata={"resource": "location"})
         if found.version is None:  # nothing would tell that they have changed
             return found.facts
         self._last[key] = found
@@ -81,11 +93,13 @@ class Places:
     async def find(self, session: Session, command: Book) -> str:
         """The location of a booking that names none: its room's, or the one where the provider works at that time.
 
-        Raises Invalid unless exactly one is left.
+        Raises Invalid unless exactly one is left, and NotFound for a room or provider that the clinic does not have.
         """
         reply = session.places(command.room_id, command.provider_id)
         await session.run()
         found = reply.get()
+        if not found:
+            await _require_known(session, command)
         if len(found) > 1:
             found = await self._working(session, command, found)
         if len(found) != 1:
@@ -124,6 +138,16 @@ class Places:
         return timeline.covers(opened, whole, horizon.start_min, horizon.end_min)
 
 
+async def _require_known(session: Session, command: Book) -> None:
+    """Refuse a room or provider that the clinic does not have."""
+    wanted = {"provider": command.provider_id, "room": command.room_id}
+    reply = session.kinds([found for found in wanted.values() if found is not None])
+    await session.run()
+    for kind, resource_id in wanted.items():
+        if resource_id is not None and reply.get().get(resource_id) != kind:
+            raise NotFound(f"There is no such {kind}.", metadata={"resource": kind})
+
+
 def _asked(ask: Ask, foreseen: LocationFacts) -> Question | None:
     """What is asked of foreseen facts; what is wrong with the request is said when they are known to hold."""
     try:
@@ -132,10 +156,8 @@ def _asked(ask: Ask, foreseen: LocationFacts) -> Question | None:
         return None
 
 
-def _usable(facts: LocationFacts | None) -> LocationFacts:
+def _in_use(facts: LocationFacts) -> LocationFacts:
     """The facts of a place that takes bookings. Raises NotFound and Refused."""
-    if facts is None:
-        raise NotFound("There is no such location.", metadata={"resource": "location"})
     access.require_open(facts.clinic_status, may_be_suspended=False)
     if not facts.active:
         raise Refused("The location is out of use.", reason=Reason.RESOURCE_INACTIVE)

@@ -40,6 +40,7 @@ class RescheduleAppointment:
     async def __call__(self, session: Session, command: Reschedule) -> Outcome:
         """Move to another time, provider, room or place. Raises as a booking does, and NotFound and Stale."""
         caller = command.caller
+        access.require_may_write_notes(caller.principal, command.notes)
         if command.override_reason:
             access.require_may_override(caller.principal)
 

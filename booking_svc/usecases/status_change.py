@@ -35,6 +35,7 @@ class StatusChange:
         """Change the state. Raises NotFound, Stale and Refused."""
         step = self._step
         access.require_may_step(command.caller.principal, step.to)
+        access.require_may_write_notes(command.caller.principal, command.notes)
 
         def check(found: Found) -> None:
             access.require_open(found.clinic_status, may_be_suspended=step.may_be_suspended)

@@ -22,18 +22,23 @@ from typing import Final
 from booking_svc.model import Caller, Conflicts, HeldClaim, Outcome, Taken
 from booking_svc.store.session import Session
 from booking_svc.usecases import existing
-from booking_svc.usecases.existing import Found
-from booking_svc.usecases.judged_facts import Judged, Question, ask_all, ask_chosen, expired_in_the_way
+from booking_svc.usecases.existing import ATTEMPTS_MAX, RETRY_AFTER_S, Found, changed_meanwhile
+from booking_svc.usecases.judged_facts import (
+    Judged,
+    Question,
+    ask_all,
+    ask_chosen,
+    counted_patients,
+    expired_in_the_way,
+)
 from booking_svc.usecases.mutation import MetExpiredHolds
 from database.location_facts import LocationFacts
 from scheduling import localtime
 from scheduling.claims import locks_of
 from scheduling.derived import DerivedCache
-from scheduling.errors import Conflict, DomainError, NotFound, Reason, Refused, Stale
+from scheduling.errors import Conflict, DomainError, NotFound, Reason, Stale
 from scheduling.facts import PlannedClaim, ResourceKind
-from scheduling.judge import SENTENCES, Proposal, Verdict, judge
-
-ATTEMPTS_MAX: Final = 3
+from scheduling.judge import Proposal, Verdict, judge
 
 _CHOSEN_KINDS: Final = (ResourceKind.ROOM, ResourceKind.EQUIPMENT)
 _OF_THE_CHOICE: Final = (Reason.ROOM_ALREADY_BOOKED, Reason.EQUIPMENT_UNAVAILABLE)
@@ -44,8 +49,7 @@ class Wanted:
     """What is to be taken, for a new appointment or, with `found`, for one that is there.
 
     `first` is what the first attempt chooses from, when it was asked already.
-    `check` is asked again about an existing one once it is locked. `binding` are soft reasons that an override does
-    not break.
+    `check` is asked again about an existing one once it is locked.
     """
 
     caller: Caller
@@ -55,7 +59,6 @@ class Wanted:
     found: Found | None = None
     first: Question | None = None
     check: Callable[[Found], None] | None = None
-    binding: frozenset[Reason] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,7 @@ class Taker:
         raise Stale(
             "Other bookings kept taking what was chosen; try again.",
             reason=Reason.CONCURRENT_BOOKING,
-            retry_after_s=0.2,
+            retry_after_s=RETRY_AFTER_S,
         )
 
     async def _attempt(
@@ -105,7 +108,7 @@ class Taker:
     ) -> Outcome:
         chosen, judged = await self._choose(session, wanted, first)
         if is_last:
-            granted = await self._lock_all_and_judge(session, wanted, chosen)
+            granted = await self._lock_all_and_judge(session, wanted, chosen, judged)
         else:
             granted = await self._lock_and_judge(session, wanted, chosen, judged)
         planned = granted.verdict.claims
@@ -123,21 +126,17 @@ class Taker:
         if first is None:
             await session.run()
         judged = question.answer()
-        if wanted.proposal.patient_id is not None and judged.busy.patient is None:
-            raise NotFound("There is no such patient.", metadata={"resource": "patient"})
         return self._judge(wanted, wanted.proposal, judged), judged
 
     async def _lock_and_judge(
         self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged
     ) -> Granted:
         """Lock what was chosen, raise its versions, and judge again with nothing else to choose from."""
-        lock_ids = _lock_ids(wanted, chosen)
+        lock_ids = _lock_ids(wanted, chosen, before)
         _ensure_quotas(session, wanted, chosen)
         locked = session.lock_resources(sorted(lock_ids))
         again = _ask_existing(session, wanted)
-        question = ask_chosen(
-            session, wanted.facts.static, wanted.proposal, chosen.claims, before.busy.patient
-        )
+        question = ask_chosen(session, wanted.facts.static, wanted.proposal, chosen.claims)
         await session.run()
         found = self._check_existing(wanted, again, lock_ids)
         versions = _all_locked(locked.get(), lock_ids)
@@ -147,7 +146,9 @@ class Taker:
             raise _ChooseAgain
         return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
 
-    async def _lock_all_and_judge(self, session: Session, wanted: Wanted, chosen: Verdict) -> Granted:
+    async def _lock_all_and_judge(
+        self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged
+    ) -> Granted:
         """Lock every room and item that might do, and choose among them under the locks: what fits is found.
 
         Only what is claimed then has its version raised.
@@ -156,16 +157,16 @@ class Taker:
         might_do = {
             thing.id for things in (static.rooms, static.equipment) for thing in things if thing.active
         }
-        lock_ids = _lock_ids(wanted, chosen) | might_do
+        lock_ids = _lock_ids(wanted, chosen, before) | might_do
         _ensure_quotas(session, wanted, chosen)
         session.lock_only(sorted(lock_ids))
         again = _ask_existing(session, wanted)
-        question = ask_all(session, static, wanted.proposal)
+        question = ask_all(session, static, wanted.proposal, is_locked=True)
         await session.run()
         found = self._check_existing(wanted, again, lock_ids)
         judged = question.answer()
         verdict = self._judge(wanted, wanted.proposal, judged)
-        claimed = _lock_ids(wanted, verdict)
+        claimed = _lock_ids(wanted, verdict, judged)
         raised = session.lock_resources(sorted(claimed))
         await session.run()
         versions = _all_locked(raised.get(), claimed)
@@ -182,11 +183,7 @@ class Taker:
             wanted.check(found)
         assert wanted.found is not None  # noqa: S101 - it was asked for because of that
         if found.visit.version != wanted.found.visit.version or not found.lock_ids <= lock_ids:
-            raise Stale(
-                "The appointment was changed by another call meanwhile; try again.",
-                reason=Reason.CONCURRENT_BOOKING,
-                retry_after_s=0.2,
-            )
+            raise changed_meanwhile()
         return found
 
     def _judge_locked(self, wanted: Wanted, chosen: Verdict, judged: Judged) -> Verdict:
@@ -200,12 +197,10 @@ class Taker:
             raise
 
     def _judge(self, wanted: Wanted, proposal: Proposal, judged: Judged) -> Verdict:
+        judged.require_patient(proposal)
         verdict = judge(wanted.facts.static, judged.busy, proposal, judged.now_min, self._cache)
         if not verdict.is_accepted:
             raise refused(verdict)
-        for refusal in verdict.overridden:
-            if refusal.reason in wanted.binding:
-                raise Refused(SENTENCES[refusal.reason], reason=refusal.reason)
         ended = expired_in_the_way(judged.busy, verdict.claims, judged.now_min, wanted.appointment_id)
         if ended:
             raise MetExpiredHolds(ended)
@@ -237,9 +232,10 @@ def held_claims(planned: Iterable[PlannedClaim], expires_at: datetime | None) ->
     )
 
 
-def _lock_ids(wanted: Wanted, verdict: Verdict) -> set[str]:
-    """The resource rows of what a verdict would claim, and of what the appointment claims now."""
+def _lock_ids(wanted: Wanted, verdict: Verdict, judged: Judged) -> set[str]:
+    """The rows of what a verdict would claim, of what its limits count, and of what the appointment claims now."""
     lock_ids = {lock_id for lock_id, _ in locks_of(verdict.claims)}
+    lock_ids |= counted_patients(wanted.facts.static, wanted.proposal, judged.busy.patient)
     return lock_ids if wanted.found is None else lock_ids | wanted.found.lock_ids
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
 
@@ -15,9 +15,6 @@ from chassis.encryption import ClinicCipher
 from database.failures import is_connection_lost, translated
 
 ResultT = TypeVar("ResultT")
-
-
-WRITE_LOCK_WAIT_MS: Final = 2_000
 
 
 class Ciphers(Protocol):
@@ -78,7 +75,7 @@ class Transactions:
         """
         try:
             async with self.session(clinic_id) as session:
-                session.begin(lock_timeout_ms=WRITE_LOCK_WAIT_MS)
+                session.begin()
                 result = await work(session)
                 session.commit()
                 await session.run()

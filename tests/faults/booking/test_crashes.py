@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc.aio
 import psycopg
 import pytest
+from medforall.events.v1 import events_pb2
 
 from tests.faults.booking.conftest import Scene
 from tests.support.booking import (
@@ -12,9 +15,23 @@ from tests.support.booking import (
     code_of,
     outcome,
 )
+from tests.support.command import medforall
 from tests.support.invariants import invariants, query
 from tests.support.practice import at, new_id
 from tests.support.waiting import wait_until_async
+
+BOOKED = ("appointment", "appointment_ref", "audit_event", "claim", "idempotency_key", "outbox_event")
+BACKENDS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'booking_svc' AND backend_xid IS NOT NULL
+"""
+WRITTEN = f"""
+SELECT DISTINCT coalesce(parent.relname, written.relname)
+FROM pg_stat_activity JOIN pg_locks held USING (pid) JOIN pg_class written ON written.oid = held.relation
+    LEFT JOIN pg_inherits ON inhrelid = written.oid LEFT JOIN pg_class parent ON parent.oid = inhparent
+WHERE datname = current_database() AND application_name = 'booking_svc' AND state = 'idle in transaction'
+    AND held.mode = 'RowExclusiveLock' AND coalesce(parent.relname, written.relname) IN {BOOKED}
+"""  # what the open transaction has written to
 
 
 async def test_a_crash_after_commit_keeps_the_booking(scene: Scene, client: Client) -> None:
@@ -39,15 +56,37 @@ async def test_a_crash_before_commit_leaves_nothing(scene: Scene, client: Client
     key = new_id()
     with pytest.raises(grpc.aio.AioRpcError):
         await client.create(at(9), idempotency_key=key)
-    for table in (
-        "appointment",
-        "appointment_ref",
-        "claim",
-        "outbox_event",
-        "idempotency_key",
-        "audit_event",
-    ):
+    await nothing_is_left(scene)
+    scene.process.restart(MEDFORALL_FAILPOINTS="")
+    created = await client.create(at(9), idempotency_key=key, timeout_s=20)
+    assert not created.replayed
+    invariants(scene.database)
+
+
+async def nothing_is_left(scene: Scene) -> None:
+    """Wait for the server to end what it had of the dead process; then no table has a row of the booking."""
+
+    async def ended() -> bool:
+        return query(scene.database.owner_url, BACKENDS) == [(0,)]
+
+    await wait_until_async(ended, timeout_s=15, what="the dead process's connections to end")
+    for table in BOOKED:
         assert query(scene.database.owner_url, f"SELECT count(*) FROM {table}") == [(0,)], table
+
+
+async def test_a_crash_of_a_written_transaction_leaves_nothing(scene: Scene, client: Client) -> None:
+    """T08: killed when the database has every row but not the COMMIT: no row is left, and the key was never used."""
+    scene.arm("booking.written=sleep:60000")
+    key = new_id()
+    booking = asyncio.create_task(outcome(client.create(at(9), idempotency_key=key, timeout_s=50)))
+
+    async def written() -> bool:
+        return set(query(scene.database.owner_url, WRITTEN)) == {(table,) for table in BOOKED}
+
+    await wait_until_async(written, timeout_s=30, what="all rows to be written")
+    scene.process.popen.kill()
+    assert await booking == "UNAVAILABLE"
+    await nothing_is_left(scene)
     scene.process.restart(MEDFORALL_FAILPOINTS="")
     created = await client.create(at(9), idempotency_key=key, timeout_s=20)
     assert not created.replayed
@@ -74,12 +113,12 @@ async def test_a_relay_killed_after_publishing_publishes_once(scene: Scene, clie
 
 
 async def test_a_poison_event_is_parked_and_the_others_flow(scene: Scene, client: Client) -> None:
-    """T20: what NATS refuses is parked with its aggregate behind it; other aggregates flow, and it can be re-driven."""
+    """T20: what NATS refuses is parked with its aggregate behind it while others flow; re-driven, both go out."""
     scene.process.stop()
     scene.process.restart(MEDFORALL_RELAY_ATTEMPTS_MAX="2")
     poisoned, sql = new_id(), "SELECT count(*) FROM outbox_event WHERE parked_at IS NOT NULL"
     with psycopg.connect(scene.database.owner_url) as owner:
-        for version, payload in ((1, b"x" * 1_100_000), (2, b"")):
+        for version, payload in ((1, b"x" * 1_100_000), (2, _event(poisoned, 2))):
             owner.execute(
                 """INSERT INTO outbox_event (event_id, clinic_id, aggregate_type, aggregate_id, aggregate_version,
                        event_type, payload) VALUES (%s, %s, 'appointment', %s, %s, 'appointment.updated', %s)""",
@@ -99,3 +138,18 @@ async def test_a_poison_event_is_parked_and_the_others_flow(scene: Scene, client
         poisoned,
     )
     assert waiting == [(1,), (2,)]
+    with psycopg.connect(scene.database.owner_url) as owner:
+        mended = "UPDATE outbox_event SET payload = %s WHERE aggregate_id = %s AND aggregate_version = 1"
+        owner.execute(mended, (_event(poisoned, 1), poisoned))
+    environment = {
+        "MEDFORALL_WORKER_DATABASE_URL": scene.database.worker_url,
+        "MEDFORALL_NATS_URL": scene.nats_url,
+    }
+    done = await asyncio.to_thread(medforall, "outbox", "redrive", environment=environment)
+    assert done.returncode == 0, done.stderr
+    told = [(event.aggregate_id, event.aggregate_version) for event in await scene.delivered(3)]
+    assert told == [(visit.id, 1), (poisoned, 1), (poisoned, 2)]
+
+
+def _event(aggregate_id: str, version: int) -> bytes:
+    return events_pb2.Event(aggregate_id=aggregate_id, aggregate_version=version).SerializeToString()

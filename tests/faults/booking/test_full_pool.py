@@ -35,6 +35,10 @@ POOL_WAIT = "MEDFORALL_DATABASE_POOL_TIMEOUT_MS"
 BUCKET = re.compile(
     r'scheduling_rpc_duration_seconds_bucket\{code="OK",le="([^"]+)",method="CreateAppointment".*\} (\S+)'
 )
+OPEN = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'booking_svc' AND usename = 'medforall_app'
+"""
 WAITING_FOR_LOCKS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'booking_svc' AND wait_event_type = 'Lock'
@@ -112,6 +116,18 @@ async def test_a_crowd_is_served_quickly_or_refused(crowd: Crowd) -> None:
     assert crowd.accepted_within("1.0") >= 0.99
     assert deadlocks(crowd.database) == before
     invariants(crowd.database)
+
+
+async def test_the_first_callers_of_a_process_are_served(crowd: Crowd) -> None:
+    """Callers come at once to a process that has just begun: they share what is open, however long opening takes."""
+    crowd.process.stop()
+    slowly = f"{crowd.database.app_url}?options=-c%20post_auth_delay%3D1"
+    crowd.process.restart(MEDFORALL_APP_DATABASE_URL=slowly)
+    client = crowd.client()
+    heard = await asyncio.gather(*(crowd.book(client, caller) for caller in range(2 * CONNECTIONS)))
+    await client.close()
+    assert {answer.word for answer in heard} == {"OK"}
+    assert query(crowd.database.owner_url, OPEN)[0][0] < CONNECTIONS
 
 
 async def test_callers_behind_stuck_connections_are_refused_in_time(crowd: Crowd) -> None:

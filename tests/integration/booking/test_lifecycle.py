@@ -12,7 +12,7 @@ from medforall.booking.v1 import appointment_pb2
 
 from scheduling import consistency
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import details_of, outcome
+from tests.support.booking import code_of, details_of, outcome
 from tests.support.invariants import invariants, query
 from tests.support.practice import MONDAY, at, new_id
 from tests.support.waiting import wait_until_async
@@ -221,6 +221,30 @@ async def test_staff_may_override_soft_rules_with_a_reason(suite: Suite, make_cl
     assert audit == [("tester",)]
 
 
+@pytest.mark.parametrize("blank", [" ", " \t\n"], ids=repr)
+async def test_an_override_needs_a_reason_that_says_something(
+    suite: Suite, make_client: MakeClient, blank: str
+) -> None:
+    """A reason of blanks is malformed in every call that takes one, and nothing is booked or moved by it."""
+    practice = suite.practice()
+    client = make_client(practice)
+    visit = (await client.create(at(9))).appointment
+    move = {"appointment_id": visit.id, "start": at(10, 7), "override_reason": blank}
+    for call in (
+        client.create(at(10, 7), patient=1, override_reason=blank),
+        client.hold(at(10, 7), override_reason=blank),
+        client.call("RescheduleAppointment", **move),
+        client.call("UpdateAppointment", **move),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call
+        assert code_of(refused.value) == "INVALID_ARGUMENT"
+        fields = [violation.field for violation in details_of(refused.value)["BadRequest"].field_violations]
+        assert fields == ["overrideReason"]
+    sql = "SELECT id::text, version FROM appointment WHERE clinic_id = %s"
+    assert query(suite.database.owner_url, sql, practice.clinic) == [(visit.id, 1)]
+
+
 async def test_patients_see_and_change_their_own_only(suite: Suite, make_client: MakeClient) -> None:
     """A patient's calls reach its own visits; another's look as if they did not exist, and carry no notes."""
     practice = suite.practice(rooms=2)
@@ -306,6 +330,28 @@ async def test_the_location_may_be_left_out_when_one_is_left(suite: Suite, make_
         )
     assert await outcome(client.create(at(10), location_id="")) == "INVALID_ARGUMENT INVALID_ARGUMENT"
     assert await outcome(client.create(at(10), location_id="", room_id=practice.rooms[0])) == "OK"
+
+
+@pytest.mark.parametrize("what", ["room", "provider"])
+async def test_an_unknown_room_or_provider_is_not_found_without_a_location(
+    suite: Suite, make_client: MakeClient, what: str
+) -> None:
+    """What the clinic does not have, or another one has, is NOT_FOUND, with a location and without one."""
+    practice, foreign = suite.practice(), suite.practice()
+    client = make_client(practice)
+    for unknown in (new_id(), {"room": foreign.rooms[0], "provider": foreign.provider}[what]):
+        named: dict[str, Any] = {f"{what}_id": unknown}
+        for location in ("", practice.location):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await client.create(at(9), location_id=location, **named)
+            assert code_of(refused.value) == "NOT_FOUND"
+            assert details_of(refused.value)["ErrorInfo"].metadata["resource"] == what
+    with psycopg.connect(suite.database.owner_url) as owner:
+        idle = practice.add_provider(owner)
+        owner.execute("UPDATE provider SET location_id = NULL WHERE id = %s", (idle,))
+        owner.execute("DELETE FROM provider_availability WHERE provider_id = %s", (idle,))
+    found = await outcome(client.create(at(9), location_id="", provider_id=idle))
+    assert found == "INVALID_ARGUMENT INVALID_ARGUMENT", "who works nowhere is there all the same"
 
 
 async def test_lists_are_paged_filtered_and_pruned(suite: Suite, make_client: MakeClient) -> None:

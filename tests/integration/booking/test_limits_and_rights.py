@@ -14,6 +14,7 @@ from tests.support.booking import details_of, outcome
 from tests.support.invariants import invariants, query
 from tests.support.practice import MONDAY, at
 
+CONFIRMED = appointment_pb2.APPOINTMENT_STATUS_CONFIRMED
 UNITS = """
 SELECT (SELECT array_agg(unit ORDER BY unit) FROM claim WHERE appointment_id = %s AND resource_id = %s),
        (SELECT units FROM appointment_equipment WHERE appointment_id = %s AND equipment_id = %s)
@@ -48,8 +49,41 @@ async def test_a_patient_steps_no_visit_on(suite: Suite, make_client: MakeClient
     assert await step("CANCELED") == "OK"
 
 
+@pytest.mark.parametrize("along_with", [{}, {"status": CONFIRMED}, {"start": at(11)}], ids=str)
+async def test_a_patient_writes_no_notes_over_those_of_staff(
+    suite: Suite, make_client: MakeClient, along_with: dict[str, object]
+) -> None:
+    """Notes on a visit are refused to a patient alone, with a step and with a move; without, it may."""
+    practice = suite.practice()
+    staff, patient = make_client(practice), make_client(practice, "patient", patient_id=practice.patients[0])
+    visit = (await staff.create(at(9), notes="allergic")).appointment
+    change = {"appointment_id": visit.id, **along_with}
+    for notes in ("mine", ""):
+        found = await outcome(patient.call("UpdateAppointment", notes=notes, **change))
+        assert found == "PERMISSION_DENIED PERMISSION_DENIED"
+    assert (await staff.call("GetAppointment", appointment_id=visit.id)).appointment == visit
+    if along_with:
+        assert await outcome(patient.call("UpdateAppointment", **change)) == "OK"
+    assert (await staff.call("GetAppointment", appointment_id=visit.id)).appointment.notes == "allergic"
+
+
+async def test_a_patient_confirms_a_hold_without_notes(suite: Suite, make_client: MakeClient) -> None:
+    """What staff noted on a hold stays when the patient confirms it."""
+    practice = suite.practice()
+    staff, patient = make_client(practice), make_client(practice, "patient", patient_id=practice.patients[0])
+    held = await staff.hold(at(9), patient_id=practice.patients[0], notes="allergic")
+    use = {"hold_id": held.appointment.id, "hold_token": held.hold_token}
+    assert (
+        await outcome(patient.call("ConfirmHold", notes="mine", **use))
+        == "PERMISSION_DENIED PERMISSION_DENIED"
+    )
+    assert await outcome(patient.call("ConfirmHold", **use)) == "OK"
+    seen = await staff.call("GetAppointment", appointment_id=held.appointment.id)
+    assert seen.appointment.notes == "allergic"
+
+
 async def test_a_confirmed_hold_records_what_it_claims(suite: Suite, make_client: MakeClient) -> None:
-    """When its patient becomes known, the units on record are the units that are claimed."""
+    """When its patient becomes known, the units claimed and on record are those that were held."""
     practice = suite.practice(providers=2, rooms=2)
     with psycopg.connect(suite.database.owner_url) as owner:
         item = practice.add_equipment(owner, "laser", 2)
@@ -57,14 +91,16 @@ async def test_a_confirmed_hold_records_what_it_claims(suite: Suite, make_client
     client = make_client(practice)
     first = (await client.create(at(9))).appointment
     held = await client.hold(at(9), provider_id=practice.providers[1])
+    units = list(held.appointment.equipment[0].units)
     await client.call("CancelAppointment", appointment_id=first.id)
     hold_id = held.appointment.id
     confirmed = await client.call(
         "ConfirmHold", hold_id=hold_id, hold_token=held.hold_token, patient_id=practice.patients[1]
     )
     claimed, recorded = query(suite.database.owner_url, UNITS, hold_id, item, hold_id, item)[0]
-    assert claimed == recorded
-    assert list(confirmed.appointment.equipment[0].units) == claimed
+    assert claimed == recorded == units
+    assert list(confirmed.appointment.equipment[0].units) == units
+    assert confirmed.appointment.room_id == held.appointment.room_id
     invariants(suite.database)
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
+import grpc.aio
 import psycopg
+import pytest
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.booking import outcome
+from tests.support.booking import details_of, outcome, reason_of
 from tests.support.invariants import invariants, query
 from tests.support.practice import at
+from tests.support.waiting import wait_until_async
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'booking_svc'
+    AND wait_event_type = 'Lock'
+"""
 
 
 def noon_zone() -> str:
@@ -58,6 +67,29 @@ async def test_a_hold_that_has_ended_does_not_keep_a_no_show_out(
     count = "SELECT count(*) FROM claim WHERE appointment_id = %s"
     assert query(suite.database.owner_url, count, visit.id) == [(3,)], "provider, room and patient"
     invariants(suite.database)
+
+
+async def test_a_no_show_that_is_changed_meanwhile_is_told_when_to_come_again(
+    suite: Suite, make_client: MakeClient
+) -> None:
+    """Another change of the visit while check-in waits for its locks: ABORTED with a time to try again."""
+    practice = suite.practice(zone=noon_zone())
+    client = make_client(practice)
+    visit = (await client.create(this_afternoon())).appointment
+    await client.call("MarkNoShow", appointment_id=visit.id)
+    with psycopg.connect(suite.database.owner_url) as owner:
+        owner.execute("SELECT FROM resource WHERE id = %s FOR NO KEY UPDATE", (practice.provider,))
+        coming = asyncio.create_task(client.call("CheckInAppointment", appointment_id=visit.id))
+
+        async def waits() -> bool:
+            return query(suite.database.owner_url, WAITING) == [(1,)]
+
+        await wait_until_async(waits, what="the check-in to wait for the provider")
+        owner.execute("UPDATE appointment SET version = version + 1 WHERE id = %s", (visit.id,))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await coming
+    assert reason_of(refused.value) == "CONCURRENT_BOOKING"
+    assert details_of(refused.value)["RetryInfo"].retry_delay.ToMilliseconds() > 0
 
 
 async def test_the_unit_of_a_hold_that_has_ended_is_taken_before_a_live_one(

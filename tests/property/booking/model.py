@@ -197,6 +197,7 @@ class BookingModel(RuleBasedStateMachine):
         if reply:
             assert reply.appointment.version == known.version + 1
             self.taken(reply, replace(wish, room=known.wish.room), "scheduled", token=known.token)
+            assert known.claims <= self.bookings.visits[hold].claims, "a confirmed hold keeps what it held"
 
     @rule(hold=holds, ttl_s=TTLS_S)
     def renew_hold(self, hold: str, ttl_s: int) -> None:

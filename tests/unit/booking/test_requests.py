@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from medforall.booking.v1 import appointment_pb2
 from medforall.booking.v1 import booking_pb2 as pb
+from medforall.directory.v1 import directory_pb2 as directory
+from medforall.directory.v1 import directory_types_pb2 as types
 
 from booking_svc.model import Caller
 from booking_svc.rpc import requests
@@ -27,6 +31,42 @@ def test_how_a_request_is_made_is_not_what_it_asks_for() -> None:
     assert requests.fingerprint(tagged) == requests.fingerprint(
         pb.CancelAppointmentRequest(appointment_id="a")
     )
+
+
+ID = "0190abcd-0000-7000-8000-00000000000a"
+
+
+@pytest.mark.parametrize(
+    ("field", "spellings"),
+    [
+        ("patient_id", (ID, ID.upper())),
+        ("start", ("2027-01-04T09:00", "2027-01-04T09:00:00", "2027-01-04 09:00", "2027-01-04t09:00:00.000")),
+        ("end", ("2027-01-04T09:30Z", "2027-01-04T09:30:00+00:00", "2027-01-04T09:30+0000")),
+    ],
+)
+def test_a_request_is_the_same_however_it_is_spelled(field: str, spellings: tuple[str, ...]) -> None:
+    """Ids in capitals and local times without seconds are the same; another offset, or text in notes, is not."""
+    fields: list[dict[str, Any]] = [{field: spelling} for spelling in spellings]
+    requests_ = [pb.CreateAppointmentRequest(**wanted) for wanted in fields]
+    assert len({requests.fingerprint(request) for request in requests_}) == 1
+    noted = [pb.CreateAppointmentRequest(notes=spelling) for spelling in spellings]
+    assert len({requests.fingerprint(request) for request in noted}) == len(spellings)
+    without, other = (
+        pb.CreateAppointmentRequest(start=f"2027-01-04T09:00{offset}") for offset in ("", "-05:00")
+    )
+    assert requests.fingerprint(without) != requests.fingerprint(other)
+
+
+def test_ids_within_messages_and_lists_are_spelled_alike_too() -> None:
+    """Directory requests have their ids deeper: in messages and in lists of them."""
+    first, again = (
+        directory.CreatePreferenceRequest(
+            clinic_id=spelled,
+            preference=types.Preference(provider_id=spelled, preferred_room_ids=[spelled]),
+        )
+        for spelled in (ID, ID.upper())
+    )
+    assert requests.fingerprint(first) == requests.fingerprint(again)
 
 
 def test_a_patch_hands_over_to_the_right_use_case() -> None:

@@ -129,7 +129,9 @@ class BookingServiceServicer:
 
         Judged by the same rules that `SearchSlots` answers by, under the locks of everything it claims.
         ALREADY_EXISTS (`SLOT_ALREADY_BOOKED`, `ROOM_ALREADY_BOOKED`, `EQUIPMENT_UNAVAILABLE`, `PATIENT_ALREADY_BOOKED`): taken;
-        the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no.
+        the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no; where
+        another time may do (`OFF_GRID`, `OUTSIDE_HOURS`, `LEAD_TIME`, `BLACKOUT_DATE`, `MAX_DAILY_REACHED`, `MIN_GAP`,
+        `PATIENT_LIMIT`) a `BookingConflict` offers slots as well, with nothing taken. Slots are looked for up to 28 days on.
         ABORTED `STALE_AVAILABILITY`: `availabilityFetchedAt` is older than 30 s.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -158,6 +160,7 @@ class BookingServiceServicer:
         """Reschedules (`start`), cancels or moves on (`status`), or changes notes: hands over to the RPC of that name.
 
         INVALID_ARGUMENT: `status` and `start` together, or nothing to change. ABORTED `STALE_ETAG`: changed since it was read.
+        PERMISSION_DENIED: a patient gives notes, which are staff's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,7 +170,8 @@ class BookingServiceServicer:
         """Moves an appointment; the old time is freed in the same transaction, and kept when the new one is refused.
 
         Its own claims do not stand in its way. Provider and a named room are kept unless others are asked; an `auto` room is
-        chosen again. A confirmed one goes back to scheduled. Errors as in CreateAppointment; `INVALID_TRANSITION`, `STALE_ETAG`.
+        chosen again. A confirmed one goes back to scheduled. Errors, and the slots that they offer, as in CreateAppointment;
+        `INVALID_TRANSITION`, `STALE_ETAG`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +195,8 @@ class BookingServiceServicer:
 
     def CheckInAppointment(self, request, context):
         """The patient has arrived. From no_show only on the same local day, if its claims can be had again.
+
+        ALREADY_EXISTS, as in CreateAppointment with the nearest free slots: somebody else has the no-show's time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,7 +226,7 @@ class BookingServiceServicer:
     def CreateHold(self, request, context):
         """Takes a slot for a few minutes while somebody fills in a form. The reply's `holdToken` is told once.
 
-        Errors as in CreateAppointment.
+        Errors, and the slots that they offer, as in CreateAppointment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,7 +242,9 @@ class BookingServiceServicer:
     def ConfirmHold(self, request, context):
         """Makes a hold an appointment with the same id and claims.
 
-        A patient that was not known is claimed now, which may fail for it. `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`.
+        A patient that was not known is claimed now, beside what is held, and only it is judged: `PATIENT_ALREADY_BOOKED` and
+        `PATIENT_LIMIT` offer the nearest free slots as in CreateAppointment, and the hold stays. `HOLD_EXPIRED`,
+        `HOLD_TOKEN_MISMATCH`. PERMISSION_DENIED: a patient gives notes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class BookingServiceStub:
 
     Judged by the same rules that `SearchSlots` answers by, under the locks of everything it claims.
     ALREADY_EXISTS (`SLOT_ALREADY_BOOKED`, `ROOM_ALREADY_BOOKED`, `EQUIPMENT_UNAVAILABLE`, `PATIENT_ALREADY_BOOKED`): taken;
-    the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no.
+    the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no; where
+    another time may do (`OFF_GRID`, `OUTSIDE_HOURS`, `LEAD_TIME`, `BLACKOUT_DATE`, `MAX_DAILY_REACHED`, `MIN_GAP`,
+    `PATIENT_LIMIT`) a `BookingConflict` offers slots as well, with nothing taken. Slots are looked for up to 28 days on.
     ABORTED `STALE_AVAILABILITY`: `availabilityFetchedAt` is older than 30 s.
     """
     GetAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.GetAppointmentRequest, _booking_pb2.GetAppointmentResponse]
@@ -60,12 +62,14 @@ class BookingServiceStub:
     """Reschedules (`start`), cancels or moves on (`status`), or changes notes: hands over to the RPC of that name.
 
     INVALID_ARGUMENT: `status` and `start` together, or nothing to change. ABORTED `STALE_ETAG`: changed since it was read.
+    PERMISSION_DENIED: a patient gives notes, which are staff's.
     """
     RescheduleAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.RescheduleAppointmentRequest, _booking_pb2.RescheduleAppointmentResponse]
     """Moves an appointment; the old time is freed in the same transaction, and kept when the new one is refused.
 
     Its own claims do not stand in its way. Provider and a named room are kept unless others are asked; an `auto` room is
-    chosen again. A confirmed one goes back to scheduled. Errors as in CreateAppointment; `INVALID_TRANSITION`, `STALE_ETAG`.
+    chosen again. A confirmed one goes back to scheduled. Errors, and the slots that they offer, as in CreateAppointment;
+    `INVALID_TRANSITION`, `STALE_ETAG`.
     """
     CancelAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.CancelAppointmentRequest, _booking_pb2.CancelAppointmentResponse]
     """Cancels and frees everything the visit claims. Works in a suspended clinic.
@@ -75,7 +79,10 @@ class BookingServiceStub:
     ConfirmAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.ConfirmAppointmentRequest, _booking_pb2.ConfirmAppointmentResponse]
     """The patient said it will come: scheduled becomes confirmed."""
     CheckInAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.CheckInAppointmentRequest, _booking_pb2.CheckInAppointmentResponse]
-    """The patient has arrived. From no_show only on the same local day, if its claims can be had again."""
+    """The patient has arrived. From no_show only on the same local day, if its claims can be had again.
+
+    ALREADY_EXISTS, as in CreateAppointment with the nearest free slots: somebody else has the no-show's time.
+    """
     StartAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.StartAppointmentRequest, _booking_pb2.StartAppointmentResponse]
     """The visit begins: checked_in becomes in_progress."""
     CompleteAppointment: _grpc.UnaryUnaryMultiCallable[_booking_pb2.CompleteAppointmentRequest, _booking_pb2.CompleteAppointmentResponse]
@@ -85,14 +92,16 @@ class BookingServiceStub:
     CreateHold: _grpc.UnaryUnaryMultiCallable[_booking_pb2.CreateHoldRequest, _booking_pb2.CreateHoldResponse]
     """Takes a slot for a few minutes while somebody fills in a form. The reply's `holdToken` is told once.
 
-    Errors as in CreateAppointment.
+    Errors, and the slots that they offer, as in CreateAppointment.
     """
     RenewHold: _grpc.UnaryUnaryMultiCallable[_booking_pb2.RenewHoldRequest, _booking_pb2.RenewHoldResponse]
     """Makes a hold last longer, at most 15 minutes from now. FAILED_PRECONDITION `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`."""
     ConfirmHold: _grpc.UnaryUnaryMultiCallable[_booking_pb2.ConfirmHoldRequest, _booking_pb2.ConfirmHoldResponse]
     """Makes a hold an appointment with the same id and claims.
 
-    A patient that was not known is claimed now, which may fail for it. `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`.
+    A patient that was not known is claimed now, beside what is held, and only it is judged: `PATIENT_ALREADY_BOOKED` and
+    `PATIENT_LIMIT` offer the nearest free slots as in CreateAppointment, and the hold stays. `HOLD_EXPIRED`,
+    `HOLD_TOKEN_MISMATCH`. PERMISSION_DENIED: a patient gives notes.
     """
     ReleaseHold: _grpc.UnaryUnaryMultiCallable[_booking_pb2.ReleaseHoldRequest, _booking_pb2.ReleaseHoldResponse]
     """Gives a hold back before it ends. `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`."""
@@ -112,7 +121,9 @@ class BookingServiceAsyncStub(BookingServiceStub):
 
     Judged by the same rules that `SearchSlots` answers by, under the locks of everything it claims.
     ALREADY_EXISTS (`SLOT_ALREADY_BOOKED`, `ROOM_ALREADY_BOOKED`, `EQUIPMENT_UNAVAILABLE`, `PATIENT_ALREADY_BOOKED`): taken;
-    the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no.
+    the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no; where
+    another time may do (`OFF_GRID`, `OUTSIDE_HOURS`, `LEAD_TIME`, `BLACKOUT_DATE`, `MAX_DAILY_REACHED`, `MIN_GAP`,
+    `PATIENT_LIMIT`) a `BookingConflict` offers slots as well, with nothing taken. Slots are looked for up to 28 days on.
     ABORTED `STALE_AVAILABILITY`: `availabilityFetchedAt` is older than 30 s.
     """
     GetAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.GetAppointmentRequest, _booking_pb2.GetAppointmentResponse]  # type: ignore[assignment]
@@ -129,12 +140,14 @@ class BookingServiceAsyncStub(BookingServiceStub):
     """Reschedules (`start`), cancels or moves on (`status`), or changes notes: hands over to the RPC of that name.
 
     INVALID_ARGUMENT: `status` and `start` together, or nothing to change. ABORTED `STALE_ETAG`: changed since it was read.
+    PERMISSION_DENIED: a patient gives notes, which are staff's.
     """
     RescheduleAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.RescheduleAppointmentRequest, _booking_pb2.RescheduleAppointmentResponse]  # type: ignore[assignment]
     """Moves an appointment; the old time is freed in the same transaction, and kept when the new one is refused.
 
     Its own claims do not stand in its way. Provider and a named room are kept unless others are asked; an `auto` room is
-    chosen again. A confirmed one goes back to scheduled. Errors as in CreateAppointment; `INVALID_TRANSITION`, `STALE_ETAG`.
+    chosen again. A confirmed one goes back to scheduled. Errors, and the slots that they offer, as in CreateAppointment;
+    `INVALID_TRANSITION`, `STALE_ETAG`.
     """
     CancelAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.CancelAppointmentRequest, _booking_pb2.CancelAppointmentResponse]  # type: ignore[assignment]
     """Cancels and frees everything the visit claims. Works in a suspended clinic.
@@ -144,7 +157,10 @@ class BookingServiceAsyncStub(BookingServiceStub):
     ConfirmAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.ConfirmAppointmentRequest, _booking_pb2.ConfirmAppointmentResponse]  # type: ignore[assignment]
     """The patient said it will come: scheduled becomes confirmed."""
     CheckInAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.CheckInAppointmentRequest, _booking_pb2.CheckInAppointmentResponse]  # type: ignore[assignment]
-    """The patient has arrived. From no_show only on the same local day, if its claims can be had again."""
+    """The patient has arrived. From no_show only on the same local day, if its claims can be had again.
+
+    ALREADY_EXISTS, as in CreateAppointment with the nearest free slots: somebody else has the no-show's time.
+    """
     StartAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.StartAppointmentRequest, _booking_pb2.StartAppointmentResponse]  # type: ignore[assignment]
     """The visit begins: checked_in becomes in_progress."""
     CompleteAppointment: _aio.UnaryUnaryMultiCallable[_booking_pb2.CompleteAppointmentRequest, _booking_pb2.CompleteAppointmentResponse]  # type: ignore[assignment]
@@ -154,14 +170,16 @@ class BookingServiceAsyncStub(BookingServiceStub):
     CreateHold: _aio.UnaryUnaryMultiCallable[_booking_pb2.CreateHoldRequest, _booking_pb2.CreateHoldResponse]  # type: ignore[assignment]
     """Takes a slot for a few minutes while somebody fills in a form. The reply's `holdToken` is told once.
 
-    Errors as in CreateAppointment.
+    Errors, and the slots that they offer, as in CreateAppointment.
     """
     RenewHold: _aio.UnaryUnaryMultiCallable[_booking_pb2.RenewHoldRequest, _booking_pb2.RenewHoldResponse]  # type: ignore[assignment]
     """Makes a hold last longer, at most 15 minutes from now. FAILED_PRECONDITION `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`."""
     ConfirmHold: _aio.UnaryUnaryMultiCallable[_booking_pb2.ConfirmHoldRequest, _booking_pb2.ConfirmHoldResponse]  # type: ignore[assignment]
     """Makes a hold an appointment with the same id and claims.
 
-    A patient that was not known is claimed now, which may fail for it. `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`.
+    A patient that was not known is claimed now, beside what is held, and only it is judged: `PATIENT_ALREADY_BOOKED` and
+    `PATIENT_LIMIT` offer the nearest free slots as in CreateAppointment, and the hold stays. `HOLD_EXPIRED`,
+    `HOLD_TOKEN_MISMATCH`. PERMISSION_DENIED: a patient gives notes.
     """
     ReleaseHold: _aio.UnaryUnaryMultiCallable[_booking_pb2.ReleaseHoldRequest, _booking_pb2.ReleaseHoldResponse]  # type: ignore[assignment]
     """Gives a hold back before it ends. `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`."""
@@ -184,7 +202,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Judged by the same rules that `SearchSlots` answers by, under the locks of everything it claims.
         ALREADY_EXISTS (`SLOT_ALREADY_BOOKED`, `ROOM_ALREADY_BOOKED`, `EQUIPMENT_UNAVAILABLE`, `PATIENT_ALREADY_BOOKED`): taken;
-        the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no.
+        the error's `BookingConflict` says what and offers the nearest free slots. FAILED_PRECONDITION: a rule says no; where
+        another time may do (`OFF_GRID`, `OUTSIDE_HOURS`, `LEAD_TIME`, `BLACKOUT_DATE`, `MAX_DAILY_REACHED`, `MIN_GAP`,
+        `PATIENT_LIMIT`) a `BookingConflict` offers slots as well, with nothing taken. Slots are looked for up to 28 days on.
         ABORTED `STALE_AVAILABILITY`: `availabilityFetchedAt` is older than 30 s.
         """
 
@@ -219,6 +239,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reschedules (`start`), cancels or moves on (`status`), or changes notes: hands over to the RPC of that name.
 
         INVALID_ARGUMENT: `status` and `start` together, or nothing to change. ABORTED `STALE_ETAG`: changed since it was read.
+        PERMISSION_DENIED: a patient gives notes, which are staff's.
         """
 
     @_abc_1.abstractmethod
@@ -230,7 +251,8 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Moves an appointment; the old time is freed in the same transaction, and kept when the new one is refused.
 
         Its own claims do not stand in its way. Provider and a named room are kept unless others are asked; an `auto` room is
-        chosen again. A confirmed one goes back to scheduled. Errors as in CreateAppointment; `INVALID_TRANSITION`, `STALE_ETAG`.
+        chosen again. A confirmed one goes back to scheduled. Errors, and the slots that they offer, as in CreateAppointment;
+        `INVALID_TRANSITION`, `STALE_ETAG`.
         """
 
     @_abc_1.abstractmethod
@@ -258,7 +280,10 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _booking_pb2.CheckInAppointmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_booking_pb2.CheckInAppointmentResponse, _abc.Awaitable[_booking_pb2.CheckInAppointmentResponse]]:
-        """The patient has arrived. From no_show only on the same local day, if its claims can be had again."""
+        """The patient has arrived. From no_show only on the same local day, if its claims can be had again.
+
+        ALREADY_EXISTS, as in CreateAppointment with the nearest free slots: somebody else has the no-show's time.
+        """
 
     @_abc_1.abstractmethod
     def StartAppointment(
@@ -292,7 +317,7 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_booking_pb2.CreateHoldResponse, _abc.Awaitable[_booking_pb2.CreateHoldResponse]]:
         """Takes a slot for a few minutes while somebody fills in a form. The reply's `holdToken` is told once.
 
-        Errors as in CreateAppointment.
+        Errors, and the slots that they offer, as in CreateAppointment.
         """
 
     @_abc_1.abstractmethod
@@ -311,7 +336,9 @@ class BookingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_booking_pb2.ConfirmHoldResponse, _abc.Awaitable[_booking_pb2.ConfirmHoldResponse]]:
         """Makes a hold an appointment with the same id and claims.
 
-        A patient that was not known is claimed now, which may fail for it. `HOLD_EXPIRED`, `HOLD_TOKEN_MISMATCH`.
+        A patient that was not known is claimed now, beside what is held, and only it is judged: `PATIENT_ALREADY_BOOKED` and
+        `PATIENT_LIMIT` offer the nearest free slots as in CreateAppointment, and the hold stays. `HOLD_EXPIRED`,
+        `HOLD_TOKEN_MISMATCH`. PERMISSION_DENIED: a patient gives notes.
         """
 
     @_abc_1.abstractmethod

@@ -92,7 +92,9 @@ Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class ResourceChange(_message.Message):
-    """A resource's claims by one appointment, after the change."""
+    """A resource's claims by one appointment, after the change. One that neither claims nor claimed anything was locked for
+    its version alone: the patient whose visits a limit counts, while the service lets them overlap.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -198,7 +198,9 @@ Global___Slot: _TypeAlias = Slot  # noqa: Y015
 
 @_typing.final
 class BookingConflict(_message.Message):
-    """Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient."""
+    """Why a booking was refused and what is free instead: a detail of every refusal of a time where another one may do, by
+    something taken, a rule, the hours or the grid. Never tells of another patient.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -207,7 +209,7 @@ class BookingConflict(_message.Message):
     ANY_PROVIDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def taken(self) -> _containers.RepeatedCompositeFieldContainer[Global___TakenResource]:
-        """What is taken."""
+        """What is taken; nothing when a rule, the hours or the grid say no."""
 
     @_builtins.property
     def same_provider(self) -> _containers.RepeatedCompositeFieldContainer[Global___Slot]:
