@@ -94,8 +94,8 @@ class CalendarSource:
         found, layer = self._buckets(place, ids, at_least, mark)
         self._count(layer)
         calendars = assemble(found[bucket_id] for bucket_id in ids)
-        is_marked = all(self._kept.get((clinic_id, *one), mark) is found[one] for one in found)
-        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES, mark=mark if is_marked else b"")
+        if all(self._kept.get((clinic_id, *one), mark) is found[one] for one in found):
+            self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES, mark=mark)
         return calendars, max(layer, asked)
 
     def buckets(
@@ -152,10 +152,10 @@ class CalendarSource:
         late = [
             key
             for key, (bucket, _) in loaded.items()
-            if at_least and not self._is_new_enough(clinic_id, key[1], bucket, at_least)
+            if not self._is_new_enough(clinic_id, key[1], bucket, at_least)
         ]
         if late:
-            # Another caller, who needed less, was loading it already.
+            # Another caller was loading it already, who needed less or had begun before the newest change was heard.
             loaded |= self._load(place, late, at_least, mark)
         found.update({key[1:]: bucket for key, (bucket, _) in loaded.items()})
         return found, max(layer for _, layer in loaded.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import sha256
 from typing import Final
 
@@ -169,9 +170,11 @@ class Reader:
         span = horizon_around(window, service, duration_of(service, request.duration_min), reach)
         numbers = buckets_of(span.start_min, span.end_min)
         name: tuple[object, ...] = (numbers.start, numbers.stop)
+        days: tuple[date, ...] = ()
         if quota_rules:
-            name = (*name, request.service_id, window.start_min // 1440, window.end_min // 1440)
-        return Wanted(name, lambda: _bucket_ids(place, numbers, quota_rules, window))
+            days = localtime.local_days(place.zone, window.start_min, window.end_min)
+            name = (*name, request.service_id, days[0], days[-1])
+        return Wanted(name, lambda: _bucket_ids(place, numbers, quota_rules, days))
 
     def _margins(self, place: Place, service_id: str) -> tuple[Service, int, tuple[Rule, ...]]:
         """Return a service, how far its claims reach after its visits, and its daily limits."""
@@ -210,10 +213,9 @@ _FOR_NOBODY: Final = ForWhom()
 
 
 def _bucket_ids(
-    place: Place, numbers: range, quota_rules: Sequence[Rule], window: Horizon
+    place: Place, numbers: range, quota_rules: Sequence[Rule], days: Sequence[date]
 ) -> tuple[BucketId, ...]:
     ids = [(calendar_id, number) for calendar_id in place.calendar_ids for number in numbers]
-    days = localtime.local_days(place.zone, window.start_min, window.end_min) if quota_rules else []
     for day in days:
         day_numbers = buckets_of(*localtime.day_bounds(place.zone, day))
         quotas = {
