@@ -89,7 +89,9 @@ def assemble(settings: AvailabilitySettings) -> Process:
 
 def build_stores(settings: AvailabilitySettings, metrics: Metrics) -> Stores:
     """The three stores and the two sources that read them in turn."""
-    truth = Truth(settings.app_database.url, settings.database, replica_url=settings.replica.url)
+    truth = Truth(
+        settings.app_database.url, settings.database, replica_url=settings.replica.url, metrics=metrics
+    )
     cache = SyncCache(settings.redis, build_breaker(settings.redis, metrics))
     projection = RedisProjection(cache, value_ttl_ms=settings.projection_ttl_ms)
     pulses, counters = Pulses(projection), LayerCounters(metrics)

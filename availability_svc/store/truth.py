@@ -1,18 +1,17 @@
 """PostgreSQL as the service reads it: always as the application's role, inside one clinic.
 
-Each read is one round trip: BEGIN, the tenant, the query and COMMIT travel together.
+Each read is one round trip: BEGIN, the tenant, the query and COMMIT travel together. A server that is silent is asked
+seldom, so that its callers do not keep the threads that memory and Redis could answer from.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import psycopg
-from psycopg import Connection
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 
+from availability_svc.store.database_pool import DatabasePool
+from chassis.metrics import Metrics
 from database.facts import (
     LOCATION_SQL,
     PATIENT_SQL,
@@ -25,14 +24,14 @@ from database.facts import (
     patient_parameters,
     stretches_parameters,
 )
-from database.failures import translated
-from database.session import SET_TENANT, configure, connection_arguments, pool_arguments
+from database.session import SET_TENANT
 from database.settings import DatabaseSettings
-from scheduling.errors import Unavailable
 from scheduling.facts import PatientFacts
 
 _BEGIN: Final = "BEGIN READ ONLY"
-_Pool = ConnectionPool[Connection[TupleRow]]
+
+ANSWER_S: Final = 2.0
+"""How long a caller waits for an answer. None takes longer than some tenths of a second."""
 
 _LOCATIONS_SQL: Final = """
 SELECT l.id, l.active FROM location l WHERE l.clinic_id = %(clinic_id)s::uuid ORDER BY l.id
@@ -68,10 +67,21 @@ class Truth:
 
     name = "postgresql"
 
-    def __init__(self, url: str, settings: DatabaseSettings, *, replica_url: str = "") -> None:
-        self._primary = _pool(url, settings)
-        self._replica = _pool(replica_url, settings) if replica_url else self._primary
-        self._pool_max = settings.pool_max
+    def __init__(
+        self,
+        url: str,
+        settings: DatabaseSettings,
+        *,
+        replica_url: str = "",
+        answer_s: float = ANSWER_S,
+        metrics: Metrics | None = None,
+    ) -> None:
+        def pool_of(server_url: str, dependency: str) -> DatabasePool:
+            gauge = metrics.breaker_open.labels(dependency) if metrics is not None else None
+            return DatabasePool(server_url, settings, answer_s=answer_s, gauge=gauge)
+
+        self._primary = pool_of(url, "postgresql")
+        self._replica = pool_of(replica_url, "postgresql replica") if replica_url else self._primary
 
     @property
     def has_replica(self) -> bool:
@@ -89,17 +99,12 @@ class Truth:
     def open(self) -> None:
         """Begin to connect; returns at once, whether or not the database is there yet."""
         for pool in {self._primary, self._replica}:
-            pool.open(wait=False)
+            pool.open()
 
     def close(self) -> None:
         """Close every connection."""
         for pool in {self._primary, self._replica}:
-            pool.close(timeout=5.0)
-
-    def ping(self) -> None:
-        """One round trip to the primary."""
-        with self._connection(self._primary) as connection:
-            connection.execute("SELECT 1")
+            pool.close()
 
     def location(self, clinic_id: str, location_id: str) -> str | None:
         """Return a location's document, or None when the clinic has no such location."""
@@ -146,45 +151,12 @@ class Truth:
         return str(rows[0][0]) if rows else None
 
     def _rows(
-        self, clinic_id: str, query: str, parameters: Mapping[str, Any], pool: _Pool | None = None
+        self, clinic_id: str, query: str, parameters: Mapping[str, Any], pool: DatabasePool | None = None
     ) -> list[TupleRow]:
-        with self._connection(pool or self._primary) as connection:
+        with (pool or self._primary).connection() as connection:
             with connection.pipeline():
                 connection.execute(_BEGIN, prepare=False)
                 connection.execute(SET_TENANT, (clinic_id,), prepare=True)
                 cursor = connection.execute(query, parameters, prepare=True)
                 connection.execute("COMMIT", prepare=False)
             return cursor.fetchall()
-
-    @contextmanager
-    def _connection(self, pool: _Pool) -> Iterator[Connection[TupleRow]]:
-        try:
-            with pool.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            domain_error = translated(error, is_busy=self._is_busy(pool))
-            if domain_error is None:
-                raise
-            raise domain_error from error
-        except OSError as error:
-            raise Unavailable("The database is away.", retry_after_s=1.0) from error
-
-    def _is_busy(self, pool: _Pool) -> bool:
-        stats = pool.get_stats()
-        return stats.get("pool_size", 0) >= self._pool_max and stats.get("pool_available", 0) == 0
-
-
-def _pool(url: str, settings: DatabaseSettings) -> _Pool:
-    return ConnectionPool(
-        url,
-        kwargs=connection_arguments(settings, "availability_svc"),
-        configure=configure,
-        check=_check,
-        **pool_arguments(settings),
-    )
-
-
-def _check(connection: Connection[TupleRow]) -> None:
-    """Let a connection that has died be replaced before a caller gets it."""
-    if connection.closed:
-        raise psycopg.OperationalError("the connection is closed")
