@@ -17,7 +17,7 @@ def cpu_ms(providers: int, days: int, rounds: int = 9) -> float:
     """Median CPU of searching what is in memory and writing a page of 50 slots."""
     static, request = static_facts(providers), SlotRequest("service", preferred_time_of_day=TimeOfDay.MORNING)
     busy = kept_facts(claims_of(static, days))
-    place = Place("clinic", _facts(static), 0)
+    place = Place("clinic", _facts(static))
     cache, writer, spent = DerivedCache(), SlotWriter(), []
     query = SearchQuery(request, START_MIN, START_MIN + days * 1440)
     for _ in range(rounds + 2):

@@ -34,6 +34,8 @@ ClinicOption = Annotated[
 ]
 
 _BATCH = 200
+# Nobody waits behind a tool: it may read much at a time.
+_ANSWER_S = 60.0
 
 
 _Arguments = ParamSpec("_Arguments")
@@ -66,7 +68,7 @@ def verify(clinic: ClinicOption = None, home: HomeOption = DEFAULT) -> None:
     for difference in total.differences[:50]:
         _out.print(f"[red]differs[/] {difference}", soft_wrap=True)
     _out.print(
-        f"{total.entries} entries in {total.buckets} calendar buckets and {total.locations} locations compared:"
+        f"{total.entries} entries in {total.buckets} calendar buckets and {total.documents} documents compared:"
         f" {len(total.differences)} differences.",
         soft_wrap=True,
     )
@@ -175,6 +177,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
     from availability_svc.layers import LayerCounters  # noqa: PLC0415
     from availability_svc.store.calendar_source import CalendarSource  # noqa: PLC0415
     from availability_svc.store.location_source import LocationSource  # noqa: PLC0415
+    from availability_svc.store.outline_source import OutlineSource  # noqa: PLC0415
     from availability_svc.store.pulses import Pulses  # noqa: PLC0415
     from availability_svc.store.redis_projection import RedisProjection  # noqa: PLC0415
     from availability_svc.store.truth import Truth  # noqa: PLC0415
@@ -188,7 +191,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
 
     urls = _urls(home)
     redis_settings = load(RedisSettings, {"MEDFORALL_REDIS_URL": urls["redis"]})
-    truth = Truth(urls["database"], load(DatabaseSettings, {}))
+    truth = Truth(urls["database"], load(DatabaseSettings, {}), answer_s=_ANSWER_S)
     truth.open()
     cache = SyncCache(redis_settings, build_breaker(redis_settings))
     projection, counters = RedisProjection(cache), LayerCounters(Metrics())
@@ -203,6 +206,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
                 truth,
                 projection,
                 LocationSource(truth, projection, pulses, counters, **bounds),
+                OutlineSource(truth, projection, pulses, counters, **bounds),
                 CalendarSource(truth, projection, pulses, counters, **bounds),
             ),
             clinic_ids,

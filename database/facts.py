@@ -27,6 +27,7 @@ from database.busy_facts import (
 )
 from database.location_facts import (
     LOCATION_SQL,
+    VERSIONED_LOCATION_SQL,
     Label,
     LocationFacts,
     build_location,
@@ -68,6 +69,7 @@ __all__ = [
     "LOCATION_SQL",
     "PATIENT_SQL",
     "VERSIONED_CLAIMS_SQL",
+    "VERSIONED_LOCATION_SQL",
     "Label",
     "LocationFacts",
     "Stretch",

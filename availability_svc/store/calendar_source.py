@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import structlog
 
@@ -19,15 +18,13 @@ from availability_svc.store.redis_projection import BucketId, RedisProjection, S
 from availability_svc.store.truth import Truth
 from database.facts import Stretch, VersionedClaims
 from scheduling.busy import KeptCalendars
+from scheduling.consistency import EVERYTHING
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 
 Versions = Mapping[str, int]
 _Key = tuple[str, str, int]
-
-EVERYTHING: Final = str(UUID(int=0))
-"""A consistency token that names this asks for the primary."""
 
 _PAUSES_S: Final = (0.002, 0.003, 0.005, 0.008, 0.012, 0.02)
 """How long a search waits, step by step, for the projection to catch up before it reads the primary."""

@@ -11,11 +11,12 @@ from typing import Any, Final
 from psycopg.rows import TupleRow
 
 from availability_svc.store.database_pool import DatabasePool
+from availability_svc.store.documents import Document
 from chassis.metrics import Metrics
 from database.facts import (
-    LOCATION_SQL,
     PATIENT_SQL,
     VERSIONED_CLAIMS_SQL,
+    VERSIONED_LOCATION_SQL,
     Stretch,
     VersionedClaims,
     build_patient,
@@ -34,18 +35,19 @@ ANSWER_S: Final = 2.0
 """How long a caller waits for an answer. None takes longer than some tenths of a second."""
 
 _LOCATIONS_SQL: Final = """
-SELECT l.id, l.active FROM location l WHERE l.clinic_id = %(clinic_id)s::uuid ORDER BY l.id
+SELECT l.id FROM location l WHERE l.clinic_id = %(clinic_id)s::uuid ORDER BY l.id
 """
-_RESOURCE_SQL: Final = """
-SELECT kind, location_id FROM (
-    SELECT 'provider' AS kind, location_id, id, clinic_id FROM provider
-    UNION ALL SELECT 'room', location_id, id, clinic_id FROM room
-    UNION ALL SELECT 'equipment', location_id, id, clinic_id FROM equipment
-) AS things
-WHERE clinic_id = %(clinic_id)s::uuid AND id = %(id)s::uuid
-"""
-_PROVIDERS_SQL: Final = """
-SELECT count(*) FROM provider WHERE clinic_id = %(clinic_id)s::uuid AND id = ANY (%(ids)s::uuid[])
+_OUTLINE_SQL: Final = """
+SELECT json_build_object(
+    'locations', (SELECT coalesce(json_agg(l.id ORDER BY l.id), '[]'::json) FROM location l
+        WHERE l.clinic_id = c.id AND l.active),
+    'resources', (SELECT coalesce(json_agg(json_build_array(id, kind, location_id) ORDER BY id), '[]'::json) FROM (
+        SELECT id, 'provider' AS kind, location_id FROM provider p WHERE p.clinic_id = c.id
+        UNION ALL SELECT id, 'room', location_id FROM room r WHERE r.clinic_id = c.id
+        UNION ALL SELECT id, 'equipment', location_id FROM equipment e WHERE e.clinic_id = c.id
+    ) AS things)
+)::text, (SELECT d.version FROM directory_version d WHERE d.clinic_id = c.id)
+FROM clinic c WHERE c.id = %(clinic_id)s::uuid
 """
 _APPOINTMENT_SQL: Final = """
 SELECT 1 FROM appointment_ref r JOIN appointment a ON a.id = r.id AND a.start_ts_utc = r.start_ts_utc
@@ -106,10 +108,14 @@ class Truth:
         for pool in {self._primary, self._replica}:
             pool.close()
 
-    def location(self, clinic_id: str, location_id: str) -> str | None:
+    def location(self, clinic_id: str, location_id: str) -> Document | None:
         """Return a location's document, or None when the clinic has no such location."""
-        rows = self._rows(clinic_id, LOCATION_SQL, location_parameters(clinic_id, location_id))
-        return str(rows[0][0]) if rows else None
+        parameters = location_parameters(clinic_id, location_id)
+        return _document(self._rows(clinic_id, VERSIONED_LOCATION_SQL, parameters))
+
+    def outline(self, clinic_id: str) -> Document | None:
+        """Return what locations and resources a clinic has, or None when there is no such clinic."""
+        return _document(self._rows(clinic_id, _OUTLINE_SQL, {"clinic_id": clinic_id}))
 
     def stretches(
         self, clinic_id: str, stretches: Sequence[Stretch], *, from_replica: bool = False
@@ -124,21 +130,9 @@ class Truth:
         rows = self._rows(clinic_id, PATIENT_SQL, patient_parameters(clinic_id, patient_id, since_min))
         return build_patient(patient_id, rows)
 
-    def location_ids(self, clinic_id: str, *, with_inactive: bool = False) -> list[str]:
-        """Return the ids of the clinic's locations."""
-        rows = self._rows(clinic_id, _LOCATIONS_SQL, {"clinic_id": clinic_id})
-        return [row[0] for row in rows if row[1] or with_inactive]
-
-    def resource(self, clinic_id: str, resource_id: str) -> tuple[str, str | None] | None:
-        """Return the kind and own location of a provider, room or equipment item, or None."""
-        rows = self._rows(clinic_id, _RESOURCE_SQL, {"clinic_id": clinic_id, "id": resource_id})
-        return (rows[0][0], rows[0][1]) if rows else None
-
-    def has_providers(self, clinic_id: str, provider_ids: Sequence[str]) -> bool:
-        """Tell whether the clinic has every one of these providers."""
-        wanted = list(set(provider_ids))
-        rows = self._rows(clinic_id, _PROVIDERS_SQL, {"clinic_id": clinic_id, "ids": wanted})
-        return int(rows[0][0]) == len(wanted)
+    def location_ids(self, clinic_id: str) -> list[str]:
+        """Return the ids of all the clinic's locations, in use or not."""
+        return [row[0] for row in self._rows(clinic_id, _LOCATIONS_SQL, {"clinic_id": clinic_id})]
 
     def has_appointment(self, clinic_id: str, appointment_id: str, patient_id: str = "") -> bool:
         """Tell whether the clinic has this appointment; with a patient, whether it is that one's."""
@@ -160,3 +154,10 @@ class Truth:
                 cursor = connection.execute(query, parameters, prepare=True)
                 connection.execute("COMMIT", prepare=False)
             return cursor.fetchall()
+
+
+def _document(rows: Sequence[TupleRow]) -> Document | None:
+    if not rows:
+        return None
+    text, version = rows[0]
+    return Document(str(text).encode(), version or 0)

@@ -1,7 +1,6 @@
 """ExplainSlot and ExplainDay: what every check said, by the code that searches."""
 
 from dataclasses import dataclass
-from datetime import date
 
 from availability_svc.freshness import Stamp
 from availability_svc.layers import Layer
@@ -10,7 +9,6 @@ from availability_svc.questions import DayExplanationQuestion, SlotExplanationQu
 from availability_svc.usecases.reading import Reader, Whom, request_of
 from scheduling import localtime
 from scheduling.busy import BusyFacts
-from scheduling.errors import Invalid
 from scheduling.explain import (
     ProviderDay,
     SlotExplanation,
@@ -51,7 +49,7 @@ class DayAnswer:
 def explain_start(question: SlotExplanationQuestion, reader: Reader) -> SlotAnswer:
     """Say of one start what every check says for every candidate, and which nearest start works."""
     stamp = reader.stamp()
-    place, place_layer = reader.place(question.clinic_id, question.location_id, question.whom.caller)
+    place, place_layer = _place(question, reader)
     start_min = localtime.parse_local(question.start, place.zone, "start")
     request, whom = _request(question, place, reader)
     window = explain_window(place.static, request, start_min)
@@ -78,8 +76,8 @@ def explain_start(question: SlotExplanationQuestion, reader: Reader) -> SlotAnsw
 def explain_local_day(question: DayExplanationQuestion, reader: Reader) -> DayAnswer:
     """Say of a local day which stretches are free for every candidate, and what blocks the others."""
     stamp = reader.stamp()
-    place, layer = reader.place(question.clinic_id, question.location_id, question.whom.caller)
-    day = _date(question.date)
+    place, layer = _place(question, reader)
+    day = localtime.parse_date(question.date)
     request, whom = _request(question, place, reader)
     window = day_window(place.static, request, day)
     busy = BusyFacts()
@@ -90,11 +88,16 @@ def explain_local_day(question: DayExplanationQuestion, reader: Reader) -> DayAn
     return DayAnswer(place, found, stamp, layer, whom.patient is not None)
 
 
+def _place(question: SlotExplanationQuestion | DayExplanationQuestion, reader: Reader) -> tuple[Place, Layer]:
+    whom = question.whom
+    return reader.place(question.clinic_id, question.location_id, whom.caller, whom.consistency_token)
+
+
 def _request(
     question: SlotExplanationQuestion | DayExplanationQuestion, place: Place, reader: Reader
 ) -> tuple[SlotRequest, Whom]:
     if question.provider_ids:
-        reader.require_providers(place, question.provider_ids)
+        reader.require_providers(place, question.provider_ids, question.whom.consistency_token)
     whom = reader.whom(question.clinic_id, question.whom)
     return request_of(question.service_id, question.provider_ids, question.whom, whom), whom
 
@@ -116,10 +119,3 @@ def _slot(
     return next(
         (slot for slot in found.page(len(place.static.providers)) if slot.provider_id == provider_id), None
     )
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Invalid.field("date", "is not a day of the calendar") from None

@@ -34,7 +34,7 @@ def find_next_available(question: NextQuestion, reader: Reader) -> FirstSlots:
     stamp = reader.stamp()
     places, layer = _places(question, reader)
     for place in places[:1]:
-        reader.require_providers(place, question.provider_ids)
+        reader.require_providers(place, question.provider_ids, question.whom.consistency_token)
     whom = reader.whom(question.clinic_id, question.whom)
     request = request_of(question.service_id, question.provider_ids, question.whom, whom, question.preferred)
     found: dict[tuple[int, str, str], tuple[Place, Slot]] = {}
@@ -56,11 +56,15 @@ def find_next_available(question: NextQuestion, reader: Reader) -> FirstSlots:
 
 
 def _places(question: NextQuestion, reader: Reader) -> tuple[list[Place], Layer]:
-    ids: Sequence[str] = question.location_ids or reader.location_ids(question.clinic_id)
-    found = [reader.place(question.clinic_id, location_id, question.whom.caller) for location_id in ids]
+    clinic_id, whom = question.clinic_id, question.whom
+    ids: Sequence[str] = question.location_ids
+    layer = Layer.L1
+    if not ids:
+        ids, layer = reader.location_ids(clinic_id, whom.consistency_token)
+    found = [reader.place(clinic_id, location_id, whom.caller, whom.consistency_token) for location_id in ids]
     if not found:
         raise NotFound("The clinic has no location.", metadata={"resource": "location"})
-    return [place for place, _ in found], max(layer for _, layer in found)
+    return [place for place, _ in found], max(layer, *(layer for _, layer in found))
 
 
 def _windows(place: Place, question: NextQuestion, reader: Reader) -> list[Horizon]:

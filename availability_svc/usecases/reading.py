@@ -19,6 +19,7 @@ from availability_svc.store.one_reading import (
     Locations,
     LocationsRead,
     OneMoment,
+    Outlines,
 )
 from availability_svc.store.redis_projection import BucketId
 from availability_svc.store.truth import Truth
@@ -55,12 +56,15 @@ class Reader:
     def __init__(
         self,
         locations: Locations,
+        outlines: Outlines,
         calendars: Calendars,
         truth: Truth,
+        *,
         freshness: Clockwork,
         cache: DerivedCache,
     ) -> None:
         self._locations = locations
+        self._outlines = outlines
         self._calendars = calendars
         self._truth = truth
         self._freshness = freshness
@@ -73,14 +77,14 @@ class Reader:
         """
         at_least: dict[str, int] = {}
         for token in tokens:
-            for calendar_id, version in consistency.decode(token).items():
-                at_least[calendar_id] = max(version, at_least.get(calendar_id, 0))
+            at_least = consistency.merge(at_least, consistency.decode(token))
         return Reader(
-            LocationsRead(self._locations),
+            LocationsRead(self._locations, at_least),
+            self._outlines,
             CalendarsRead(self._calendars, at_least),
             self._truth,
-            OneMoment(self._freshness),
-            self.cache,
+            freshness=OneMoment(self._freshness),
+            cache=self.cache,
         )
 
     def now_min(self) -> float:
@@ -91,12 +95,12 @@ class Reader:
         """Return how fresh what was read is."""
         return self._freshness.stamp()
 
-    def place(self, clinic_id: str, location_id: str, caller: Caller) -> tuple[Place, Layer]:
-        """Return a location that the caller may search.
+    def place(self, clinic_id: str, location_id: str, caller: Caller, token: str = "") -> tuple[Place, Layer]:
+        """Return a location that the caller may search, at least as new as a consistency token says.
 
         Raises NotFound, Unauthenticated for a clinic that is not open to everybody, RESOURCE_INACTIVE.
         """
-        place, layer = self._locations.get(clinic_id, location_id)
+        place, layer = self._locations.get(clinic_id, location_id, _directory_version(token, clinic_id))
         facts = place.facts
         if facts.clinic_status == "archived":
             raise NotFound("There is no such clinic.", metadata={"resource": "clinic"})
@@ -106,13 +110,15 @@ class Reader:
             raise Refused("The location is out of use.", reason=Reason.RESOURCE_INACTIVE)
         return place, layer
 
-    def location_ids(self, clinic_id: str) -> list[str]:
-        """Return the ids of the clinic's locations that are in use."""
-        return self._truth.location_ids(clinic_id)
+    def location_ids(self, clinic_id: str, token: str = "") -> tuple[Sequence[str], Layer]:
+        """Return the ids of the clinic's locations that are in use, and the layer they came from."""
+        outline, layer = self._outlines.get(clinic_id, _directory_version(token, clinic_id))
+        return outline.location_ids, layer
 
-    def resource_location(self, clinic_id: str, resource_id: str) -> tuple[str, str | None]:
+    def resource_location(self, clinic_id: str, resource_id: str, token: str = "") -> tuple[str, str | None]:
         """Return the kind and own location of a provider, room or equipment item, or raise NotFound."""
-        found = self._truth.resource(clinic_id, resource_id)
+        outline, _ = self._outlines.get(clinic_id, _directory_version(token, clinic_id))
+        found = outline.resources.get(resource_id)
         if found is None:
             raise NotFound("There is no such resource.", metadata={"resource": "resource"})
         return found
@@ -131,10 +137,13 @@ class Reader:
             at_least=consistency.decode(whom.consistency_token),
         )
 
-    def require_providers(self, place: Place, provider_ids: Sequence[str]) -> None:
+    def require_providers(self, place: Place, provider_ids: Sequence[str], token: str = "") -> None:
         """Raise NotFound unless the clinic has every one of these providers."""
         unknown = [one for one in provider_ids if one not in place.provider_labels]
-        if unknown and not self._truth.has_providers(place.clinic_id, unknown):
+        if not unknown:
+            return
+        outline, _ = self._outlines.get(place.clinic_id, _directory_version(token, place.clinic_id))
+        if any(outline.resources.get(one, ("", None))[0] != "provider" for one in unknown):
             raise NotFound("There is no such provider.", metadata={"resource": "provider"})
 
     def busy(
@@ -226,6 +235,10 @@ def _bucket_ids(
         }
         ids.extend((quota, number) for quota in sorted(quotas) for number in day_numbers)
     return tuple(ids)
+
+
+def _directory_version(token: str, clinic_id: str) -> int:
+    return consistency.directory_version(consistency.decode(token), clinic_id) if token else 0
 
 
 def request_of(

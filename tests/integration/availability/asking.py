@@ -58,7 +58,7 @@ def static_of(world: World, stores: Stores) -> StaticFacts:
     """Return the first location's facts, straight from the database."""
     document = stores.truth.location(world.clinic.id, world.location_id)
     assert document is not None
-    return build_location(document).static
+    return build_location(document.text).static
 
 
 def book_of(world: World, stores: Stores) -> Book:

@@ -1,16 +1,21 @@
 """Clinics made to measure, where one search could spoil the next one's answer."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
+import grpc
 import psycopg
+from medforall.availability.v1 import availability_pb2 as pb
 
-from scheduling import localtime
+from scheduling import consistency, localtime
 from scheduling.facts import Rule
 from scheduling.rules.registry import MAX_DAILY, parse_payload
-from tests.integration.availability.asking import call, practice_search, take
+from tests.integration.availability.asking import call, code_of, practice_search, take
 from tests.integration.availability.conftest import World
-from tests.support.availability_service import Running, metadata
-from tests.support.practice import MONDAY, at, new_practice
+from tests.integration.chassis.proxy import Proxy
+from tests.support.availability_service import Running, metadata, running
+from tests.support.clinic_rows import insert
+from tests.support.practice import MONDAY, at, new_id, new_practice
 
 NEW_YORK = "America/New_York"
 
@@ -18,9 +23,9 @@ NEW_YORK = "America/New_York"
 async def test_each_window_reads_the_quotas_of_its_own_days(world: World, service: Running) -> None:
     """Two windows of one UTC day and of two local days in a row: the second finds its own day's limit reached."""
     practice = new_practice(world.database, zone=NEW_YORK)
-    payload = {"max_per_day": 1}
+    payload: dict[str, object] = {"max_per_day": 1}
     with psycopg.connect(practice.owner_url) as owner:
-        rule_id = practice.add_rule(owner, "max_daily", **payload)
+        rule_id = practice.add_rule(owner, "max_daily", service="", **payload)
     rule = Rule(rule_id, "max_daily", parse_payload("max_daily", payload), practice.service)
     tuesday = MONDAY + timedelta(days=1)
     quota_id = MAX_DAILY.resource_id(rule, practice.location, practice.provider, tuesday)
@@ -30,3 +35,76 @@ async def test_each_window_reads_the_quotas_of_its_own_days(world: World, servic
     early = practice_search(practice, at(8, day=tuesday), at(10, day=tuesday))
     assert (await call(service.stub.SearchSlots, late, caller)).slots
     assert not (await call(service.stub.SearchSlots, early, caller)).slots
+
+
+async def test_a_token_of_a_directory_change_makes_the_change_seen(world: World, service: Running) -> None:
+    """The location is closed and no event says so: the change's token shows it, to a batch and an explanation too."""
+    practice = new_practice(world.database)
+    caller = metadata(world.signing, practice.clinic)
+    request = practice_search(practice, at(9), at(12))
+    assert (await call(service.stub.SearchSlots, request, caller)).slots
+    with psycopg.connect(practice.owner_url) as owner:
+        insert(
+            owner,
+            "closure",
+            clinic_id=practice.clinic,
+            id=new_id(),
+            start_local=datetime.fromisoformat(at(0)),
+            end_local=datetime.fromisoformat(at(23)),
+        )
+        row = owner.execute(
+            "SELECT version FROM directory_version WHERE clinic_id = %s", (practice.clinic,)
+        ).fetchone()
+    assert row is not None
+    assert (await call(service.stub.SearchSlots, request, caller)).slots
+    token = consistency.encode({practice.clinic: row[0]})
+    batch = pb.BatchSearchSlotsRequest(clinic_id=practice.clinic, searches=[request, request])
+    batch.searches[1].consistency_token = token
+    results = (await call(service.stub.BatchSearchSlots, batch, caller)).results
+    assert [list(one.slots) for one in results] == [[], []]
+    request.consistency_token = token
+    assert not (await call(service.stub.SearchSlots, request, caller)).slots
+    request.consistency_token = ""
+    assert not (await call(service.stub.SearchSlots, request, caller)).slots
+
+
+async def test_clinic_wide_questions_need_no_database_once_they_were_asked(world: World) -> None:
+    """Next available at any location, and free and busy without one, are answered while PostgreSQL is away."""
+    practice = new_practice(world.database)
+    caller = metadata(world.signing, practice.clinic)
+    first = pb.FindNextAvailableRequest(
+        clinic_id=practice.clinic, service_id=practice.service, after=at(9), count=2
+    )
+    busy = pb.GetFreeBusyRequest(
+        clinic_id=practice.clinic, resource_id=practice.provider, start=at(9), end=at(12)
+    )
+    async with (
+        Proxy(world.environment["MEDFORALL_APP_DATABASE_URL"]) as line,
+        running(world.settings(MEDFORALL_APP_DATABASE_URL=line.url)) as service,
+    ):
+        expected = [
+            await call(service.stub.FindNextAvailable, first, caller),
+            await call(service.stub.GetFreeBusy, busy, caller),
+        ]
+        line.cut()
+        for is_remembered in (True, False):
+            if not is_remembered:
+                reader: Any = service.reader
+                for source in (reader._locations, reader._outlines, reader._calendars):
+                    source.clear()
+            again = await call(service.stub.FindNextAvailable, first, caller)
+            assert list(again.slots) == list(expected[0].slots)
+            assert again.metadata.cache_layer != pb.CACHE_LAYER_DATABASE
+            assert (await call(service.stub.GetFreeBusy, busy, caller)).open == expected[1].open
+
+
+async def test_a_day_out_of_bounds_is_refused(world: World, service: Running) -> None:
+    """The first and the last day of the calendar, and a time of day, are INVALID_ARGUMENT like any other nonsense."""
+    practice = new_practice(world.database)
+    caller = metadata(world.signing, practice.clinic)
+    for day in ("0001-01-01", "9999-12-31", "1970-12-31", "2200-01-01", "2026-02-30"):
+        request = pb.ExplainDayRequest(
+            clinic_id=practice.clinic, service_id=practice.service, location_id=practice.location, date=day
+        )
+        code = await code_of(service.stub.ExplainDay, request, caller)
+        assert code == grpc.StatusCode.INVALID_ARGUMENT, day

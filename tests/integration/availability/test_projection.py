@@ -9,6 +9,7 @@ import pytest
 from availability_svc.calendars import CalendarChange, bucket_span, buckets_of
 from availability_svc.places import place_of
 from availability_svc.projection.events import effects_of
+from availability_svc.store.documents import Document
 from availability_svc.store.redis_projection import Snapshot
 from availability_svc.usecases.verify_projection import ProjectionCare
 from availability_svc.wiring import Stores
@@ -54,7 +55,7 @@ def test_shuffled_duplicated_events_and_late_fills_leave_no_difference(
     book = _book(world, rng)
     document = stores.truth.location(book.clinic_id, book.static.location.id)
     assert document is not None
-    place = place_of(book.clinic_id, document)
+    place = place_of(book.clinic_id, document.text)
     numbers = buckets_of(book.first_min, book.last_min)
     for calendar_id in (*place.calendar_ids[::2], *book.patients):
         fills = [
@@ -82,7 +83,7 @@ def test_shuffled_duplicated_events_and_late_fills_leave_no_difference(
     found = care.verify(book.clinic_id)
     assert found.differences == []
     assert found.entries > 10_000
-    assert found.locations == len(world.clinic.locations)
+    assert found.documents == len(world.clinic.locations) + 1
 
 
 def _deliver(stores: Stores, clinic_id: str, arriving: list[list[CalendarChange] | Snapshot]) -> None:
@@ -168,15 +169,16 @@ def test_a_change_missing_for_long_makes_the_calendar_unread(stores: Stores) -> 
 
 def test_a_location_read_before_its_clinic_changed_is_not_kept(stores: Stores) -> None:
     """A document whose reading began before a directory change is refused; one read after it is kept."""
-    before = stores.projection.begin_location(CLINIC)
+    part, document = (CLINIC, CALENDAR), Document(b"{}", 2**40)
+    before = stores.projection.begin_document(CLINIC)
     stores.projection.directory_changed(CLINIC)
-    assert not stores.projection.keep_location(CLINIC, CALENDAR, before, "{}")
-    assert stores.projection.location(CLINIC, CALENDAR) is None
-    after = stores.projection.begin_location(CLINIC)
-    assert stores.projection.keep_location(CLINIC, CALENDAR, after, "{}")
-    assert stores.projection.location(CLINIC, CALENDAR) == b"{}"
+    assert not stores.projection.keep_document(part, before, document)
+    assert stores.projection.document(part) is None
+    after = stores.projection.begin_document(CLINIC)
+    assert stores.projection.keep_document(part, after, document)
+    assert stores.projection.document(part) == document
     stores.projection.directory_changed(CLINIC)
-    assert stores.projection.location(CLINIC, CALENDAR) is None
+    assert stores.projection.document(part) is None
 
 
 def test_the_pulse_tells_of_every_change(stores: Stores) -> None:

@@ -164,7 +164,9 @@ def test_whoever_comes_after_a_change_does_not_get_what_was_read_before_it(
         first.result(20)
         assert SPAN in _spans(second.result(20)[0], calendar_id)
     assert SPAN in _spans(memory.read(place)[0], calendar_id)
-    _change(world, calendar_id, "DELETE FROM claim WHERE clinic_id = %(clinic)s AND appointment_id = %(visit)s")
+    _change(
+        world, calendar_id, "DELETE FROM claim WHERE clinic_id = %(clinic)s AND appointment_id = %(visit)s"
+    )
     stores.truth.close()
     stores.cache.client.close()
 
@@ -190,7 +192,7 @@ def _change(world: World, calendar_id: str, statement: str) -> int:
         "visit": VISIT,
     }
     with psycopg.connect(world.database.owner_url) as owner:
-        owner.execute(statement, what)  # type: ignore[arg-type]  # the test's own text
+        owner.execute(statement, what)
         row = owner.execute(
             "UPDATE resource SET calendar_version = calendar_version + 1"
             " WHERE clinic_id = %(clinic)s AND id = %(calendar)s RETURNING calendar_version",
@@ -198,3 +200,17 @@ def _change(world: World, calendar_id: str, statement: str) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def test_lookups_of_locations_are_counted(world: World, stores: Stores) -> None:
+    """A location that is remembered is a hit in memory, one that is not a miss there."""
+    metrics = Metrics()
+    pulses, counters = Pulses(stores.projection), LayerCounters(metrics)
+    locations = LocationSource(stores.truth, stores.projection, pulses, counters, bytes_max=10_000_000)
+
+    def seen(result: str) -> float:
+        return metrics.cache_requests.labels("l1", result)._value.get()  # type: ignore[no-any-return]
+
+    for _ in range(3):
+        locations.get(world.clinic.id, world.location_id)
+    assert (seen("hit"), seen("miss")) == (2, 1)
