@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from availability_svc.calendars import buckets_of, whole_seconds
+from availability_svc.calendars import buckets_of, whole_ms
 from availability_svc.places import Place, gaps_of, place_of
 from availability_svc.store.calendar_source import CalendarSource
 from availability_svc.store.documents import OUTLINE, Document, PartId
@@ -17,7 +17,7 @@ from availability_svc.store.truth import Truth
 from scheduling.facts import Claim
 
 Entry = tuple[str, str, int, int, int, int]
-"""A claim as it is compared: resource, appointment, unit, first and last minute, when it expires in seconds."""
+"""A claim as it is compared: resource, appointment, unit, first and last minute, when it expires in milliseconds."""
 
 _BATCH: Final = 100
 _TRIES: Final = 5
@@ -169,7 +169,7 @@ def _entries(claims: Iterable[Claim]) -> frozenset[Entry]:
             claim.unit,
             claim.start_min,
             claim.end_min,
-            whole_seconds(claim.expires_min),
+            whole_ms(claim.expires_min),
         )
         for claim in claims
     )

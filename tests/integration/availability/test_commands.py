@@ -3,6 +3,7 @@
 import psycopg
 import redis
 
+from availability_svc.calendars import RECORD_BYTES
 from availability_svc.store import keys
 from tests.integration.availability.conftest import World
 from tests.support.command import medforall
@@ -26,7 +27,7 @@ def test_warm_fills_verify_agrees_and_finds_what_is_wrong(world: World) -> None:
     assert not good.stdout.startswith("0 entries")
     with redis.Redis.from_url(environment["MEDFORALL_REDIS_URL"]) as client:
         name = max(client.scan_iter(match=keys.bucket_pattern(world.clinic.id)), key=client.strlen)
-        client.set(name, client.get(name)[:-52])
+        client.set(name, client.get(name)[:-RECORD_BYTES])
     bad = medforall("projection", "verify", environment=environment)
     assert bad.returncode == 1
     assert "1 differences" in bad.stdout

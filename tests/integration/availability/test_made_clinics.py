@@ -1,21 +1,27 @@
 """Clinics made to measure, where one search could spoil the next one's answer."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import psycopg
 from medforall.availability.v1 import availability_pb2 as pb
 
+from booking_svc.model import Appointment, Change, EventType, HeldClaim
+from booking_svc.outbox.events import event_bytes
 from scheduling import consistency, localtime
-from scheduling.facts import Rule
+from scheduling.appointment import AppointmentStatus
+from scheduling.clock import instant_of
+from scheduling.facts import ResourceKind, Rule
 from scheduling.rules.registry import MAX_DAILY, parse_payload
 from tests.integration.availability.asking import call, code_of, practice_search, take
 from tests.integration.availability.conftest import World
 from tests.integration.chassis.proxy import Proxy
-from tests.support.availability_service import Running, metadata, running
+from tests.support.availability_service import Running, metadata, publish, running
 from tests.support.clinic_rows import insert
-from tests.support.practice import MONDAY, at, new_id, new_practice
+from tests.support.practice import MONDAY, Practice, at, new_id, new_practice
+from tests.support.waiting import wait_until_async
 
 NEW_YORK = "America/New_York"
 
@@ -108,3 +114,76 @@ async def test_a_day_out_of_bounds_is_refused(world: World, service: Running) ->
         )
         code = await code_of(service.stub.ExplainDay, request, caller)
         assert code == grpc.StatusCode.INVALID_ARGUMENT, day
+
+
+async def test_a_hold_hides_its_slot_until_its_very_end(
+    world: World, service: Running, nats_url: str
+) -> None:
+    """Told of by its event, it hides the slot from every answer before its end, and from none after it."""
+    practice = new_practice(world.database)
+    caller = metadata(world.signing, practice.clinic)
+    request = practice_search(practice, at(9), at(9, 30))
+    start_min = localtime.parse_local(at(9), practice.zone)
+    assert (await call(service.stub.SearchSlots, request, caller)).slots
+    # A fifth of a second after a whole one: rounded up it would end four fifths too late.
+    until = datetime.now(UTC).replace(microsecond=200_000) + timedelta(seconds=3)
+    event = _hold(practice, start_min, until)
+    await publish(nats_url, {str(uuid4()): event})
+    seen: list[tuple[datetime, bool]] = []
+
+    async def offers() -> bool:
+        reply = await call(service.stub.SearchSlots, request, caller)
+        seen.append((reply.metadata.fetched_at.ToDatetime(UTC), bool(reply.slots)))
+        return seen[-1][1]
+
+    async def hides() -> bool:
+        return not await offers()
+
+    await wait_until_async(hides, timeout_s=2.5, what="the slot to be held")
+    await wait_until_async(offers, timeout_s=10, what="the slot to be free again")
+    hidden = [fetched_at for fetched_at, is_offered in seen if not is_offered]
+    assert seen[-1][0] >= until - timedelta(milliseconds=50)
+    assert max(hidden) < until + timedelta(milliseconds=1)
+
+
+def _hold(practice: Practice, start_min: int, until: datetime) -> bytes:
+    """Hold the practice's provider for half an hour, and return the event."""
+    hold_id = new_id()
+    span = instant_of(start_min), instant_of(start_min + 30)
+    with psycopg.connect(practice.owner_url) as owner:
+        owner.execute(
+            "INSERT INTO claim (clinic_id, resource_id, unit, starts_at, ends_at, during, appointment_id, expires_at)"
+            " VALUES (%s, %s, 1, %s, %s, tstzrange(%s, %s), %s, %s)",
+            (practice.clinic, practice.provider, *span, *span, hold_id, until),
+        )
+        row = owner.execute(
+            "UPDATE resource SET calendar_version = calendar_version + 1 WHERE clinic_id = %s AND id = %s"
+            " RETURNING calendar_version",
+            (practice.clinic, practice.provider),
+        ).fetchone()
+    assert row is not None
+    visit = Appointment(
+        clinic_id=practice.clinic,
+        id=hold_id,
+        location_id=practice.location,
+        provider_id=practice.provider,
+        service_id=practice.service,
+        start_min=start_min,
+        end_min=start_min + 30,
+        zone=practice.zone,
+        status=AppointmentStatus.HELD,
+        created_at=until,
+        updated_at=until,
+    )
+    held = HeldClaim(
+        practice.provider, ResourceKind.PROVIDER, practice.provider, 1, start_min, start_min + 30, until
+    )
+    change = Change(
+        event_type=EventType.CREATED,
+        after=visit,
+        before=None,
+        claims=(held,),
+        claims_before=(),
+        versions={practice.provider: row[0]},
+    )
+    return event_bytes(change, new_id(), until, None)
