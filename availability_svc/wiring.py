@@ -9,6 +9,7 @@ from availability_svc.freshness import Freshness
 from availability_svc.layers import LayerCounters
 from availability_svc.projection.hearing import Hearing
 from availability_svc.projection.incarnations import Incarnations
+from availability_svc.projection.kept_back import KeptBack
 from availability_svc.projection.watch import Watch
 from availability_svc.projection.worker import ProjectionWorker
 from availability_svc.rpc.availability import AvailabilityServicer, add_servicer
@@ -123,7 +124,21 @@ def _followers(
     hearing = Hearing(bus, memory)
     worker = ProjectionWorker(bus, stores.projection, stores.locations, metrics=metrics, clock=clock)
     incarnations = Incarnations(bus, stores.projection, memory)
-    watch = Watch(bus, hearing, database, freshness, incarnations, metrics=metrics, clock=clock)
+
+    async def project(data: bytes) -> None:
+        hearing.hear(data)
+        await worker.project(data)
+
+    watch = Watch(
+        bus,
+        hearing,
+        database,
+        freshness,
+        incarnations,
+        kept_back=KeptBack(database, project, worker.give_up),
+        metrics=metrics,
+        clock=clock,
+    )
     # The worker makes the streams that the others follow.
     return [bus, _Opened(database), worker, hearing, watch]
 
