@@ -1,4 +1,4 @@
-"""Holds every projected value against PostgreSQL, and reads the missing ones in."""
+"""Holds every projected value against PostgreSQL, reads the missing ones in, and all of them anew."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class Verification:
 
 
 class ProjectionCare:
-    """Verifies and warms the projections of whole clinics."""
+    """Verifies, warms and rebuilds the projections of whole clinics."""
 
     def __init__(
         self,
@@ -98,6 +98,25 @@ class ProjectionCare:
             missing = [bucket_id for bucket_id in ids if bucket_id not in there]
             self._projection.fill(clinic_id, self._calendars.snapshots(clinic_id, missing, gap_ids))
         return 1 + len(places) + len(wanted)
+
+    def rebuild(self, clinic_id: str, calendar_id: str = "") -> int:
+        """Read what is kept of a clinic, or of one calendar, from the database anew, whatever it said before.
+
+        Returns the number of values.
+        """
+        kept = sorted(self._projection.kept_buckets(clinic_id))
+        if calendar_id:
+            kept = [bucket_id for bucket_id in kept if bucket_id[0] == calendar_id]
+            self._projection.forget(clinic_id, [calendar_id])
+        else:
+            self._projection.forget_clinic(clinic_id)
+            self._projection.directory_changed(clinic_id)
+            self._outlines.publish(clinic_id)
+        places = [place_of(clinic_id, document.text) for document in self._documents(clinic_id).values()]
+        gap_ids = _gap_ids(places, {calendar_id for calendar_id, _ in kept})
+        for ids in _batches(kept):
+            self._projection.fill(clinic_id, self._calendars.snapshots(clinic_id, ids, gap_ids))
+        return len(kept) + (0 if calendar_id else 1 + self._locations.renew(clinic_id, ()))
 
     def _documents(self, clinic_id: str) -> dict[str, Document]:
         """Return each location's document, as the database has it."""
