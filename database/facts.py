@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from database.busy_facts import (
     CLAIMS_SQL,
+    PATIENT_ALONE_SQL,
     PATIENT_SQL,
     VERSIONED_CLAIMS_SQL,
     Stretch,
@@ -67,6 +68,7 @@ def _first(row: Sequence[Any]) -> str:
 __all__ = [
     "CLAIMS_SQL",
     "LOCATION_SQL",
+    "PATIENT_ALONE_SQL",
     "PATIENT_SQL",
     "VERSIONED_CLAIMS_SQL",
     "VERSIONED_LOCATION_SQL",

@@ -14,6 +14,7 @@ from availability_svc.store.database_pool import DatabasePool
 from availability_svc.store.documents import Document
 from chassis.metrics import Metrics
 from database.facts import (
+    PATIENT_ALONE_SQL,
     PATIENT_SQL,
     VERSIONED_CLAIMS_SQL,
     VERSIONED_LOCATION_SQL,
@@ -125,10 +126,11 @@ class Truth:
         parameters = stretches_parameters(clinic_id, stretches)
         return build_stretches(stretches, self._rows(clinic_id, VERSIONED_CLAIMS_SQL, parameters, pool))
 
-    def patient(self, clinic_id: str, patient_id: str, since_min: int) -> PatientFacts | None:
-        """Return a patient with the visits that start after `since_min`, or None when nobody has that id."""
-        rows = self._rows(clinic_id, PATIENT_SQL, patient_parameters(clinic_id, patient_id, since_min))
-        return build_patient(patient_id, rows)
+    def patient(self, clinic_id: str, patient_id: str, since_min: int | None) -> PatientFacts | None:
+        """Return a patient with the visits that start after `since_min` (without, for None); None for nobody."""
+        query = PATIENT_ALONE_SQL if since_min is None else PATIENT_SQL
+        parameters = patient_parameters(clinic_id, patient_id, since_min or 0)
+        return build_patient(patient_id, self._rows(clinic_id, query, parameters))
 
     def location_ids(self, clinic_id: str) -> list[str]:
         """Return the ids of all the clinic's locations, in use or not."""

@@ -10,6 +10,7 @@ from availability_svc.usecases.reading import Reader, Whom, request_of
 from scheduling import localtime
 from scheduling.busy import BusyFacts
 from scheduling.explain import (
+    NEAREST_DAYS,
     ProviderDay,
     SlotExplanation,
     day_window,
@@ -21,6 +22,7 @@ from scheduling.facts import SlotRequest
 from scheduling.reading import window_of_visit
 from scheduling.search import SearchQuery, search
 from scheduling.slots import Slot, SlotOrder
+from scheduling.timeline import DAY_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def explain_start(question: SlotExplanationQuestion, reader: Reader) -> SlotAnsw
     stamp = reader.stamp()
     place, place_layer = _place(question, reader)
     start_min = localtime.parse_local(question.start, place.zone, "start")
-    request, whom = _request(question, place, reader)
+    request, whom = _request(question, place, start_min - NEAREST_DAYS * DAY_MIN, reader)
     window = explain_window(place.static, request, start_min)
     busy, layer = reader.busy(place, request, window, whom)
     now_min = reader.now_min()
@@ -78,7 +80,7 @@ def explain_local_day(question: DayExplanationQuestion, reader: Reader) -> DayAn
     stamp = reader.stamp()
     place, layer = _place(question, reader)
     day = localtime.parse_date(question.date)
-    request, whom = _request(question, place, reader)
+    request, whom = _request(question, place, localtime.day_bounds(place.zone, day)[0], reader)
     window = day_window(place.static, request, day)
     busy = BusyFacts()
     if window is not None:
@@ -94,11 +96,12 @@ def _place(question: SlotExplanationQuestion | DayExplanationQuestion, reader: R
 
 
 def _request(
-    question: SlotExplanationQuestion | DayExplanationQuestion, place: Place, reader: Reader
+    question: SlotExplanationQuestion | DayExplanationQuestion, place: Place, first_min: int, reader: Reader
 ) -> tuple[SlotRequest, Whom]:
+    """Return what is asked of starts from `first_min` on, and for whom."""
     if question.provider_ids:
         reader.require_providers(place, question.provider_ids, question.whom.consistency_token)
-    whom = reader.whom(question.clinic_id, question.whom)
+    whom = reader.whom(place, question.service_id, question.whom, first_min)
     return request_of(question.service_id, question.provider_ids, question.whom, whom), whom
 
 

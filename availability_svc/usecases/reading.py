@@ -30,12 +30,9 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import Invalid, NotFound, Reason, Refused, Unauthenticated
 from scheduling.facts import PatientFacts, Rule, Service, SlotRequest, TimeOfDay
 from scheduling.frame import duration_of, horizon_around, service_of
-from scheduling.reading import reach_min
+from scheduling.reading import patient_since_min, reach_min
 from scheduling.rules.registry import MAX_DAILY
 from scheduling.timeline import Horizon
-
-_PATIENT_PAST_MIN: Final = 400 * 1440
-"""How far back a patient's visits are read, for rules about the distance between two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +120,24 @@ class Reader:
             raise NotFound("There is no such resource.", metadata={"resource": "resource"})
         return found
 
-    def whom(self, clinic_id: str, whom: ForWhom) -> Whom:
-        """Look up whose visit is looked for. Raises NotFound for a patient or appointment that is not there."""
+    def whom(self, place: Place, service_id: str, whom: ForWhom, start_min: int) -> Whom:
+        """Look up whose visit, from `start_min` on, is looked for.
+
+        Raises NotFound for a patient or appointment that is not there.
+        """
         if whom == _FOR_NOBODY:
             return _NOBODY
         if whom.caller is Caller.ANYBODY and (whom.patient_id or whom.ignore_appointment_id):
             raise Unauthenticated("A bearer token is required to search for a patient.")
         if whom.caller is Caller.PATIENT and whom.patient_id not in ("", whom.caller_patient_id):
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+        patient = None
+        if whom.patient_id:
+            since_min = patient_since_min(place.static, service_id, start_min)
+            patient = self._patient(place.clinic_id, whom.patient_id, since_min)
         return Whom(
-            patient=self._patient(clinic_id, whom.patient_id) if whom.patient_id else None,
-            ignored=frozenset(self._ignored(clinic_id, whom)),
+            patient=patient,
+            ignored=frozenset(self._ignored(place.clinic_id, whom)),
             at_least=consistency.decode(whom.consistency_token),
         )
 
@@ -195,8 +199,7 @@ class Reader:
             place.prepared[key] = found
         return found
 
-    def _patient(self, clinic_id: str, patient_id: str) -> PatientFacts:
-        since_min = int(self.now_min()) - _PATIENT_PAST_MIN
+    def _patient(self, clinic_id: str, patient_id: str, since_min: int | None) -> PatientFacts:
         patient = self._truth.patient(clinic_id, patient_id, since_min)
         if patient is None:
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})

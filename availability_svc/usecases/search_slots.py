@@ -33,7 +33,7 @@ def search_slots(question: SlotQuestion, reader: Reader) -> SlotPage:
     window_of(window.start_min, window.end_min)
     if question.provider_ids:
         reader.require_providers(place, question.provider_ids, token)
-    found_whom = reader.whom(question.clinic_id, whom)
+    found_whom = reader.whom(place, question.service_id, whom, window.start_min)
     request = request_of(question.service_id, question.provider_ids, whom, found_whom, question.preferred)
     stamp = reader.stamp()
     busy, layer = reader.busy(place, request, window, found_whom)

@@ -33,7 +33,6 @@ COUNT: Final = 3
 
 _NEAR_MIN: Final = DAY_MIN // 2
 _FAR_DAYS: Final = 7
-_PATIENT_DAYS: Final = 400
 _CANDIDATES: Final = 12
 _SHARED_S: Final = 0.2
 _SHARED_MAX: Final = 256
@@ -119,7 +118,7 @@ class NearestSlots:
             for found in reading.resources_read(static, request, window)
         ]
         claims, clock = session.claims(stretches), session.clock()
-        since_min = proposal.start_min - _PATIENT_DAYS * DAY_MIN
+        since_min = reading.patient_since_min(static, proposal.service_id, window.start_min)
         patient = session.patient(proposal.patient_id, since_min) if proposal.patient_id else None
         await session.run()
         calendars = {

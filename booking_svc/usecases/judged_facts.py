@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import Stretch, VersionedClaims
@@ -13,7 +12,6 @@ from scheduling import reading
 from scheduling.busy import BusyFacts, Calendar
 from scheduling.clock import exact_minutes_of
 from scheduling.facts import (
-    START_AHEAD_MONTHS_MAX,
     Claim,
     PatientFacts,
     PlannedClaim,
@@ -27,9 +25,6 @@ from scheduling.judge import Proposal
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.patient_limit import PatientLimits
 from scheduling.rules.required_equipment_type import RequiredUnits
-
-_DAY_MIN: Final = 1440
-_AHEAD_DAYS: Final = 31 * START_AHEAD_MONTHS_MAX  # so long before any start that may be booked lies the past
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +134,10 @@ def _patient(session: Session, static: StaticFacts, proposal: Proposal) -> Reply
     """Queue the patient, with the visits that the limits count and no others."""
     if proposal.patient_id is None:
         return None
-    limits = limits_of(static, proposal)
-    if not limits:
-        return session.patient(proposal.patient_id, None)
-    days = max(_days_back(limit) for limit in limits) + 2
-    return session.patient(proposal.patient_id, proposal.start_min - days * _DAY_MIN)
-
-
-def _days_back(limit: PatientLimits) -> int:
-    """How long before a start the visits begin that a limit counts: all from now on where it counts those ahead."""
-    ahead = 0 if limit.max_active is None else _AHEAD_DAYS
-    return max(ahead, limit.min_days_between or 0)
+    since_min = reading.patient_since_min(
+        static, proposal.service_id, proposal.start_min, proposal.provider_id
+    )
+    return session.patient(proposal.patient_id, since_min)
 
 
 def expired_in_the_way(

@@ -104,6 +104,79 @@ async def test_clinic_wide_questions_need_no_database_once_they_were_asked(world
             assert (await call(service.stub.GetFreeBusy, busy, caller)).open == expected[1].open
 
 
+async def test_the_next_slot_of_places_far_apart_is_the_earliest(world: World, service: Running) -> None:
+    """A local time is 25 hours later in Pago Pago: its slot of the first week hides not Kiritimati's of the second."""
+    practice = new_practice(world.database, providers=0, rooms=0, zone="Pacific/Kiritimati")
+    caller = metadata(world.signing, practice.clinic)
+    pago = new_id()
+    after = datetime.fromisoformat(at(9))
+    with psycopg.connect(practice.owner_url) as owner:
+        insert(
+            owner,
+            "location",
+            clinic_id=practice.clinic,
+            id=pago,
+            name="Far",
+            timezone="Pacific/Pago_Pago",
+        )
+        owner.execute("UPDATE service SET requires_room = false WHERE clinic_id = %s", (practice.clinic,))
+        _works_once(practice, owner, practice.location, after + timedelta(days=7, hours=1))
+        _works_once(practice, owner, pago, after + timedelta(days=6, hours=22))
+    request = pb.FindNextAvailableRequest(
+        clinic_id=practice.clinic, service_id=practice.service, after=after.isoformat(), count=1
+    )
+    first = await call(service.stub.FindNextAvailable, request, caller)
+    assert [slot.location_id for slot in first.slots] == [practice.location]
+    request.count = 50
+    every = await call(service.stub.FindNextAvailable, request, caller)
+    starts = [slot.start_utc.seconds for slot in every.slots]
+    assert starts == sorted(starts)
+    assert {slot.location_id for slot in every.slots} == {practice.location, pago}
+
+
+def _works_once(
+    practice: Practice, owner: psycopg.Connection[Any], location_id: str, start: datetime
+) -> None:
+    """Have somebody new work at a place for two hours, once."""
+    provider = practice.add_provider(owner)
+    owner.execute(
+        "UPDATE provider SET location_id = %s WHERE clinic_id = %s AND id = %s",
+        (location_id, practice.clinic, provider),
+    )
+    owner.execute(
+        "UPDATE provider_availability SET location_id = %s, start_local = %s, end_local = %s, recurrence_rule = NULL"
+        " WHERE clinic_id = %s AND provider_id = %s",
+        (location_id, start, start + timedelta(hours=2), practice.clinic, provider),
+    )
+
+
+async def test_a_patients_visits_count_as_far_back_as_a_rule_looks(world: World, service: Running) -> None:
+    """A rule wants 600 days between two visits: one of 450 days ago refuses every start, one of 700 days ago none."""
+    practice = new_practice(world.database, patients=2)
+    caller = metadata(world.signing, practice.clinic)
+    with psycopg.connect(practice.owner_url) as owner:
+        practice.add_rule(owner, "patient_limit", service="", min_days_between=600)
+        for patient, days in zip(practice.patients, (450, 700), strict=True):
+            start = datetime.fromisoformat(at(9)).replace(tzinfo=UTC) - timedelta(days=days)
+            insert(
+                owner,
+                "appointment",
+                clinic_id=practice.clinic,
+                id=new_id(),
+                location_id=practice.location,
+                patient_id=patient,
+                provider_id=practice.provider,
+                service_id=practice.service,
+                start_ts_utc=start,
+                end_ts_utc=start + timedelta(minutes=30),
+                status="completed",
+            )
+    recent, long_ago = practice.patients
+    for patient, is_offered in ((recent, False), (long_ago, True)):
+        request = practice_search(practice, at(9), at(12), patient_id=patient)
+        assert bool((await call(service.stub.SearchSlots, request, caller)).slots) == is_offered
+
+
 async def test_a_day_out_of_bounds_is_refused(world: World, service: Running) -> None:
     """The first and the last day of the calendar, and a time of day, are INVALID_ARGUMENT like any other nonsense."""
     practice = new_practice(world.database)
