@@ -32,7 +32,7 @@ def get_free_busy(question: FreeBusyQuestion, reader: Reader) -> FreeBusy:
     stamp = reader.stamp()
     place, place_layer = _place(question, reader)
     window = window_between(place, question.start, question.end)
-    window_of(window.start_min, window.end_min)
+    window_of(window.start_min, window.end_min, place.zone)
     resource = _resource(question, place, reader)
     calendars, layer = reader.resource_calendars(
         place, question.resource_id, window, consistency.decode(question.consistency_token)

@@ -30,7 +30,7 @@ def search_slots(question: SlotQuestion, reader: Reader) -> SlotPage:
     token = whom.consistency_token
     place, place_layer = reader.place(question.clinic_id, question.location_id, whom.caller, token)
     window = window_between(place, question.start, question.end)
-    window_of(window.start_min, window.end_min)
+    window_of(window.start_min, window.end_min, place.zone)
     if question.provider_ids:
         reader.require_providers(place, question.provider_ids, token)
     found_whom = reader.whom(place, question.service_id, whom, window.start_min)

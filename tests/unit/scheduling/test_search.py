@@ -1,16 +1,18 @@
 """Ranking, next-available, windows and the bounded memory of a search."""
 
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
 
+from scheduling import localtime
 from scheduling.appointment import TRANSITIONS, AppointmentStatus, require_transition, status_after_reschedule
 from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, Reason, Refused
 from scheduling.explain import explain_day, explain_slot
 from scheduling.facts import Preference, Room, Service, SlotRequest, TimeOfDay
-from scheduling.search import SearchQuery, next_windows, search
+from scheduling.search import SearchQuery, next_windows, search, window_of
 from scheduling.slots import SlotOrder
 from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, rule, window
 
@@ -85,9 +87,22 @@ def test_a_window_is_bounded() -> None:
         return search(static, BusyFacts(), SearchQuery(SlotRequest("service"), low, high), low, cache).total
 
     assert asked(at("00:00", 150), at("00:00", 243)) > 0
-    for low, high in ((10, 10), (10, 5), (at("00:00"), at("00:00", 94))):
+    for low, high in ((10, 10), (10, 5), (at("00:00"), at("00:00", 94)), (at("00:00"), at("00:01", 93))):
         with pytest.raises(Invalid):
             asked(low, high)
+
+
+def test_93_days_are_those_of_the_wall_or_of_the_clock() -> None:
+    """Across a change of the clock both 93 local days and 93 times 24 hours are let through, and no minute more."""
+    berlin = "Europe/Berlin"
+    for first in (date(2026, 2, 1), date(2026, 9, 1)):
+        low, _ = localtime.day_bounds(berlin, first)
+        high, _ = localtime.day_bounds(berlin, first + timedelta(days=93))
+        ends = sorted({high, low + 93 * 1440})
+        assert len(ends) == 2
+        assert [window_of(low, end, berlin).end_min for end in ends] == ends
+        with pytest.raises(Invalid):
+            window_of(low, ends[1] + 1, berlin)
 
 
 def test_no_slot_crosses_the_end_of_the_window() -> None:
