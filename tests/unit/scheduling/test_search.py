@@ -11,10 +11,33 @@ from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, Reason, Refused
 from scheduling.explain import explain_day, explain_slot
-from scheduling.facts import Preference, Room, Service, SlotRequest, TimeOfDay
+from scheduling.facts import (
+    Closure,
+    Location,
+    Preference,
+    Room,
+    Service,
+    SlotRequest,
+    StaticFacts,
+    TimeOfDay,
+    Window,
+    WindowKind,
+)
 from scheduling.search import SearchQuery, next_windows, search, window_of
 from scheduling.slots import SlotOrder
-from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, rule, window
+from tests.unit.scheduling.clinic import (
+    DAY,
+    ZONE,
+    at,
+    claim,
+    clinic,
+    clocks,
+    found,
+    once,
+    provider,
+    rule,
+    window,
+)
 
 
 def test_a_slot_that_touches_a_visit_comes_before_one_that_leaves_a_crumb() -> None:
@@ -149,6 +172,35 @@ def test_an_explanation_names_what_a_person_would() -> None:
     assert (True, []) in told
     assert (False, ["time_off"]) in told
     assert days[0].free_slots == found(static, claim("provider", "10:00", "10:40")).total
+
+
+def test_an_explanation_tells_true_ends_or_none() -> None:
+    """A closure of months and a holiday of weeks have their own ends; what ends beyond all that was read has none."""
+    closure = Closure(DAY - timedelta(days=70), DAY + timedelta(days=70))
+    holiday = Window(WindowKind.UNAVAILABLE, DAY - timedelta(days=50), DAY + timedelta(days=50))
+    static = clinic(
+        providers=[provider("provider", window("09:00", "17:00"), holiday)],
+        location=Location("location", ZONE, closures=(closure,)),
+    )
+    idle = clinic(providers=[provider("provider", once("09:00", "10:00", "available", days=-60))])
+    soon = clinic(rule("lead_time", min_minutes=24 * 60))
+
+    def told(static: StaticFacts, *, of_day: bool) -> dict[str, tuple[int | None, int | None]]:
+        asked, cache, now_min = (static, BusyFacts(), SlotRequest("service")), DerivedCache(), at("00:00")
+        if of_day:
+            (one,) = explain_day(*asked, DAY.date(), now_min=now_min, cache=cache)
+            outcomes = one.runs[-1].blocked_by
+        else:
+            found = explain_slot(*asked, at("12:00"), now_min=now_min, cache=cache)
+            outcomes = tuple(o for o in found.providers[0].outcomes if not o.is_passed)
+        return {o.check: (o.since_min, o.until_min) for o in outcomes}
+
+    for of_day in (True, False):
+        away = told(static, of_day=of_day)
+        assert away["closure"] == (at("00:00", -70), at("00:00", 70))
+        assert away["time_off"] == (at("00:00", -50), at("00:00", 50))
+        assert told(idle, of_day=of_day)["hours"] == (at("10:00", -60), None)
+        assert told(soon, of_day=of_day)["lead_time"] == (None, at("00:00", 1))
 
 
 def test_an_explanation_tells_the_law_once_and_each_rule_once() -> None:
