@@ -50,7 +50,7 @@ def _snapshot(book: Book, calendar_id: str, bucket: int, gaps: tuple[str, ...]) 
 def test_shuffled_duplicated_events_and_late_fills_leave_no_difference(
     world: World, stores: Stores, care: ProjectionCare, seed: int
 ) -> None:
-    """T19, T22, T23: 10,000 entries equal SQL, none of them read anew, after events came twice, late, among old fills."""
+    """T19, T22, T23: 10,000 entries, none read anew, equal SQL after events came twice, late and between old fills."""
     rng = random.Random(seed)
     book = _book(world, rng)
     document = stores.truth.location(book.clinic_id, book.static.location.id)
