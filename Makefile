@@ -103,7 +103,7 @@ proto-baseline: $(VENV)/.installed-dev  ## Make today's contracts the baseline o
 	@$(BIN)/buf build protos --exclude-source-info -o $(BASELINE)
 
 soak: $(VENV)/.installed-dev  ## Ten times the random bookings against the projections; MEDFORALL_SOAK_SEED chooses others
-	@MEDFORALL_SOAK_STEPS=$${MEDFORALL_SOAK_STEPS:-72000} $(BIN)/pytest tests/integration/availability/test_projection.py -k shuffled --timeout 1800
+	@MEDFORALL_SOAK_STEPS=$${MEDFORALL_SOAK_STEPS:-105000} $(BIN)/pytest tests/integration/availability/test_projection.py -k shuffled --timeout 1800
 
 soak-booking: $(VENV)/.installed-dev  ## 5,000 random operations on bookings for each of 20 fresh seeds, which are printed; MEDFORALL_MODEL_SEED chooses the first
 	@MEDFORALL_MODEL_SEED=$${MEDFORALL_MODEL_SEED:-$$(date +%s)} MEDFORALL_MODEL_SEEDS=$${MEDFORALL_MODEL_SEEDS:-20} \

@@ -33,13 +33,14 @@ BUCKET_MIN: Final = BUCKET_DAYS * DAY_MIN
 GENERATION_BYTES: Final = 8
 VERSION_BYTES: Final = 6
 HEADER_BYTES: Final = GENERATION_BYTES + VERSION_BYTES
-# Appointment, resource, version in two parts, first and last minute, unit, and when a hold ends in seconds.
-_RECORD: Final = struct.Struct(">16s16sHIIIHI")
-_TIMES: Final = struct.Struct(">38xIIHI")
-_RESOURCES: Final = struct.Struct(">16x16s20x")
+# Appointment, resource, version in two parts, first and last minute, unit, and when a hold ends in milliseconds.
+_RECORD: Final = struct.Struct(">16s16sHIIIHQ")
+_TIMES: Final = struct.Struct(">38xIIHQ")
+_RESOURCES: Final = struct.Struct(">16x16s24x")
 RECORD_BYTES: Final = _RECORD.size
 _NO_RESOURCE: Final = bytes(16)
 _NEVER_MIN: Final = 1 << 32
+_MS_A_MINUTE: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ class StoredCalendar(Calendar):
         """Fold the records that never expire into one timeline a unit; holds become claims."""
         grouped: dict[int, list[tuple[int, int]]] = {}
         first_min, last_min = _NEVER_MIN, 0
-        for start_min, end_min, unit, expires_s in _TIMES.iter_unpack(self._raw):
-            if expires_s:
+        for start_min, end_min, unit, expires_ms in _TIMES.iter_unpack(self._raw):
+            if expires_ms:
                 continue
             first_min = start_min if start_min < first_min else first_min  # noqa: FURB136 - dearer as a call
             last_min = end_min if end_min > last_min else last_min  # noqa: FURB136
@@ -170,8 +171,8 @@ def records(claims: Iterable[Claim], version: int) -> bytes:
 def claims_in(raw: bytes) -> list[Claim]:
     """Return the claims of a run of records; tombstones are none."""
     return [
-        Claim(_text(resource), unit, start, end, _text(appointment), expires / 60 if expires else None)
-        for appointment, resource, _high, _low, start, end, unit, expires in _RECORD.iter_unpack(raw)
+        Claim(_text(resource), unit, start, end, _text(appointment), minutes_of_ms(expires_ms))
+        for appointment, resource, _high, _low, start, end, unit, expires_ms in _RECORD.iter_unpack(raw)
         if unit
     ]
 
@@ -210,9 +211,14 @@ def calendars_in(raw: bytes) -> dict[str, Calendar]:
     return {_text(resource): StoredCalendar(b"".join(found)) for resource, found in grouped.items()}
 
 
-def whole_seconds(expires_min: float | None) -> int:
-    """Return when a hold's claim ends, in whole seconds, rounded up as in events; 0 for no hold."""
-    return 0 if expires_min is None else -(-round(expires_min * 60_000_000) // 1_000_000)
+def whole_ms(expires_min: float | None) -> int:
+    """Return when a hold's claim ends, in whole milliseconds, rounded up as in events; 0 for no hold."""
+    return 0 if expires_min is None else -(-round(expires_min * _MS_A_MINUTE * 1_000) // 1_000)
+
+
+def minutes_of_ms(expires_ms: int) -> float | None:
+    """Return the same in minutes, None for 0."""
+    return expires_ms / _MS_A_MINUTE if expires_ms else None
 
 
 def _record(claim: Claim, version: int) -> bytes:
@@ -225,7 +231,7 @@ def _record(claim: Claim, version: int) -> bytes:
         claim.start_min,
         claim.end_min,
         claim.unit,
-        whole_seconds(claim.expires_min),
+        whole_ms(claim.expires_min),
     )
 
 

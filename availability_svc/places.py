@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import count
 from typing import Any, Final
 
@@ -21,17 +20,14 @@ class Place:
 
     `calendar_ids` are the providers, rooms and equipment items that may serve here, `gap_ids` the gaps that each
     provider's calendar also holds. `serial` differs for each reading. `prepared` is for what the wire makes of it.
-    `digest` names the document it was built from.
     """
 
     clinic_id: str
     facts: LocationFacts
-    size_bytes: int
     calendar_ids: tuple[str, ...] = ()
     gap_ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     serial: int = field(default_factory=lambda: next(_SERIALS))
     prepared: dict[str, Any] = field(default_factory=dict)
-    digest: bytes = b""
 
     @property
     def static(self) -> StaticFacts:
@@ -74,21 +70,13 @@ def place_of(clinic_id: str, document: str | bytes) -> Place:
     return Place(
         clinic_id=clinic_id,
         facts=facts,
-        size_bytes=4 * len(document),
         calendar_ids=(
             *(provider.id for provider in static.providers if provider.active),
             *(room.id for room in static.rooms if room.active),
             *(item.id for item in static.equipment if item.active),
         ),
         gap_ids={provider.id: gaps_of(static, provider.id) for provider in static.providers},
-        digest=digest_of(document),
     )
-
-
-def digest_of(document: str | bytes) -> bytes:
-    """Return sixteen bytes that differ whenever the document does."""
-    raw = document.encode() if isinstance(document, str) else document
-    return blake2b(raw, digest_size=16).digest()
 
 
 def gaps_of(static: StaticFacts, provider_id: str) -> tuple[str, ...]:

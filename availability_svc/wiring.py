@@ -9,6 +9,7 @@ from availability_svc.freshness import Freshness
 from availability_svc.layers import LayerCounters
 from availability_svc.projection.hearing import Hearing
 from availability_svc.projection.incarnations import Incarnations
+from availability_svc.projection.kept_back import KeptBack
 from availability_svc.projection.watch import Watch
 from availability_svc.projection.worker import ProjectionWorker
 from availability_svc.rpc.availability import AvailabilityServicer, add_servicer
@@ -16,6 +17,7 @@ from availability_svc.rpc.slots import SlotWriter
 from availability_svc.settings import AvailabilitySettings
 from availability_svc.store.calendar_source import CalendarSource
 from availability_svc.store.location_source import LocationSource
+from availability_svc.store.outline_source import OutlineSource
 from availability_svc.store.process_memory import ProcessMemory
 from availability_svc.store.pulses import Pulses
 from availability_svc.store.redis_projection import RedisProjection
@@ -47,6 +49,7 @@ class Stores:
     cache: SyncCache
     projection: RedisProjection
     locations: LocationSource
+    outlines: OutlineSource
     calendars: CalendarSource
 
 
@@ -66,10 +69,11 @@ def assemble(settings: AvailabilitySettings) -> Process:
     freshness = Freshness(clock)
     reader = Reader(
         stores.locations,
+        stores.outlines,
         stores.calendars,
         stores.truth,
-        freshness,
-        DerivedCache(settings.derived_bytes_max),
+        freshness=freshness,
+        cache=DerivedCache(settings.derived_bytes_max),
     )
     revoked = Revoked()
     services: Sequence[Service] = [
@@ -88,18 +92,21 @@ def assemble(settings: AvailabilitySettings) -> Process:
 
 
 def build_stores(settings: AvailabilitySettings, metrics: Metrics) -> Stores:
-    """The three stores and the two sources that read them in turn."""
-    truth = Truth(settings.app_database.url, settings.database, replica_url=settings.replica.url)
+    """The three stores and the sources that read them in turn."""
+    truth = Truth(
+        settings.app_database.url, settings.database, replica_url=settings.replica.url, metrics=metrics
+    )
     cache = SyncCache(settings.redis, build_breaker(settings.redis, metrics))
     projection = RedisProjection(cache, value_ttl_ms=settings.projection_ttl_ms)
     pulses, counters = Pulses(projection), LayerCounters(metrics)
-    quarter = settings.memory_bytes_max // 4
+    eighth = settings.memory_bytes_max // 8
     return Stores(
         truth=truth,
         cache=cache,
         projection=projection,
-        locations=LocationSource(truth, projection, pulses, counters, bytes_max=quarter),
-        calendars=CalendarSource(truth, projection, pulses, counters, bytes_max=3 * quarter),
+        locations=LocationSource(truth, projection, pulses, counters, bytes_max=2 * eighth),
+        outlines=OutlineSource(truth, projection, pulses, counters, bytes_max=eighth),
+        calendars=CalendarSource(truth, projection, pulses, counters, bytes_max=5 * eighth),
     )
 
 
@@ -113,11 +120,25 @@ def _followers(
         replace(settings.database, pool_min=1, pool_max=2),
         application_name=f"{NAME} watch",
     )
-    memory = ProcessMemory(stores.locations, stores.calendars)
+    memory = ProcessMemory(stores.locations, stores.outlines, stores.calendars)
     hearing = Hearing(bus, memory)
     worker = ProjectionWorker(bus, stores.projection, stores.locations, metrics=metrics, clock=clock)
     incarnations = Incarnations(bus, stores.projection, memory)
-    watch = Watch(bus, hearing, database, freshness, incarnations, metrics=metrics, clock=clock)
+
+    async def project(data: bytes) -> None:
+        hearing.hear(data)
+        await worker.project(data)
+
+    watch = Watch(
+        bus,
+        hearing,
+        database,
+        freshness,
+        incarnations,
+        kept_back=KeptBack(database, project, worker.give_up),
+        metrics=metrics,
+        clock=clock,
+    )
     # The worker makes the streams that the others follow.
     return [bus, _Opened(database), worker, hearing, watch]
 

@@ -225,7 +225,8 @@ class Bus:
                 return
 
     async def _lost(self) -> None:
-        _log.warning("bus.disconnected")
+        if self._is_ready.is_set():  # else it is this process that ends the connection
+            _log.warning("bus.disconnected")
         for listener in tuple(self._when_lost):
             listener()
 

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
-from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -17,7 +16,7 @@ from rich.table import Table
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError, ServerError
 from ctl.home import DEFAULT
-from ctl.subcommands import HomeOption, group, home_of, registrar
+from ctl.subcommands import HomeOption, group, home_of, registrar, uuid_of
 
 if TYPE_CHECKING:
     from booking_svc.outbox.queue import OutboxEvent, OutboxQueue
@@ -64,7 +63,7 @@ def redrive(
     home: HomeOption = DEFAULT,
 ) -> None:
     """Let parked events be published again, in their order."""
-    event_id = _uuid("--event", event)
+    event_id = uuid_of("--event", event)
     count = _with_queue(home, lambda queue: queue.redrive(event_id))
     if event_id and not count:
         raise CtlError(f"No parked event has the id {event_id}.")
@@ -83,7 +82,7 @@ def republish(
     home: HomeOption = DEFAULT,
 ) -> None:
     """Send events that were published once more, to the projections alone; what they know already they ignore."""
-    clinic_id, low = _uuid("--clinic", clinic), _since(since)
+    clinic_id, low = uuid_of("--clinic", clinic), _since(since)
     count = _with_queue(home, lambda queue: _republish(queue, home, low, clinic_id))
     _out.print(f"{count} events sent again.")
 
@@ -174,10 +173,3 @@ def _since(text: str) -> datetime:
     except ValueError:
         return datetime.now(UTC) - timedelta(seconds=parse_duration_s(text))
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _uuid(option: str, text: str) -> str | None:
-    try:
-        return str(UUID(text)) if text else None
-    except ValueError:
-        raise CtlError(f"{option} {text!r} is not a UUID.") from None

@@ -3,79 +3,62 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ctl.console import print_failure
 from ctl.failures import CtlError, ServerError
-from ctl.home import DEFAULT, Home
+from ctl.home import DEFAULT
+from ctl.subcommands import HomeOption, group, home_of, registrar, uuid_of
 
 if TYPE_CHECKING:
     from availability_svc.usecases.verify_projection import ProjectionCare
 
-app = typer.Typer(
-    name="projection", no_args_is_help=True, help="Looks after what searches read: the projections in Redis."
-)
+app = group("projection", "Looks after what searches read: the projections in Redis.")
+command = registrar(app)
 _out = Console()
 
-HomeOption = Annotated[
-    Path, typer.Option("--home", help="Home of the running suite.", envvar="MEDFORALL_HOME")
-]
 ClinicOption = Annotated[
     list[str] | None, typer.Option("--clinic", metavar="ID", help="Only this clinic; may be given again.")
 ]
 
 _BATCH = 200
+# Nobody waits behind a tool: it may read much at a time.
+_ANSWER_S = 60.0
 
 
-_Arguments = ParamSpec("_Arguments")
-
-
-def _told(function: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
-    """Tell a `CtlError` in one sentence and exit with its code."""
-
-    @wraps(function)
-    def told(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
-        try:
-            function(*args, **kwargs)
-        except CtlError as error:
-            print_failure(Console(stderr=True), error)
-            raise typer.Exit(error.exit_code) from error
-
-    return told
-
-
-@app.command(epilog="Examples: `medforall projection verify` · `medforall projection verify --clinic ID`")
-@_told
+@command(epilog="Examples: `medforall projection verify` · `medforall projection verify --clinic ID`")
 def verify(clinic: ClinicOption = None, home: HomeOption = DEFAULT) -> None:
-    """Compare every projected value with PostgreSQL; exit code 1 when something differs."""
+    """Compare every projected value with PostgreSQL; exit code 1 when something differs, or nothing is there."""
     from availability_svc.usecases.verify_projection import Verification  # noqa: PLC0415 - help stays quick
 
     total = Verification()
     with _care(home) as (care, clinic_ids):
-        for clinic_id in _shown("comparing", clinic or clinic_ids):
+        for clinic_id in _shown("comparing", _chosen(clinic, clinic_ids)):
             total.add(care.verify(clinic_id))
     for difference in total.differences[:50]:
         _out.print(f"[red]differs[/] {difference}", soft_wrap=True)
     _out.print(
-        f"{total.entries} entries in {total.buckets} calendar buckets and {total.locations} locations compared:"
+        f"{total.entries} entries in {total.buckets} calendar buckets and {total.documents} documents compared:"
         f" {len(total.differences)} differences.",
         soft_wrap=True,
     )
     if total.differences:
         raise typer.Exit(1)
+    if not total.entries:
+        raise CtlError(
+            "Nothing is projected that could be compared.",
+            hint="Search, or fill the projections with `medforall projection warm`.",
+        )
 
 
-@app.command(epilog="Examples: `medforall projection warm` · `medforall projection warm --days 60`")
-@_told
+@command(epilog="Examples: `medforall projection warm` · `medforall projection warm --days 60`")
 def warm(
     clinic: ClinicOption = None,
     days: Annotated[int, typer.Option(min=1, max=365, help="How many days from today.")] = 30,
@@ -85,7 +68,7 @@ def warm(
     start_min = int(time.time()) // 60
     values = 0
     with _care(home) as (care, clinic_ids):
-        for clinic_id in _shown("reading", clinic or clinic_ids):
+        for clinic_id in _shown("reading", _chosen(clinic, clinic_ids)):
             values += care.warm(clinic_id, start_min, start_min + days * 1_440)
     _out.print(f"{values} values are in Redis.")
 
@@ -103,12 +86,21 @@ def replay(
     ] = None,
     home: HomeOption = DEFAULT,
 ) -> None:
-    """Send events of the outbox again, to the projections alone; what they know already they ignore."""
-    urls = _urls(home)
+    """Read what is projected of a clinic, or of one resource, from PostgreSQL anew; then send its events again.
+
+    The events reach the projections alone: what they know already they ignore, and every process forgets what it
+    remembers of the calendars.
+    """
+    clinic_id, resource_id = uuid_of("--clinic", clinic), uuid_of("--resource", resource)
     low = (since or datetime(1970, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001 - said to be UTC
     high = (until or datetime(9999, 1, 1)).replace(tzinfo=UTC)  # noqa: DTZ001
-    sent = asyncio.run(_replay(urls, (clinic, resource.lower(), low, high)))
-    _out.print(f"{sent} events sent again.")
+    if low >= high:
+        raise CtlError("--from must be earlier than --to.")
+    with _care(home) as (care, clinic_ids):
+        (chosen,) = _chosen([clinic_id or ""], clinic_ids)
+        rebuilt = care.rebuild(chosen, resource_id or "")
+    sent = asyncio.run(_replay(_urls(home), (chosen, resource_id or "", low, high)))
+    _out.print(f"{rebuilt} values rebuilt, {sent} events sent again.")
 
 
 async def _replay(urls: dict[str, str], what: tuple[str, str, datetime, datetime]) -> int:
@@ -118,6 +110,7 @@ async def _replay(urls: dict[str, str], what: tuple[str, str, datetime, datetime
     from chassis.config import load  # noqa: PLC0415
     from chassis.settings import NatsSettings  # noqa: PLC0415
     from chassis.streams import STREAMS  # noqa: PLC0415
+    from scheduling.errors import Unavailable  # noqa: PLC0415
 
     run_id = str(uuid_utils.uuid7())
     bus = Bus(load(NatsSettings, {"MEDFORALL_NATS_URL": urls["nats"]}), client_name="medforall replay")
@@ -140,6 +133,8 @@ async def _replay(urls: dict[str, str], what: tuple[str, str, datetime, datetime
                     if isinstance(outcome, Exception):
                         raise ServerError(f"NATS did not take an event: {outcome}")
                 advance(len(batch))
+    except Unavailable as error:
+        raise ServerError(f"NATS does not answer: {error}") from error
     finally:
         await bus.stop()
     return len(events)
@@ -175,6 +170,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
     from availability_svc.layers import LayerCounters  # noqa: PLC0415
     from availability_svc.store.calendar_source import CalendarSource  # noqa: PLC0415
     from availability_svc.store.location_source import LocationSource  # noqa: PLC0415
+    from availability_svc.store.outline_source import OutlineSource  # noqa: PLC0415
     from availability_svc.store.pulses import Pulses  # noqa: PLC0415
     from availability_svc.store.redis_projection import RedisProjection  # noqa: PLC0415
     from availability_svc.store.truth import Truth  # noqa: PLC0415
@@ -188,7 +184,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
 
     urls = _urls(home)
     redis_settings = load(RedisSettings, {"MEDFORALL_REDIS_URL": urls["redis"]})
-    truth = Truth(urls["database"], load(DatabaseSettings, {}))
+    truth = Truth(urls["database"], load(DatabaseSettings, {}), answer_s=_ANSWER_S)
     truth.open()
     cache = SyncCache(redis_settings, build_breaker(redis_settings))
     projection, counters = RedisProjection(cache), LayerCounters(Metrics())
@@ -203,6 +199,7 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
                 truth,
                 projection,
                 LocationSource(truth, projection, pulses, counters, **bounds),
+                OutlineSource(truth, projection, pulses, counters, **bounds),
                 CalendarSource(truth, projection, pulses, counters, **bounds),
             ),
             clinic_ids,
@@ -212,6 +209,17 @@ def _care(home: Path) -> "Iterator[tuple[ProjectionCare, list[str]]]":
     finally:
         cache.client.close()
         truth.close()
+
+
+def _chosen(wanted: list[str] | None, clinic_ids: list[str]) -> list[str]:
+    """The clinics that are meant: all when none is named. Raises CtlError for one that is not there."""
+    if not wanted:
+        return clinic_ids
+    found = [uuid_of("--clinic", one) or "" for one in wanted]
+    for clinic_id in found:
+        if clinic_id not in clinic_ids:
+            raise CtlError(f"There is no clinic {clinic_id}.")
+    return found
 
 
 def _urls(home: Path) -> dict[str, str]:
@@ -226,7 +234,7 @@ def _urls(home: Path) -> dict[str, str]:
         return given
     from ctl.run_file import read_run_file  # noqa: PLC0415 - help stays quick
 
-    facts = read_run_file(Home(home.expanduser().absolute()))
+    facts = read_run_file(home_of(home))
     return {
         "database": facts.database_url,
         "redis": facts.redis_url,

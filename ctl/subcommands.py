@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -64,3 +65,11 @@ def registrar(
 def home_of(path: Path) -> Home:
     """The home at a path, which may begin with a tilde."""
     return Home(path.expanduser().absolute())
+
+
+def uuid_of(option: str, text: str) -> str | None:
+    """An option's id as it is written inside, None for an empty one. Raises CtlError for anything else."""
+    try:
+        return str(UUID(text)) if text else None
+    except ValueError:
+        raise CtlError(f"{option} {text!r} is not a UUID.") from None

@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from database.busy_facts import (
     CLAIMS_SQL,
+    PATIENT_ALONE_SQL,
     PATIENT_SQL,
     VERSIONED_CLAIMS_SQL,
     Stretch,
@@ -27,6 +28,7 @@ from database.busy_facts import (
 )
 from database.location_facts import (
     LOCATION_SQL,
+    VERSIONED_LOCATION_SQL,
     Label,
     LocationFacts,
     build_location,
@@ -66,8 +68,10 @@ def _first(row: Sequence[Any]) -> str:
 __all__ = [
     "CLAIMS_SQL",
     "LOCATION_SQL",
+    "PATIENT_ALONE_SQL",
     "PATIENT_SQL",
     "VERSIONED_CLAIMS_SQL",
+    "VERSIONED_LOCATION_SQL",
     "Label",
     "LocationFacts",
     "Stretch",

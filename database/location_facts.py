@@ -37,6 +37,12 @@ Parameters: `clinic_id`, `location_id`; `provider_ids` (uuid[] or NULL) narrows 
 (uuid or NULL) the services and rules to what one proposal needs.
 """
 
+VERSIONED_LOCATION_SQL: Final = f"""
+SELECT facts.document, (SELECT d.version FROM directory_version d WHERE d.clinic_id = %(clinic_id)s::uuid)
+FROM ({LOCATION_SQL}) AS facts (document)
+"""  # noqa: S608 - made of the constant above
+"""The same with the version of the clinic's directory that the document is of, both of one moment."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:

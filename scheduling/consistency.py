@@ -1,8 +1,9 @@
 """The consistency token: how fresh an answer must be, so that a client sees its own booking.
 
-A mutation's reply carries the calendar versions that its transaction gave to the resources it touched. A
-search that sends the token back is answered from facts that are at least that new. The token is opaque to
-clients, holds no secret, and asks for freshness only: a forged one makes a search slower, never wrong.
+A mutation's reply carries the calendar versions that its transaction gave to the resources it touched, and, under the
+clinic's own id, the version that a change of the directory gave to that. A search that sends the token back is
+answered from facts that are at least that new. The token is opaque to clients, holds no secret, and asks for freshness
+only: a forged one makes a search slower, never wrong.
 """
 
 import base64
@@ -16,7 +17,10 @@ from scheduling.errors import Invalid
 MAX_RESOURCES: Final = 64
 """Resources that one token names; it is then at most 2,048 characters long."""
 
-UNREACHABLE: Final = {str(UUID(int=0)): 2**62}
+EVERYTHING: Final = str(UUID(int=0))
+"""A token that names this asks for the primary."""
+
+UNREACHABLE: Final = {EVERYTHING: 2**62}
 """What a token for too many resources says: a version no projection has, so the primary is read."""
 
 _FORMAT: Final = 1
@@ -56,6 +60,11 @@ def decode(token: str) -> dict[str, int]:
         version, at = _read_varint(raw, at + _ID_BYTES)
         versions[str(UUID(bytes=resource_id))] = version
     return versions
+
+
+def directory_version(versions: Mapping[str, int], clinic_id: str) -> int:
+    """Return the least version of a clinic's directory that a token asks for, 0 for any."""
+    return max(versions.get(clinic_id, 0), versions.get(EVERYTHING, 0))
 
 
 def merge(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

@@ -30,12 +30,17 @@ from scheduling.timeline import Bits, Horizon
 
 NEAREST_DAYS: Final = 31
 
+_CLOSED: Final = ("hours", "time_off", "location_hours", "closure")
+# How far is looked for the ends of closed time that reaches beyond the window, step by step.
+_CLOSED_DAYS: Final = (31, 400)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one check said of one start.
 
-    `since_min` and `until_min` bound what blocks (the busy time, the closure, the local day), half-open.
+    `since_min` and `until_min` bound what blocks (the busy time, the closure, the local day), half-open; an end that
+    lies beyond all that was looked at is None.
     """
 
     check: str
@@ -213,7 +218,7 @@ def _one_past(checks: list[Check]) -> list[Check]:
 
 def _hours_checks(frame: Frame, provider: Provider) -> Iterator[Check]:
     """Split open time: it holds a span exactly when each of its four parts lets the span be."""
-    for name, closed in _closed_times(frame, provider).items():
+    for name, closed in _closed_times(frame, provider, frame.horizon).items():
         is_own = name in ("hours", "time_off")
         kind, subject_id = (ResourceKind.PROVIDER, provider.id) if is_own else (None, frame.location.id)
         yield Check(name, Reason.OUTSIDE_HOURS, _touching(frame, closed), False, kind, subject_id)
@@ -254,7 +259,10 @@ def _outcome(plan: Plan, provider: Provider, check: Check, start_min: int) -> Ou
     )
 
 
-def _extent(plan: Plan, provider: Provider, check: Check, start_min: int) -> tuple[int, int]:
+_Extent = tuple[int | None, int | None]
+
+
+def _extent(plan: Plan, provider: Provider, check: Check, start_min: int) -> _Extent:
     """Return the run of what blocks a start: of its cause, where there is one, else of the refused starts."""
     frame = plan.frame
     cause = _cause(plan, provider, check)
@@ -262,9 +270,31 @@ def _extent(plan: Plan, provider: Provider, check: Check, start_min: int) -> tup
         frame.horizon, start_min - frame.lead_min, start_min + frame.duration_min + frame.tail_min
     )
     met_min = timeline.first(timeline.both(cause, span), frame.horizon)
-    if met_min is not None:
-        return timeline.run_around(cause, frame.horizon, met_min)
-    return timeline.run_around(check.blocked, frame.horizon, start_min)
+    if met_min is None:
+        return _run(check.blocked, frame.horizon, start_min)
+    found = _run(cause, frame.horizon, met_min)
+    return _closed_run(frame, provider, check.name, met_min) if None in found and _is_closed(check) else found
+
+
+def _run(bits: Bits, horizon: Horizon, at_min: int) -> _Extent:
+    """Return the run around a minute; None for an end that is the horizon's: what comes behind it is not known."""
+    since_min, until_min = timeline.run_around(bits, horizon, at_min)
+    return (
+        None if since_min == horizon.start_min else since_min,
+        None if until_min == horizon.end_min else until_min,
+    )
+
+
+def _closed_run(frame: Frame, provider: Provider, name: str, at_min: int) -> _Extent:
+    """Return the run of closed time around a minute, looked for beyond the window."""
+    found: _Extent = (None, None)
+    week = at_min // timeline.WEEK_MIN * timeline.WEEK_MIN
+    for days in _CLOSED_DAYS:
+        around = Horizon(week - days * timeline.DAY_MIN, week + (7 + days) * timeline.DAY_MIN)
+        found = _run(_closed_times(frame, provider, around)[name], around, at_min)
+        if None not in found:
+            break
+    return found
 
 
 def _cause(plan: Plan, provider: Provider, check: Check) -> Bits:
@@ -276,16 +306,27 @@ def _cause(plan: Plan, provider: Provider, check: Check) -> Bits:
         return frame.taken(check.subject_id)
     if check.rule is not None and isinstance(check.rule.payload, Gap):
         return frame.taken(gap_id(check.rule.id, provider.id))
-    return _closed_times(frame, provider).get(check.name, timeline.NEVER)
+    return _closed_times(frame, provider, frame.horizon)[check.name] if _is_closed(check) else timeline.NEVER
 
 
-def _closed_times(frame: Frame, provider: Provider) -> dict[str, Bits]:
-    """Return, by the name a person would use, the times that are not open for a provider here."""
-    own = windows.working_time(provider.schedule, frame.location, frame.horizon, always_open=False)
-    everything = frame.everything
-    return {
-        "hours": timeline.without(everything, own.working),
-        "time_off": own.time_off,
-        "location_hours": timeline.without(everything, windows.opening_hours(frame.location, frame.horizon)),
-        "closure": windows.closed(frame.location, frame.horizon),
-    }
+def _is_closed(check: Check) -> bool:
+    return check.name in _CLOSED
+
+
+def _closed_times(frame: Frame, provider: Provider, horizon: Horizon) -> dict[str, Bits]:
+    """Return, by the name a person would use, the times that are not open for a provider here; worked out once."""
+    location, schedule = frame.location, provider.schedule
+    span = (horizon.start_min, horizon.end_min)
+    key = ("closed", schedule.fingerprint, location.fingerprint, *span)
+    found: tuple[Bits, ...] | None = frame.cache.masks.get(key)
+    if found is None:
+        own = windows.working_time(schedule, location, horizon, always_open=False)
+        everything = timeline.always(horizon)
+        found = (
+            timeline.without(everything, own.working),
+            own.time_off,
+            timeline.without(everything, windows.opening_hours(location, horizon)),
+            windows.closed(location, horizon),
+        )
+        frame.cache.masks.put(key, found)
+    return dict(zip(_CLOSED, found, strict=True))

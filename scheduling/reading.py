@@ -1,15 +1,20 @@
 """What a question reads: which resources' claims, over which time; and the frame it is answered in."""
 
+from typing import Final
+
 from scheduling import localtime
 from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
-from scheduling.facts import GridAnchor, SlotRequest, StaticFacts, rules_of
+from scheduling.facts import START_AHEAD_MONTHS_MAX, GridAnchor, SlotRequest, StaticFacts, rules_of
 from scheduling.frame import Frame, duration_of, horizon_around, service_of
 from scheduling.ids import gap_id
 from scheduling.rules.max_daily import DailyLimit
 from scheduling.rules.min_gap import Gap
+from scheduling.rules.patient_limit import PatientLimits
 from scheduling.rules.registry import MAX_DAILY
-from scheduling.timeline import Horizon
+from scheduling.timeline import DAY_MIN, Horizon
+
+_AHEAD_DAYS: Final = 31 * START_AHEAD_MONTHS_MAX  # so long before any start that may be booked lies the past
 
 
 def resources_read(static: StaticFacts, request: SlotRequest, window: Horizon) -> tuple[str, ...]:
@@ -45,6 +50,26 @@ def span_read(static: StaticFacts, request: SlotRequest, window: Horizon) -> Hor
     service = service_of(static, request.service_id)
     duration = duration_of(service, request.duration_min)
     return horizon_around(window, service, duration, reach_min(static, request.service_id))
+
+
+def patient_since_min(
+    static: StaticFacts, service_id: str, start_min: int, provider_id: str | None = None
+) -> int | None:
+    """Return from when on a patient's visits decide about starts from `start_min` on; None when no rule looks at them.
+
+    With a provider only the rules that bind it count. All visits ahead are in where a rule counts those.
+    """
+    rules = rules_of(static, service_id, provider_id)
+    limits = [rule.payload for rule in rules if isinstance(rule.payload, PatientLimits)]
+    if not limits:
+        return None
+    # A visit's local day may begin a day before it, and the start's own end a day after it.
+    return start_min - (max(map(_days_back, limits)) + 2) * DAY_MIN
+
+
+def _days_back(limit: PatientLimits) -> int:
+    """Return how long before a start the visits begin that a limit counts."""
+    return max(0 if limit.max_active is None else _AHEAD_DAYS, limit.min_days_between or 0)
 
 
 def reach_min(static: StaticFacts, service_id: str) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from scheduling import allocation, timeline
+from scheduling import allocation, localtime, timeline
 from scheduling.busy import BusyFacts
 from scheduling.checks import Plan
 from scheduling.derived import DerivedCache
@@ -22,9 +22,6 @@ from scheduling.facts import (
 from scheduling.reading import frame_for
 from scheduling.slots import Slot, SlotKey, SlotMaker, SlotOrder, marked, score_order
 from scheduling.timeline import Horizon, Lookup
-
-_DST_MIN: Final = 180
-"""A window of 93 local days may be longer than 93 × 24 hours by a clock change."""
 
 _RANKED_AT_ONCE: Final = 1_000
 _RANKED_MAX: Final = 5_000
@@ -132,7 +129,7 @@ def search(
     Invalid for a window that is empty or too long, NotFound for an unknown service and Refused for an
     unsuitable duration.
     """
-    window = window_of(query.start_min, query.end_min)
+    window = window_of(query.start_min, query.end_min, static.location.zone)
     frame = frame_for(
         static,
         busy,
@@ -146,11 +143,12 @@ def search(
     return SearchResult(Plan(frame, room), query.order)
 
 
-def window_of(start_min: int, end_min: int) -> Horizon:
-    """Return the window of a search, or refuse one that is empty or longer than 93 days."""
+def window_of(start_min: int, end_min: int, zone: str) -> Horizon:
+    """Return the window of a search, or refuse one that is empty or longer than 93 days, by the clock or the wall's."""
     if end_min <= start_min:
         raise Invalid.field("end", "must be later than start")
-    if end_min - start_min > SEARCH_DAYS_MAX * timeline.DAY_MIN + _DST_MIN:
+    on_the_wall = localtime.wall_at(zone, end_min) - localtime.wall_at(zone, start_min)
+    if min(end_min - start_min, on_the_wall) > SEARCH_DAYS_MAX * timeline.DAY_MIN:
         raise Invalid.field("end", f"must be at most {SEARCH_DAYS_MAX} days after start")
     return Horizon(start_min, end_min)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from medforall.events.v1 import events_pb2
 
-from availability_svc.calendars import CalendarChange
+from availability_svc.calendars import CalendarChange, minutes_of_ms
 from scheduling.facts import Claim
 
 
@@ -62,9 +62,14 @@ def _calendar_changes(event: events_pb2.Event) -> Iterator[CalendarChange]:
 def _claims(appointment_id: str, changes: Iterable[events_pb2.ResourceChange]) -> Iterator[Claim]:
     for change in changes:
         for claim in change.claims:
-            expires_min = claim.expires_at_s / 60 if claim.expires_at_s else None
+            expires_ms = claim.expires_at_ms or claim.expires_at_s * 1_000
             yield Claim(
-                change.resource_id, claim.unit, claim.start_min, claim.end_min, appointment_id, expires_min
+                change.resource_id,
+                claim.unit,
+                claim.start_min,
+                claim.end_min,
+                appointment_id,
+                minutes_of_ms(expires_ms),
             )
 
 

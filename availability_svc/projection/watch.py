@@ -1,7 +1,8 @@
 """Watches how far the projections have followed the truth.
 
-Everything committed before an instant is projected when the outbox holds nothing older that is unpublished, and the
-consumers have acknowledged everything that was published until then, on the streams that are there now.
+Everything committed before an instant is projected when the outbox holds nothing older that is unpublished (but what
+is kept back there, and was projected from there), and the consumers have acknowledged everything that was published
+until then, on the streams that are there now.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from nats.js import errors as js_errors
 from availability_svc.freshness import Freshness
 from availability_svc.projection.hearing import Hearing
 from availability_svc.projection.incarnations import Incarnations
+from availability_svc.projection.kept_back import KeptBack
 from availability_svc.projection.worker import CONSUMERS
 from chassis.bus import Bus
 from chassis.metrics import Metrics
@@ -32,7 +34,8 @@ _TIMEOUT_S: Final = 2.0
 _SAMPLES_MAX: Final = 64
 _OUTBOX_SQL: Final = """
 SELECT clock_timestamp(), (
-    SELECT created_at FROM outbox_event WHERE published_at IS NULL AND parked_at IS NULL ORDER BY id LIMIT 1)
+    SELECT created_at FROM outbox_event
+    WHERE published_at IS NULL AND NOT id = ANY (%(known)s::bigint[]) ORDER BY id LIMIT 1)
 """
 
 
@@ -49,6 +52,7 @@ class Watch:
         freshness: Freshness,
         incarnations: Incarnations,
         *,
+        kept_back: KeptBack,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -57,6 +61,7 @@ class Watch:
         self._database = database
         self._freshness = freshness
         self._incarnations = incarnations
+        self._kept_back = kept_back
         self._clock = clock
         self._supervisor = Supervisor()
         self._samples: deque[tuple[datetime, dict[str, int]]] = deque(maxlen=_SAMPLES_MAX)
@@ -86,6 +91,7 @@ class Watch:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 await self._incarnations.check()
+                await self._kept_back.project()
                 published_until = await self._published_until()
                 projected_until = await self._projected_until(published_until)
         except (DomainError, TimeoutError, nats.errors.Error, js_errors.Error, OSError) as error:
@@ -102,7 +108,7 @@ class Watch:
         """Return the database time before which every commit has been published."""
         began = self._clock()
         async with self._database.worker() as tx:
-            row = await tx.row(_OUTBOX_SQL)
+            row = await tx.row(_OUTBOX_SQL, {"known": self._kept_back.known})
         if row is None:
             raise Unavailable("The database did not say what time it is.")
         ended = self._clock()

@@ -92,12 +92,21 @@ class ProjectionWorker:
 
     async def handle(self, message: Message) -> None:
         """Project one event. Raises Unavailable when Redis is away: the event comes again."""
-        effects = effects_of(message.data)
+        await self.project(message.data)
+        _observe_lag(self._lag, message, self._clock)
+
+    async def project(self, data: bytes) -> None:
+        """Project an event's bytes. Raises Unavailable when Redis is away, DecodeError for bytes that are no event."""
+        effects = effects_of(data)
         if effects.calendars:
             new = await self._batch.apply(effects.calendars)
             self._events.labels("applied" if new else "known").inc()
         await self._apply_directory(effects)
-        _observe_lag(self._lag, message, self._clock)
+
+    async def give_up(self, clinic_id: str) -> None:
+        """Have all that is projected of a clinic be read from the database anew."""
+        await asyncio.to_thread(self._projection.forget_clinic, clinic_id)
+        await asyncio.to_thread(self._projection.directory_changed, clinic_id)
 
     async def _apply_directory(self, effects: Effects) -> None:
         if effects.unknown_calendars:
@@ -115,8 +124,7 @@ class ProjectionWorker:
         The event itself stays in the stream, under the sequence that is logged.
         """
         _, kind, clinic_id, *_ = *message.subject.split("."), "", ""
-        await asyncio.to_thread(self._projection.forget_clinic, clinic_id)
-        await asyncio.to_thread(self._projection.directory_changed, clinic_id)
+        await self.give_up(clinic_id)
         self._poison.labels(kind).inc()
         _log.error("projection.poison", sequence=message.sequence, error_type=type(error).__name__)
 

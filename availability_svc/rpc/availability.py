@@ -1,6 +1,8 @@
 """AvailabilityService: each method turns its request into a question, asks, and writes the answer."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import grpc
@@ -14,7 +16,7 @@ from availability_svc.usecases.find_next_available import find_next_available
 from availability_svc.usecases.get_free_busy import get_free_busy
 from availability_svc.usecases.reading import Reader
 from availability_svc.usecases.search_slots import search_slots
-from scheduling.errors import Invalid
+from scheduling.errors import DomainError, FieldViolation, Invalid
 
 
 class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
@@ -39,7 +41,11 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
         if any(one.clinic_id != request.clinic_id for one in request.searches):
             raise Invalid.field("searches", "must each name the clinic of the batch")
         reader = self._reader.in_one_reading(one.consistency_token for one in request.searches)
-        return replies.batch_reply([self._search(one, reader) for one in request.searches])
+        results = []
+        for place, one in enumerate(request.searches):
+            with _of_search(place):
+                results.append(self._search(one, reader))
+        return replies.batch_reply(results)
 
     def GetFreeBusy(self, request: availability_pb2.GetFreeBusyRequest, _context: Any) -> Any:
         """When a resource is open, and when it is taken."""
@@ -63,6 +69,21 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
         began_ns = time.perf_counter_ns()
         page = search_slots(questions.slot_question(request), reader)
         return replies.search_reply(request, page, self._writer, began_ns)
+
+
+@contextmanager
+def _of_search(place: int) -> Iterator[None]:
+    """Say of a refusal which search of a batch it is about."""
+    try:
+        yield
+    except DomainError as error:
+        name = f"searches[{place}]"
+        error.message = f"{name}: {error.message}"
+        error.metadata["search"] = str(place)
+        error.violations = tuple(
+            FieldViolation(f"{name}.{one.field}", one.description) for one in error.violations
+        )
+        raise
 
 
 def add_servicer(servicer: AvailabilityServicer, server: grpc.Server) -> None:

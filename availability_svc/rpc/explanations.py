@@ -100,6 +100,6 @@ def _outcome(place: Place, outcome: Outcome) -> availability_pb2.RuleOutcome:
     )
     if outcome.reason is not None and not outcome.is_passed:
         message.reason = reason_pb2.ErrorReason.Value(f"ERROR_REASON_{outcome.reason.name}")
-    if outcome.since_min is not None and outcome.until_min is not None:
+    if outcome.since_min is not None or outcome.until_min is not None:
         message.blocked.CopyFrom(local_interval(place, outcome.since_min, outcome.until_min))
     return message

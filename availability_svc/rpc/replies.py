@@ -56,14 +56,18 @@ def metadata(
     )
 
 
-def local_interval(place: Place, start_min: int, end_min: int) -> availability_pb2.LocalInterval:
-    """Return an interval in local time and UTC."""
-    return availability_pb2.LocalInterval(
-        start=localtime.format_local(place.zone, start_min),
-        end=localtime.format_local(place.zone, end_min),
-        start_utc=Timestamp(seconds=start_min * 60),
-        end_utc=Timestamp(seconds=end_min * 60),
-    )
+def local_interval(
+    place: Place, start_min: int | None, end_min: int | None
+) -> availability_pb2.LocalInterval:
+    """Return an interval in local time and UTC, without an end that is not known."""
+    found = availability_pb2.LocalInterval()
+    if start_min is not None:
+        found.start = localtime.format_local(place.zone, start_min)
+        found.start_utc.seconds = start_min * 60
+    if end_min is not None:
+        found.end = localtime.format_local(place.zone, end_min)
+        found.end_utc.seconds = end_min * 60
+    return found
 
 
 def _timestamp(seconds: float) -> Timestamp:

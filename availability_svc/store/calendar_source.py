@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import structlog
 
@@ -19,15 +18,13 @@ from availability_svc.store.redis_projection import BucketId, RedisProjection, S
 from availability_svc.store.truth import Truth
 from database.facts import Stretch, VersionedClaims
 from scheduling.busy import KeptCalendars
+from scheduling.consistency import EVERYTHING
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 
 Versions = Mapping[str, int]
 _Key = tuple[str, str, int]
-
-EVERYTHING: Final = str(UUID(int=0))
-"""A consistency token that names this asks for the primary."""
 
 _PAUSES_S: Final = (0.002, 0.003, 0.005, 0.008, 0.012, 0.02)
 """How long a search waits, step by step, for the projection to catch up before it reads the primary."""
@@ -94,8 +91,8 @@ class CalendarSource:
         found, layer = self._buckets(place, ids, at_least, mark)
         self._count(layer)
         calendars = assemble(found[bucket_id] for bucket_id in ids)
-        is_marked = all(self._kept.get((clinic_id, *one), mark) is found[one] for one in found)
-        self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES, mark=mark if is_marked else b"")
+        if all(self._kept.get((clinic_id, *one), mark) is found[one] for one in found):
+            self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES, mark=mark)
         return calendars, max(layer, asked)
 
     def buckets(
@@ -152,10 +149,10 @@ class CalendarSource:
         late = [
             key
             for key, (bucket, _) in loaded.items()
-            if at_least and not self._is_new_enough(clinic_id, key[1], bucket, at_least)
+            if not self._is_new_enough(clinic_id, key[1], bucket, at_least)
         ]
         if late:
-            # Another caller, who needed less, was loading it already.
+            # Another caller was loading it already, who needed less or had begun before the newest change was heard.
             loaded |= self._load(place, late, at_least, mark)
         found.update({key[1:]: bucket for key, (bucket, _) in loaded.items()})
         return found, max(layer for _, layer in loaded.values())

@@ -58,6 +58,6 @@ def directory_key(clinic_id: str) -> str:
     return f"{LAYOUT}:{{{clinic_id}}}:d"
 
 
-def location_key(clinic_id: str, location_id: str) -> str:
-    """One location's document."""
-    return f"{LAYOUT}:{{{clinic_id}}}:l:{location_id}"
+def document_key(clinic_id: str, name: str) -> str:
+    """One part of what a clinic sets up: a location's document, or the outline."""
+    return f"{LAYOUT}:{{{clinic_id}}}:l:{name}"

@@ -9,8 +9,10 @@ from availability_svc.freshness import Stamp
 from availability_svc.layers import Layer
 from availability_svc.places import Place
 from availability_svc.store.calendar_source import Versions, Wanted, assemble
-from availability_svc.store.location_source import PlaceId
+from availability_svc.store.documents import PartId
+from availability_svc.store.outline_source import Outline
 from availability_svc.store.redis_projection import BucketId
+from scheduling import consistency
 from scheduling.busy import KeptCalendars
 
 
@@ -27,8 +29,18 @@ class Clockwork(Protocol):
 class Locations(Protocol):
     """Reads locations."""
 
-    def get(self, clinic_id: str, location_id: str) -> tuple[Place, Layer]:
-        """Return a location and the layer it came from. Raises NotFound, Unavailable."""
+    def get(self, clinic_id: str, location_id: str, at_least: int = 0) -> tuple[Place, Layer]:
+        """Return a location, of `at_least` that version of its directory, and the layer it came from.
+
+        Raises NotFound, Unavailable.
+        """
+
+
+class Outlines(Protocol):
+    """Reads what clinics have."""
+
+    def get(self, clinic_id: str, at_least: int = 0) -> tuple[Outline, Layer]:
+        """Return a clinic's outline, of `at_least` that version of its directory. Raises Unavailable."""
 
 
 class Calendars(Protocol):
@@ -59,17 +71,19 @@ class OneMoment:
 
 
 class LocationsRead:
-    """Locations, each read once. For one call."""
+    """Locations, each read once, all at least as new as `at_least` says. For one call."""
 
-    def __init__(self, locations: Locations) -> None:
+    def __init__(self, locations: Locations, at_least: Versions) -> None:
         self._locations = locations
-        self._read: dict[PlaceId, tuple[Place, Layer]] = {}
+        self._at_least = at_least
+        self._read: dict[PartId, tuple[Place, Layer]] = {}
 
-    def get(self, clinic_id: str, location_id: str) -> tuple[Place, Layer]:
+    def get(self, clinic_id: str, location_id: str, _at_least: int = 0) -> tuple[Place, Layer]:
         """Return a location as it was when it was asked for first, and the layer it came from."""
         key = (clinic_id, location_id)
         if key not in self._read:
-            self._read[key] = self._locations.get(clinic_id, location_id)
+            version = consistency.directory_version(self._at_least, clinic_id)
+            self._read[key] = self._locations.get(clinic_id, location_id, version)
         return self._read[key]
 
 

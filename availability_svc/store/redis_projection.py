@@ -1,4 +1,4 @@
-"""The projections in Redis: calendars in buckets, and locations' documents.
+"""The projections in Redis: calendars in buckets, and directories in documents.
 
 Everything here is a cache that may vanish at any moment. What a script writes can never replace something
 newer, whoever comes late: the scripts beside this module compare versions before they write.
@@ -30,6 +30,7 @@ from availability_svc.calendars import (
     version_bytes,
 )
 from availability_svc.store import keys
+from availability_svc.store.documents import Document, PartId
 from chassis.cache import SyncCache
 from scheduling.errors import Unavailable
 from scheduling.facts import Claim
@@ -49,6 +50,7 @@ _BEYOND_AT: Final = _SINCE_AT + 4
 _NO_HOLE: Final = bytes(4)
 _LUA: Final = Path(__file__).parent / "lua"
 _GENERATION_CHARS: Final = 16
+_DOCUMENT_AT: Final = _GENERATION_CHARS + VERSION_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,8 @@ class RedisProjection:
         self._now_s = now_s
         self._value_ttl_ms = value_ttl_ms
         self._apply, self._fill = _Script("apply.lua"), _Script("fill.lua")
-        self._touch, self._begin = _Script("touch_directory.lua"), _Script("begin_location.lua")
-        self._keep = _Script("keep_location.lua")
+        self._touch, self._begin = _Script("touch_directory.lua"), _Script("begin_document.lua")
+        self._keep = _Script("keep_document.lua")
 
     def buckets(
         self,
@@ -133,7 +135,7 @@ class RedisProjection:
                 pipe.set(name, _new_generation(), nx=True, px=_FLOOR_TTL_MS)
                 pipe.get(name)
                 calendars = cast("bytes | None", pipe.execute()[1])
-        return Pulse(calendars or b"", directory or self.begin_location(clinic_id))
+        return Pulse(calendars or b"", directory or self.begin_document(clinic_id))
 
     def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:
         """Return those calendars whose floor is still this one: what was read beside it is still right."""
@@ -207,38 +209,38 @@ class RedisProjection:
                     pipe.unlink(name)
                 pipe.execute()
 
-    def location(self, clinic_id: str, location_id: str) -> bytes | None:
-        """Return a location's document, if it is there and nothing of its clinic has changed since."""
-        names = [keys.directory_key(clinic_id), keys.location_key(clinic_id, location_id)]
+    def document(self, part: PartId) -> Document | None:
+        """Return a part of a clinic's directory, if it is there and nothing of the directory has changed since."""
+        names = [keys.directory_key(part[0]), keys.document_key(*part)]
         with self._guarded():
             generation, value = cast("list[bytes | None]", self._client.mget(names))
         if generation is None or value is None or value[:_GENERATION_CHARS] != generation:
             return None
-        return value[_GENERATION_CHARS:]
+        version = value[_GENERATION_CHARS:_DOCUMENT_AT]
+        return Document(value[_DOCUMENT_AT:], int.from_bytes(version, "big"))
 
-    def begin_location(self, clinic_id: str) -> bytes:
-        """Return the clinic's generation, to be read before the database is."""
+    def begin_document(self, clinic_id: str) -> bytes:
+        """Return the generation of the clinic's directory, to be read before the database is."""
         return bytes(self._scripts([(self._begin, [keys.directory_key(clinic_id)], [_FLOOR_TTL_MS])])[0])
 
-    def keep_location(self, clinic_id: str, location_id: str, generation: bytes, document: str) -> bool:
-        """Keep a document read since `begin_location`; False when its clinic has changed meanwhile."""
-        names = [keys.directory_key(clinic_id), keys.location_key(clinic_id, location_id)]
-        arguments = [generation, document, self._ttl_ms()]
+    def keep_document(self, part: PartId, generation: bytes, document: Document) -> bool:
+        """Keep a document read since `begin_document`; False when its clinic has changed meanwhile."""
+        names = [keys.directory_key(part[0]), keys.document_key(*part)]
+        arguments = [generation, version_bytes(document.version) + document.text, self._ttl_ms()]
         return bool(self._scripts([(self._keep, names, arguments)])[0])
 
     def directory_changed(self, clinic_id: str) -> None:
         """Make every document of a clinic invalid, and those that are being read at this moment too."""
         self._scripts([(self._touch, [keys.directory_key(clinic_id)], [_FLOOR_TTL_MS])])
 
-    def kept_locations(self, clinic_id: str, location_ids: Sequence[str]) -> list[str]:
-        """Return those locations of which a document is kept, valid or not: the ones that are searched."""
-        names = [keys.location_key(clinic_id, location_id) for location_id in location_ids]
+    def kept_documents(self, clinic_id: str, wanted: Sequence[str]) -> list[str]:
+        """Return those parts of a clinic that are kept, valid or not: the ones that are read."""
         with self._guarded():
             pipe = self._client.pipeline(transaction=False)
-            for name in names:
-                pipe.exists(name)
+            for name in wanted:
+                pipe.exists(keys.document_key(clinic_id, name))
             found = pipe.execute()
-        return [location_id for location_id, is_kept in zip(location_ids, found, strict=True) if is_kept]
+        return [name for name, is_kept in zip(wanted, found, strict=True) if is_kept]
 
     def _is_valid(self, floor: bytes, raw: bytes) -> bool:
         if raw[:GENERATION_BYTES] != floor[:GENERATION_BYTES] or len(raw) < HEADER_BYTES:

@@ -1,22 +1,23 @@
 """PostgreSQL as the service reads it: always as the application's role, inside one clinic.
 
-Each read is one round trip: BEGIN, the tenant, the query and COMMIT travel together.
+Each read is one round trip: BEGIN, the tenant, the query and COMMIT travel together. A server that is silent is asked
+seldom, so that its callers do not keep the threads that memory and Redis could answer from.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import psycopg
-from psycopg import Connection
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 
+from availability_svc.store.database_pool import DatabasePool
+from availability_svc.store.documents import Document
+from chassis.metrics import Metrics
 from database.facts import (
-    LOCATION_SQL,
+    PATIENT_ALONE_SQL,
     PATIENT_SQL,
     VERSIONED_CLAIMS_SQL,
+    VERSIONED_LOCATION_SQL,
     Stretch,
     VersionedClaims,
     build_patient,
@@ -25,28 +26,29 @@ from database.facts import (
     patient_parameters,
     stretches_parameters,
 )
-from database.failures import translated
-from database.session import SET_TENANT, configure, connection_arguments, pool_arguments
+from database.session import SET_TENANT
 from database.settings import DatabaseSettings
-from scheduling.errors import Unavailable
 from scheduling.facts import PatientFacts
 
 _BEGIN: Final = "BEGIN READ ONLY"
-_Pool = ConnectionPool[Connection[TupleRow]]
+
+ANSWER_S: Final = 2.0
+"""How long a caller waits for an answer. None takes longer than some tenths of a second."""
 
 _LOCATIONS_SQL: Final = """
-SELECT l.id, l.active FROM location l WHERE l.clinic_id = %(clinic_id)s::uuid ORDER BY l.id
+SELECT l.id FROM location l WHERE l.clinic_id = %(clinic_id)s::uuid ORDER BY l.id
 """
-_RESOURCE_SQL: Final = """
-SELECT kind, location_id FROM (
-    SELECT 'provider' AS kind, location_id, id, clinic_id FROM provider
-    UNION ALL SELECT 'room', location_id, id, clinic_id FROM room
-    UNION ALL SELECT 'equipment', location_id, id, clinic_id FROM equipment
-) AS things
-WHERE clinic_id = %(clinic_id)s::uuid AND id = %(id)s::uuid
-"""
-_PROVIDERS_SQL: Final = """
-SELECT count(*) FROM provider WHERE clinic_id = %(clinic_id)s::uuid AND id = ANY (%(ids)s::uuid[])
+_OUTLINE_SQL: Final = """
+SELECT json_build_object(
+    'locations', (SELECT coalesce(json_agg(l.id ORDER BY l.id), '[]'::json) FROM location l
+        WHERE l.clinic_id = c.id AND l.active),
+    'resources', (SELECT coalesce(json_agg(json_build_array(id, kind, location_id) ORDER BY id), '[]'::json) FROM (
+        SELECT id, 'provider' AS kind, location_id FROM provider p WHERE p.clinic_id = c.id
+        UNION ALL SELECT id, 'room', location_id FROM room r WHERE r.clinic_id = c.id
+        UNION ALL SELECT id, 'equipment', location_id FROM equipment e WHERE e.clinic_id = c.id
+    ) AS things)
+)::text, (SELECT d.version FROM directory_version d WHERE d.clinic_id = c.id)
+FROM clinic c WHERE c.id = %(clinic_id)s::uuid
 """
 _APPOINTMENT_SQL: Final = """
 SELECT 1 FROM appointment_ref r JOIN appointment a ON a.id = r.id AND a.start_ts_utc = r.start_ts_utc
@@ -68,10 +70,21 @@ class Truth:
 
     name = "postgresql"
 
-    def __init__(self, url: str, settings: DatabaseSettings, *, replica_url: str = "") -> None:
-        self._primary = _pool(url, settings)
-        self._replica = _pool(replica_url, settings) if replica_url else self._primary
-        self._pool_max = settings.pool_max
+    def __init__(
+        self,
+        url: str,
+        settings: DatabaseSettings,
+        *,
+        replica_url: str = "",
+        answer_s: float = ANSWER_S,
+        metrics: Metrics | None = None,
+    ) -> None:
+        def pool_of(server_url: str, dependency: str) -> DatabasePool:
+            gauge = metrics.breaker_open.labels(dependency) if metrics is not None else None
+            return DatabasePool(server_url, settings, answer_s=answer_s, gauge=gauge)
+
+        self._primary = pool_of(url, "postgresql")
+        self._replica = pool_of(replica_url, "postgresql replica") if replica_url else self._primary
 
     @property
     def has_replica(self) -> bool:
@@ -89,22 +102,21 @@ class Truth:
     def open(self) -> None:
         """Begin to connect; returns at once, whether or not the database is there yet."""
         for pool in {self._primary, self._replica}:
-            pool.open(wait=False)
+            pool.open()
 
     def close(self) -> None:
         """Close every connection."""
         for pool in {self._primary, self._replica}:
-            pool.close(timeout=5.0)
+            pool.close()
 
-    def ping(self) -> None:
-        """One round trip to the primary."""
-        with self._connection(self._primary) as connection:
-            connection.execute("SELECT 1")
-
-    def location(self, clinic_id: str, location_id: str) -> str | None:
+    def location(self, clinic_id: str, location_id: str) -> Document | None:
         """Return a location's document, or None when the clinic has no such location."""
-        rows = self._rows(clinic_id, LOCATION_SQL, location_parameters(clinic_id, location_id))
-        return str(rows[0][0]) if rows else None
+        parameters = location_parameters(clinic_id, location_id)
+        return _document(self._rows(clinic_id, VERSIONED_LOCATION_SQL, parameters))
+
+    def outline(self, clinic_id: str) -> Document | None:
+        """Return what locations and resources a clinic has, or None when there is no such clinic."""
+        return _document(self._rows(clinic_id, _OUTLINE_SQL, {"clinic_id": clinic_id}))
 
     def stretches(
         self, clinic_id: str, stretches: Sequence[Stretch], *, from_replica: bool = False
@@ -114,26 +126,15 @@ class Truth:
         parameters = stretches_parameters(clinic_id, stretches)
         return build_stretches(stretches, self._rows(clinic_id, VERSIONED_CLAIMS_SQL, parameters, pool))
 
-    def patient(self, clinic_id: str, patient_id: str, since_min: int) -> PatientFacts | None:
-        """Return a patient with the visits that start after `since_min`, or None when nobody has that id."""
-        rows = self._rows(clinic_id, PATIENT_SQL, patient_parameters(clinic_id, patient_id, since_min))
-        return build_patient(patient_id, rows)
+    def patient(self, clinic_id: str, patient_id: str, since_min: int | None) -> PatientFacts | None:
+        """Return a patient with the visits that start after `since_min` (without, for None); None for nobody."""
+        query = PATIENT_ALONE_SQL if since_min is None else PATIENT_SQL
+        parameters = patient_parameters(clinic_id, patient_id, since_min or 0)
+        return build_patient(patient_id, self._rows(clinic_id, query, parameters))
 
-    def location_ids(self, clinic_id: str, *, with_inactive: bool = False) -> list[str]:
-        """Return the ids of the clinic's locations."""
-        rows = self._rows(clinic_id, _LOCATIONS_SQL, {"clinic_id": clinic_id})
-        return [row[0] for row in rows if row[1] or with_inactive]
-
-    def resource(self, clinic_id: str, resource_id: str) -> tuple[str, str | None] | None:
-        """Return the kind and own location of a provider, room or equipment item, or None."""
-        rows = self._rows(clinic_id, _RESOURCE_SQL, {"clinic_id": clinic_id, "id": resource_id})
-        return (rows[0][0], rows[0][1]) if rows else None
-
-    def has_providers(self, clinic_id: str, provider_ids: Sequence[str]) -> bool:
-        """Tell whether the clinic has every one of these providers."""
-        wanted = list(set(provider_ids))
-        rows = self._rows(clinic_id, _PROVIDERS_SQL, {"clinic_id": clinic_id, "ids": wanted})
-        return int(rows[0][0]) == len(wanted)
+    def location_ids(self, clinic_id: str) -> list[str]:
+        """Return the ids of all the clinic's locations, in use or not."""
+        return [row[0] for row in self._rows(clinic_id, _LOCATIONS_SQL, {"clinic_id": clinic_id})]
 
     def has_appointment(self, clinic_id: str, appointment_id: str, patient_id: str = "") -> bool:
         """Tell whether the clinic has this appointment; with a patient, whether it is that one's."""
@@ -146,9 +147,9 @@ class Truth:
         return str(rows[0][0]) if rows else None
 
     def _rows(
-        self, clinic_id: str, query: str, parameters: Mapping[str, Any], pool: _Pool | None = None
+        self, clinic_id: str, query: str, parameters: Mapping[str, Any], pool: DatabasePool | None = None
     ) -> list[TupleRow]:
-        with self._connection(pool or self._primary) as connection:
+        with (pool or self._primary).connection() as connection:
             with connection.pipeline():
                 connection.execute(_BEGIN, prepare=False)
                 connection.execute(SET_TENANT, (clinic_id,), prepare=True)
@@ -156,35 +157,9 @@ class Truth:
                 connection.execute("COMMIT", prepare=False)
             return cursor.fetchall()
 
-    @contextmanager
-    def _connection(self, pool: _Pool) -> Iterator[Connection[TupleRow]]:
-        try:
-            with pool.connection() as connection:
-                yield connection
-        except psycopg.Error as error:
-            domain_error = translated(error, is_busy=self._is_busy(pool))
-            if domain_error is None:
-                raise
-            raise domain_error from error
-        except OSError as error:
-            raise Unavailable("The database is away.", retry_after_s=1.0) from error
 
-    def _is_busy(self, pool: _Pool) -> bool:
-        stats = pool.get_stats()
-        return stats.get("pool_size", 0) >= self._pool_max and stats.get("pool_available", 0) == 0
-
-
-def _pool(url: str, settings: DatabaseSettings) -> _Pool:
-    return ConnectionPool(
-        url,
-        kwargs=connection_arguments(settings, "availability_svc"),
-        configure=configure,
-        check=_check,
-        **pool_arguments(settings),
-    )
-
-
-def _check(connection: Connection[TupleRow]) -> None:
-    """Let a connection that has died be replaced before a caller gets it."""
-    if connection.closed:
-        raise psycopg.OperationalError("the connection is closed")
+def _document(rows: Sequence[TupleRow]) -> Document | None:
+    if not rows:
+        return None
+    text, version = rows[0]
+    return Document(str(text).encode(), version or 0)

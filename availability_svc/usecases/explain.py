@@ -1,7 +1,6 @@
 """ExplainSlot and ExplainDay: what every check said, by the code that searches."""
 
 from dataclasses import dataclass
-from datetime import date
 
 from availability_svc.freshness import Stamp
 from availability_svc.layers import Layer
@@ -10,8 +9,8 @@ from availability_svc.questions import DayExplanationQuestion, SlotExplanationQu
 from availability_svc.usecases.reading import Reader, Whom, request_of
 from scheduling import localtime
 from scheduling.busy import BusyFacts
-from scheduling.errors import Invalid
 from scheduling.explain import (
+    NEAREST_DAYS,
     ProviderDay,
     SlotExplanation,
     day_window,
@@ -23,6 +22,7 @@ from scheduling.facts import SlotRequest
 from scheduling.reading import window_of_visit
 from scheduling.search import SearchQuery, search
 from scheduling.slots import Slot, SlotOrder
+from scheduling.timeline import DAY_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class DayAnswer:
 def explain_start(question: SlotExplanationQuestion, reader: Reader) -> SlotAnswer:
     """Say of one start what every check says for every candidate, and which nearest start works."""
     stamp = reader.stamp()
-    place, place_layer = reader.place(question.clinic_id, question.location_id, question.whom.caller)
+    place, place_layer = _place(question, reader)
     start_min = localtime.parse_local(question.start, place.zone, "start")
-    request, whom = _request(question, place, reader)
+    request, whom = _request(question, place, start_min - NEAREST_DAYS * DAY_MIN, reader)
     window = explain_window(place.static, request, start_min)
     busy, layer = reader.busy(place, request, window, whom)
     now_min = reader.now_min()
@@ -78,9 +78,9 @@ def explain_start(question: SlotExplanationQuestion, reader: Reader) -> SlotAnsw
 def explain_local_day(question: DayExplanationQuestion, reader: Reader) -> DayAnswer:
     """Say of a local day which stretches are free for every candidate, and what blocks the others."""
     stamp = reader.stamp()
-    place, layer = reader.place(question.clinic_id, question.location_id, question.whom.caller)
-    day = _date(question.date)
-    request, whom = _request(question, place, reader)
+    place, layer = _place(question, reader)
+    day = localtime.parse_date(question.date)
+    request, whom = _request(question, place, localtime.day_bounds(place.zone, day)[0], reader)
     window = day_window(place.static, request, day)
     busy = BusyFacts()
     if window is not None:
@@ -90,12 +90,18 @@ def explain_local_day(question: DayExplanationQuestion, reader: Reader) -> DayAn
     return DayAnswer(place, found, stamp, layer, whom.patient is not None)
 
 
+def _place(question: SlotExplanationQuestion | DayExplanationQuestion, reader: Reader) -> tuple[Place, Layer]:
+    whom = question.whom
+    return reader.place(question.clinic_id, question.location_id, whom.caller, whom.consistency_token)
+
+
 def _request(
-    question: SlotExplanationQuestion | DayExplanationQuestion, place: Place, reader: Reader
+    question: SlotExplanationQuestion | DayExplanationQuestion, place: Place, first_min: int, reader: Reader
 ) -> tuple[SlotRequest, Whom]:
+    """Return what is asked of starts from `first_min` on, and for whom."""
     if question.provider_ids:
-        reader.require_providers(place, question.provider_ids)
-    whom = reader.whom(question.clinic_id, question.whom)
+        reader.require_providers(place, question.provider_ids, question.whom.consistency_token)
+    whom = reader.whom(place, question.service_id, question.whom, first_min)
     return request_of(question.service_id, question.provider_ids, question.whom, whom), whom
 
 
@@ -116,10 +122,3 @@ def _slot(
     return next(
         (slot for slot in found.page(len(place.static.providers)) if slot.provider_id == provider_id), None
     )
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Invalid.field("date", "is not a day of the calendar") from None

@@ -32,7 +32,7 @@ def get_free_busy(question: FreeBusyQuestion, reader: Reader) -> FreeBusy:
     stamp = reader.stamp()
     place, place_layer = _place(question, reader)
     window = window_between(place, question.start, question.end)
-    window_of(window.start_min, window.end_min)
+    window_of(window.start_min, window.end_min, place.zone)
     resource = _resource(question, place, reader)
     calendars, layer = reader.resource_calendars(
         place, question.resource_id, window, consistency.decode(question.consistency_token)
@@ -49,13 +49,16 @@ def get_free_busy(question: FreeBusyQuestion, reader: Reader) -> FreeBusy:
 
 def _place(question: FreeBusyQuestion, reader: Reader) -> tuple[Place, Layer]:
     """Return the location asked for, else the resource's own, else the clinic's first."""
-    location_id = question.location_id
+    clinic_id, token, location_id = question.clinic_id, question.consistency_token, question.location_id
+    layer = Layer.L1
     if not location_id:
-        own = reader.resource_location(question.clinic_id, question.resource_id)[1]
-        location_id = own or next(iter(reader.location_ids(question.clinic_id)), "")
+        own = reader.resource_location(clinic_id, question.resource_id, token)[1]
+        location_ids, layer = reader.location_ids(clinic_id, token)
+        location_id = own or next(iter(location_ids), "")
     if not location_id:
         raise _nowhere()
-    return reader.place(question.clinic_id, location_id, Caller.STAFF)
+    place, place_layer = reader.place(clinic_id, location_id, Caller.STAFF, token)
+    return place, max(layer, place_layer)
 
 
 def _resource(question: FreeBusyQuestion, place: Place, reader: Reader) -> Provider | Room | Equipment | None:
@@ -65,7 +68,7 @@ def _resource(question: FreeBusyQuestion, place: Place, reader: Reader) -> Provi
     for thing in things:
         if thing.id == question.resource_id:
             return thing
-    kind, _ = reader.resource_location(question.clinic_id, question.resource_id)
+    kind, _ = reader.resource_location(question.clinic_id, question.resource_id, question.consistency_token)
     if kind != "provider":
         raise _nowhere()
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import sha256
 from typing import Final
 
@@ -18,6 +19,7 @@ from availability_svc.store.one_reading import (
     Locations,
     LocationsRead,
     OneMoment,
+    Outlines,
 )
 from availability_svc.store.redis_projection import BucketId
 from availability_svc.store.truth import Truth
@@ -28,12 +30,9 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import Invalid, NotFound, Reason, Refused, Unauthenticated
 from scheduling.facts import PatientFacts, Rule, Service, SlotRequest, TimeOfDay
 from scheduling.frame import duration_of, horizon_around, service_of
-from scheduling.reading import reach_min
+from scheduling.reading import patient_since_min, reach_min
 from scheduling.rules.registry import MAX_DAILY
 from scheduling.timeline import Horizon
-
-_PATIENT_PAST_MIN: Final = 400 * 1440
-"""How far back a patient's visits are read, for rules about the distance between two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,15 @@ class Reader:
     def __init__(
         self,
         locations: Locations,
+        outlines: Outlines,
         calendars: Calendars,
         truth: Truth,
+        *,
         freshness: Clockwork,
         cache: DerivedCache,
     ) -> None:
         self._locations = locations
+        self._outlines = outlines
         self._calendars = calendars
         self._truth = truth
         self._freshness = freshness
@@ -72,14 +74,14 @@ class Reader:
         """
         at_least: dict[str, int] = {}
         for token in tokens:
-            for calendar_id, version in consistency.decode(token).items():
-                at_least[calendar_id] = max(version, at_least.get(calendar_id, 0))
+            at_least = consistency.merge(at_least, consistency.decode(token))
         return Reader(
-            LocationsRead(self._locations),
+            LocationsRead(self._locations, at_least),
+            self._outlines,
             CalendarsRead(self._calendars, at_least),
             self._truth,
-            OneMoment(self._freshness),
-            self.cache,
+            freshness=OneMoment(self._freshness),
+            cache=self.cache,
         )
 
     def now_min(self) -> float:
@@ -90,12 +92,12 @@ class Reader:
         """Return how fresh what was read is."""
         return self._freshness.stamp()
 
-    def place(self, clinic_id: str, location_id: str, caller: Caller) -> tuple[Place, Layer]:
-        """Return a location that the caller may search.
+    def place(self, clinic_id: str, location_id: str, caller: Caller, token: str = "") -> tuple[Place, Layer]:
+        """Return a location that the caller may search, at least as new as a consistency token says.
 
         Raises NotFound, Unauthenticated for a clinic that is not open to everybody, RESOURCE_INACTIVE.
         """
-        place, layer = self._locations.get(clinic_id, location_id)
+        place, layer = self._locations.get(clinic_id, location_id, _directory_version(token, clinic_id))
         facts = place.facts
         if facts.clinic_status == "archived":
             raise NotFound("There is no such clinic.", metadata={"resource": "clinic"})
@@ -105,35 +107,47 @@ class Reader:
             raise Refused("The location is out of use.", reason=Reason.RESOURCE_INACTIVE)
         return place, layer
 
-    def location_ids(self, clinic_id: str) -> list[str]:
-        """Return the ids of the clinic's locations that are in use."""
-        return self._truth.location_ids(clinic_id)
+    def location_ids(self, clinic_id: str, token: str = "") -> tuple[Sequence[str], Layer]:
+        """Return the ids of the clinic's locations that are in use, and the layer they came from."""
+        outline, layer = self._outlines.get(clinic_id, _directory_version(token, clinic_id))
+        return outline.location_ids, layer
 
-    def resource_location(self, clinic_id: str, resource_id: str) -> tuple[str, str | None]:
+    def resource_location(self, clinic_id: str, resource_id: str, token: str = "") -> tuple[str, str | None]:
         """Return the kind and own location of a provider, room or equipment item, or raise NotFound."""
-        found = self._truth.resource(clinic_id, resource_id)
+        outline, _ = self._outlines.get(clinic_id, _directory_version(token, clinic_id))
+        found = outline.resources.get(resource_id)
         if found is None:
             raise NotFound("There is no such resource.", metadata={"resource": "resource"})
         return found
 
-    def whom(self, clinic_id: str, whom: ForWhom) -> Whom:
-        """Look up whose visit is looked for. Raises NotFound for a patient or appointment that is not there."""
+    def whom(self, place: Place, service_id: str, whom: ForWhom, start_min: int) -> Whom:
+        """Look up whose visit, from `start_min` on, is looked for.
+
+        Raises NotFound for a patient or appointment that is not there.
+        """
         if whom == _FOR_NOBODY:
             return _NOBODY
         if whom.caller is Caller.ANYBODY and (whom.patient_id or whom.ignore_appointment_id):
             raise Unauthenticated("A bearer token is required to search for a patient.")
         if whom.caller is Caller.PATIENT and whom.patient_id not in ("", whom.caller_patient_id):
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+        patient = None
+        if whom.patient_id:
+            since_min = patient_since_min(place.static, service_id, start_min)
+            patient = self._patient(place.clinic_id, whom.patient_id, since_min)
         return Whom(
-            patient=self._patient(clinic_id, whom.patient_id) if whom.patient_id else None,
-            ignored=frozenset(self._ignored(clinic_id, whom)),
+            patient=patient,
+            ignored=frozenset(self._ignored(place.clinic_id, whom)),
             at_least=consistency.decode(whom.consistency_token),
         )
 
-    def require_providers(self, place: Place, provider_ids: Sequence[str]) -> None:
+    def require_providers(self, place: Place, provider_ids: Sequence[str], token: str = "") -> None:
         """Raise NotFound unless the clinic has every one of these providers."""
         unknown = [one for one in provider_ids if one not in place.provider_labels]
-        if unknown and not self._truth.has_providers(place.clinic_id, unknown):
+        if not unknown:
+            return
+        outline, _ = self._outlines.get(place.clinic_id, _directory_version(token, place.clinic_id))
+        if any(outline.resources.get(one, ("", None))[0] != "provider" for one in unknown):
             raise NotFound("There is no such provider.", metadata={"resource": "provider"})
 
     def busy(
@@ -169,9 +183,11 @@ class Reader:
         span = horizon_around(window, service, duration_of(service, request.duration_min), reach)
         numbers = buckets_of(span.start_min, span.end_min)
         name: tuple[object, ...] = (numbers.start, numbers.stop)
+        days: tuple[date, ...] = ()
         if quota_rules:
-            name = (*name, request.service_id, window.start_min // 1440, window.end_min // 1440)
-        return Wanted(name, lambda: _bucket_ids(place, numbers, quota_rules, window))
+            days = localtime.local_days(place.zone, window.start_min, window.end_min)
+            name = (*name, request.service_id, days[0], days[-1])
+        return Wanted(name, lambda: _bucket_ids(place, numbers, quota_rules, days))
 
     def _margins(self, place: Place, service_id: str) -> tuple[Service, int, tuple[Rule, ...]]:
         """Return a service, how far its claims reach after its visits, and its daily limits."""
@@ -183,8 +199,7 @@ class Reader:
             place.prepared[key] = found
         return found
 
-    def _patient(self, clinic_id: str, patient_id: str) -> PatientFacts:
-        since_min = int(self.now_min()) - _PATIENT_PAST_MIN
+    def _patient(self, clinic_id: str, patient_id: str, since_min: int | None) -> PatientFacts:
         patient = self._truth.patient(clinic_id, patient_id, since_min)
         if patient is None:
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
@@ -210,10 +225,9 @@ _FOR_NOBODY: Final = ForWhom()
 
 
 def _bucket_ids(
-    place: Place, numbers: range, quota_rules: Sequence[Rule], window: Horizon
+    place: Place, numbers: range, quota_rules: Sequence[Rule], days: Sequence[date]
 ) -> tuple[BucketId, ...]:
     ids = [(calendar_id, number) for calendar_id in place.calendar_ids for number in numbers]
-    days = localtime.local_days(place.zone, window.start_min, window.end_min) if quota_rules else []
     for day in days:
         day_numbers = buckets_of(*localtime.day_bounds(place.zone, day))
         quotas = {
@@ -224,6 +238,10 @@ def _bucket_ids(
         }
         ids.extend((quota, number) for quota in sorted(quotas) for number in day_numbers)
     return tuple(ids)
+
+
+def _directory_version(token: str, clinic_id: str) -> int:
+    return consistency.directory_version(consistency.decode(token), clinic_id) if token else 0
 
 
 def request_of(

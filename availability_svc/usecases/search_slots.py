@@ -27,12 +27,13 @@ class SlotPage:
 def search_slots(question: SlotQuestion, reader: Reader) -> SlotPage:
     """Answer a search: what is returned can be booked at this snapshot, and nothing that can is left out."""
     whom = question.whom
-    place, place_layer = reader.place(question.clinic_id, question.location_id, whom.caller)
+    token = whom.consistency_token
+    place, place_layer = reader.place(question.clinic_id, question.location_id, whom.caller, token)
     window = window_between(place, question.start, question.end)
-    window_of(window.start_min, window.end_min)
+    window_of(window.start_min, window.end_min, place.zone)
     if question.provider_ids:
-        reader.require_providers(place, question.provider_ids)
-    found_whom = reader.whom(question.clinic_id, whom)
+        reader.require_providers(place, question.provider_ids, token)
+    found_whom = reader.whom(place, question.service_id, whom, window.start_min)
     request = request_of(question.service_id, question.provider_ids, whom, found_whom, question.preferred)
     stamp = reader.stamp()
     busy, layer = reader.busy(place, request, window, found_whom)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from medforall.events.v1 import events_pb2
 
 from booking_svc.model import Appointment, Change, HeldClaim
+from scheduling.clock import EPOCH
 from scheduling.facts import ResourceKind
 
 AGGREGATE = "appointment"
 
 _SECONDS_A_MINUTE = 60
+_SECOND: Final = timedelta(seconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def event_bytes(change: Change, event_id: str, occurred_at: datetime, traceparent: str | None) -> bytes:
@@ -71,13 +74,14 @@ def _interval(claim: HeldClaim) -> events_pb2.ClaimedInterval:
         start_min=claim.start_min,
         end_min=claim.end_min,
         unit=claim.unit,
-        expires_at_s=_ceil_s(claim.expires_at) if claim.expires_at else 0,
+        expires_at_s=_ceil(claim.expires_at, _SECOND) if claim.expires_at else 0,
+        expires_at_ms=_ceil(claim.expires_at, _MILLISECOND) if claim.expires_at else 0,
     )
 
 
-def _ceil_s(instant: datetime) -> int:
-    """Whole seconds, rounded up: a reader must not take a hold for ended while the database does not."""
-    return math.ceil(instant.timestamp())
+def _ceil(instant: datetime, unit: timedelta) -> int:
+    """Whole units since the epoch, rounded up: a reader must not take a hold for ended while the database does not."""
+    return -((EPOCH - instant) // unit)
 
 
 def _snapshot(visit: Appointment) -> events_pb2.AppointmentSnapshot:

@@ -19,6 +19,7 @@ from booking_svc.rpc.requests import caller_of, fingerprint
 from booking_svc.store.oversight import AuditRow, Grant
 from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics, PublicClinic
+from booking_svc.usecases.directory_tokens import token_of_new_clinic
 from booking_svc.usecases.mutation import Mutation, Mutations
 from booking_svc.usecases.oversight import AuditQuery, Oversight
 from booking_svc.usecases.preview_windows import preview_windows
@@ -52,7 +53,9 @@ class ClinicCodec:
 
     def answer(self, outcome: Edited) -> Message:
         """The reply of a new change."""
-        return self.reply(clinic=clinic_message(outcome.entry))  # type: ignore[no-any-return]
+        return self.reply(  # type: ignore[no-any-return]
+            clinic=clinic_message(outcome.entry), consistency_token=outcome.consistency_token
+        )
 
     def dump(self, answer: Message) -> bytes:
         """The reply as bytes."""
@@ -83,7 +86,11 @@ class OversightHandlers:
         entry, was_there = await self._new_clinics.create(
             clinic_id, lambda session: self._clinics.create(session, caller, record)
         )
-        return directory_pb2.CreateClinicResponse(clinic=clinic_message(entry), replayed=was_there)
+        return directory_pb2.CreateClinicResponse(
+            clinic=clinic_message(entry),
+            consistency_token=token_of_new_clinic(clinic_id),
+            replayed=was_there,
+        )
 
     async def GetClinic(
         self, request: directory_pb2.GetClinicRequest, _context: Context

@@ -11,7 +11,7 @@ from functools import cache
 
 from booking_svc.store.pipeline import Statement
 from database.busy_facts import PATIENT_ALONE_SQL, PATIENT_SQL, VERSIONED_CLAIMS_SQL
-from database.location_facts import LOCATION_SQL
+from database.location_facts import LOCATION_SQL, VERSIONED_LOCATION_SQL
 from database.locks import SHARED_SQL
 
 
@@ -83,13 +83,9 @@ READ_LOCATION = _numbered(
     "read_location", LOCATION_SQL, ("clinic_id", "location_id", "provider_ids", "service_id")
 )
 
-# The same with the version of the clinic's directory that the document is of, both of one moment.
 READ_VERSIONED_LOCATION = _numbered(
     "read_versioned_location",
-    f"""
-    SELECT facts.document, (SELECT d.version FROM directory_version d WHERE d.clinic_id = %(clinic_id)s)
-    FROM ({LOCATION_SQL}) AS facts (document)
-    """,  # noqa: S608 - made of the constants above
+    VERSIONED_LOCATION_SQL,
     ("clinic_id", "location_id", "provider_ids", "service_id"),
 )
 READ_DIRECTORY_VERSION = Statement(

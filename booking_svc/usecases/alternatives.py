@@ -52,7 +52,6 @@ OF_THE_TIME: Final = frozenset(
 
 _REACHES: Final = ((DAY_MIN // 2, DAY_MIN), (DAY_MIN, 7 * DAY_MIN), (DAY_MIN, 28 * DAY_MIN))
 """How far before and after the wanted time is looked; a provider may work every other week, or one in four."""
-_PATIENT_DAYS: Final = 400
 _CANDIDATES: Final = 12
 _SHARED_S: Final = 0.2
 _SHARED_MAX: Final = 256
@@ -200,7 +199,7 @@ class NearestSlots:
             for found in reading.resources_read(static, request, window)
         ]
         claims, clock = session.claims(stretches), session.clock()
-        since_min = window.start_min - _PATIENT_DAYS * DAY_MIN
+        since_min = reading.patient_since_min(static, proposal.service_id, window.start_min)
         patient = session.patient(proposal.patient_id, since_min) if proposal.patient_id else None
         await session.run()
         calendars = {

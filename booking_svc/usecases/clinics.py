@@ -13,6 +13,7 @@ from booking_svc.store import oversight as sql
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
+from booking_svc.usecases.directory_tokens import token_of_change
 from booking_svc.usecases.displacement import require_no_visits_ahead
 from booking_svc.usecases.edit_directory import lock_whole_directory, require_etag
 from chassis.auth.principal import Role
@@ -111,7 +112,7 @@ class Clinics:
         await session.run()
         entry = sql.clinic_of(pending.rows()[0])
         self._recorder.record(session, caller, before, entry, location_ids=())
-        return Edited(entry=entry)
+        return Edited(entry=entry, consistency_token=await token_of_change(session))
 
     async def _existing(self, session: Session, record: Record) -> Entry:
         entry = await _read(session, sql.READ_CLINIC)

@@ -19,6 +19,7 @@ from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Reply, Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
+from booking_svc.usecases.directory_tokens import token_of_change
 from booking_svc.usecases.displacement import has_visits_ahead
 from booking_svc.usecases.edit_directory import (
     Edit,
@@ -81,7 +82,8 @@ class CreateMany:
         for entity, entry in zip(entities, entries, strict=True):
             touched = touched_locations(entity, entry, None)
             self._recorder.record(session, caller, None, entry, location_ids=touched)
-        return tuple(Edited(entry=entry) for entry in entries)
+        token = await token_of_change(session)
+        return tuple(Edited(entry=entry, consistency_token=token) for entry in entries)
 
     async def _one_by_one(self, session: Session, edits: Sequence[Edit]) -> tuple[Edited, ...]:
         done = []

@@ -20,11 +20,11 @@ from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
+from booking_svc.usecases.directory_tokens import token_of_change
 from booking_svc.usecases.displacement import VisitsConcerned, require_no_visits_ahead
 from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
-from scheduling import consistency
 from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
 from scheduling.ids import NewId, canonical_id
 
@@ -93,7 +93,7 @@ class EditDirectory:
         self._recorder.record(
             session, edit.caller, before, entry, location_ids=touched_locations(entity, entry, before)
         )
-        token = consistency.encode(versions) if versions else ""
+        token = await token_of_change(session, versions)
         return Edited(entry=entry, displaced=displaced, consistency_token=token)
 
     async def _write(

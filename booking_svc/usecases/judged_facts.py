@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import Stretch, VersionedClaims
@@ -14,7 +13,6 @@ from scheduling.busy import BusyFacts, Calendar
 from scheduling.clock import exact_minutes_of
 from scheduling.errors import NotFound
 from scheduling.facts import (
-    START_AHEAD_MONTHS_MAX,
     Claim,
     PatientFacts,
     PlannedClaim,
@@ -28,9 +26,6 @@ from scheduling.judge import Proposal
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.patient_limit import PatientLimits
 from scheduling.rules.required_equipment_type import RequiredUnits
-
-_DAY_MIN: Final = 1440
-_AHEAD_DAYS: Final = 31 * START_AHEAD_MONTHS_MAX  # so long before any start that may be booked lies the past
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +161,10 @@ def _ask_patient(
     """
     if proposal.patient_id is None:
         return None
-    limits = limits_of(static, proposal)
-    if not limits:
-        return session.patient(proposal.patient_id, None, lock=is_locked)
-    days = max(_days_back(limit) for limit in limits) + 2
-    return session.patient(proposal.patient_id, proposal.start_min - days * _DAY_MIN, lock=is_locked)
-
-
-def _days_back(limit: PatientLimits) -> int:
-    """How long before a start the visits begin that a limit counts: all from now on where it counts those ahead."""
-    ahead = 0 if limit.max_active is None else _AHEAD_DAYS
-    return max(ahead, limit.min_days_between or 0)
+    since_min = reading.patient_since_min(
+        static, proposal.service_id, proposal.start_min, proposal.provider_id
+    )
+    return session.patient(proposal.patient_id, since_min, lock=is_locked)
 
 
 def expired_in_the_way(

@@ -65,6 +65,12 @@ def day_span(zone: str, day: date) -> range:
     return range(instant(zone, midnight), instant(zone, midnight + ONE_DAY))
 
 
+def is_blacked_out(payload: object, day: date) -> bool:
+    """Tell whether a day is one of the dates, or in a range with both its ends."""
+    dates, ranges = payload.dates, payload.ranges  # type: ignore[attr-defined]
+    return any(one == day for one in dates) or any(first <= day and day <= last for first, last in ranges)  # noqa: PLR1716
+
+
 class Oracle:
     """Answers for one location, one request, one moment; `first`..`end` are the minutes it may be asked about."""
 
@@ -313,7 +319,7 @@ class Oracle:
             case "lead_time":
                 return self.lead_reasons(payload, start, day, today)
             case "blackout_dates":
-                return {Reason.BLACKOUT_DATE} if payload.holds(day) else set()  # type: ignore[attr-defined]
+                return {Reason.BLACKOUT_DATE} if is_blacked_out(payload, day) else set()
             case "patient_limit":
                 return self.patient_reasons(rule, day)
         raise AssertionError(rule.rule_type)

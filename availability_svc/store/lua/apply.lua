@@ -5,9 +5,9 @@
 --       6 most changes beyond a hole, 7 appointment (16), then its records in each bucket.
 --
 -- floor  = generation (8) · upto (6) · since, s (4, when a hole was first seen) · versions beyond it (6 each)
--- bucket = generation (8) · base (6) · records (52 each: appointment 16 · resource 16 · version 6 · …)
+-- bucket = generation (8) · base (6) · records (56 each: appointment 16 · resource 16 · version 6 · …)
 -- Returns 1 when the change was new, 0 when it was known.
-local RECORD = 52
+local RECORD = 56
 
 local function version_at(text, at)
     local a, b, c, d, e, f = string.byte(text, at, at + 5)

@@ -6,15 +6,18 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import psycopg
 from medforall.availability.v1 import availability_pb2 as pb
 
 from availability_svc.wiring import Stores
 from chassis.auth.principal import Role
 from database.facts import build_location
+from scheduling.clock import instant_of
 from scheduling.facts import StaticFacts
 from tests.integration.availability.conftest import FIRST_DAY, World
 from tests.support.availability_book import Book
 from tests.support.availability_service import metadata
+from tests.support.practice import Practice
 
 
 def search_of(
@@ -55,7 +58,7 @@ def static_of(world: World, stores: Stores) -> StaticFacts:
     """Return the first location's facts, straight from the database."""
     document = stores.truth.location(world.clinic.id, world.location_id)
     assert document is not None
-    return build_location(document).static
+    return build_location(document.text).static
 
 
 def book_of(world: World, stores: Stores) -> Book:
@@ -80,3 +83,26 @@ def book_slot(world: World, book: Book, slot: Any) -> bytes:
         slot.start_utc.seconds // 60,
         slot.room_options[0].id if slot.room_options else None,
     )
+
+
+def practice_search(practice: Practice, start: str, end: str, **fields: Any) -> pb.SearchSlotsRequest:
+    """Return a search of a made clinic's first service between two local times."""
+    return pb.SearchSlotsRequest(
+        clinic_id=practice.clinic,
+        service_id=practice.service,
+        location_id=practice.location,
+        start=start,
+        end=end,
+        **fields,
+    )
+
+
+def take(practice: Practice, resource_id: str, start_min: int, end_min: int) -> None:
+    """Have one unit of a resource be taken by somebody."""
+    span = instant_of(start_min), instant_of(end_min)
+    with psycopg.connect(practice.owner_url) as owner:
+        owner.execute(
+            "INSERT INTO claim (clinic_id, resource_id, unit, starts_at, ends_at, during, appointment_id)"
+            " VALUES (%s, %s, 1, %s, %s, tstzrange(%s, %s), gen_random_uuid())",
+            (practice.clinic, resource_id, *span, *span),
+        )

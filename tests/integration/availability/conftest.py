@@ -130,7 +130,9 @@ def stores(world: World) -> Iterator[Stores]:
 @pytest.fixture
 def care(stores: Stores) -> ProjectionCare:
     """What verifies and warms the projections."""
-    return ProjectionCare(stores.truth, stores.projection, stores.locations, stores.calendars)
+    return ProjectionCare(
+        stores.truth, stores.projection, stores.locations, stores.outlines, stores.calendars
+    )
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ async def test_an_event_takes_a_slot_away_and_gives_it_back(
     slot = before.slots[0]
     book = book_of(world, stores)
     event = book_slot(world, book, slot)
+    book.store(world.database.owner_url)
     with_slot = (slot.start_utc.seconds, slot.provider.id)
 
     async def offers() -> bool:
@@ -34,7 +35,9 @@ async def test_an_event_takes_a_slot_away_and_gives_it_back(
     assert await offers()
     await publish(nats_url, {str(uuid4()): event})
     await wait_until_async(is_gone, timeout_s=5, what="the slot to go")
-    await publish(nats_url, {str(uuid4()): book.cancel_last()})
+    canceled = book.cancel_last()
+    book.store(world.database.owner_url)
+    await publish(nats_url, {str(uuid4()): canceled})
     await wait_until_async(offers, timeout_s=5, what="the slot to come back")
 
 

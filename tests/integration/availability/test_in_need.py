@@ -139,3 +139,37 @@ async def test_without_the_database_the_cache_answers_and_the_rest_is_unavailabl
             return await code_of(service.stub.SearchSlots, cold, caller) == grpc.StatusCode.OK
 
         await wait_until_async(is_answered, timeout_s=10, what="the database to be used again")
+
+
+async def test_a_silent_database_keeps_nobody_from_what_is_cached(world: World) -> None:
+    """PostgreSQL holds its lines: many callers at once are answered from memory, or told UNAVAILABLE, and soon."""
+    async with (
+        Proxy(world.environment["MEDFORALL_APP_DATABASE_URL"]) as app,
+        running(world.settings(MEDFORALL_APP_DATABASE_URL=app.url)) as service,
+    ):
+        caller = caller_of(world)
+        warm, cold = search_of(world), search_of(world, day=90)
+        patient = search_of(world, patient_id=world.clinic.patient_ids[0])
+        expected = await call(service.stub.SearchSlots, warm, caller)
+        assert expected.slots
+        app.hold()
+
+        async def outcome(request: Any) -> tuple[grpc.StatusCode, float]:
+            began = time.perf_counter()
+            code = await code_of(service.stub.SearchSlots, request, caller)
+            return code, time.perf_counter() - began
+
+        for round_s in (8, 5, 5):
+            asked = [warm, cold, patient] * 16
+            outcomes = await asyncio.gather(*(outcome(request) for request in asked))
+            assert [code for code, _ in outcomes[0::3]] == [grpc.StatusCode.OK] * 16
+            away = {code for code, _ in (*outcomes[1::3], *outcomes[2::3])}
+            assert away == {grpc.StatusCode.UNAVAILABLE}
+            assert max(took_s for _, took_s in outcomes) < round_s
+        app.restore()
+
+        async def is_answered() -> bool:
+            codes = [await code_of(service.stub.SearchSlots, request, caller) for request in (cold, patient)]
+            return codes == [grpc.StatusCode.OK] * 2
+
+        await wait_until_async(is_answered, timeout_s=15, what="the database to be used again")

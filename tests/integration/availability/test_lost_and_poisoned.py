@@ -1,12 +1,14 @@
 """Events that never arrive, and events nobody can read: the projections end up equal to PostgreSQL all the same."""
 
 import shutil
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import nats
+import psycopg
 import redis
 from medforall.events.v1 import events_pb2
 
@@ -147,6 +149,52 @@ async def test_a_poison_event_is_set_aside_and_the_others_flow(
         assert await _is_gone(world, service, slot)
     finally:
         await connection.close()
+
+
+async def test_a_parked_event_is_seen_all_the_same(world: World, stores: Stores, service: Running) -> None:
+    """The relay has parked a booking's event, and another waits behind it: both are projected, answers are fresh."""
+    slot = await _any_slot(world, service)
+    await wait_until_async(lambda: _has(world, service, slot), timeout_s=15, what="a fresh answer")
+    book = book_of(world, stores)
+    booked = book_slot(world, book, slot)
+    book.store(world.database.owner_url)
+    aggregate_id = str(uuid4())
+    kept_back = [_outbox_row(world, aggregate_id, booked, 1, is_parked=True)]
+    try:
+        await wait_until_async(lambda: _is_gone(world, service, slot), timeout_s=15, what="the slot to go")
+        await wait_until_async(lambda: _is_fresh_now(world, service), timeout_s=15, what="a fresh answer")
+        assert await _is_gone(world, service, slot)
+        canceled = book.cancel_last()
+        book.store(world.database.owner_url)
+        kept_back.append(_outbox_row(world, aggregate_id, canceled, 2))
+        await wait_until_async(lambda: _has(world, service, slot), timeout_s=15, what="it to come back")
+        await wait_until_async(lambda: _is_fresh_now(world, service), timeout_s=15, what="a fresh answer")
+    finally:
+        with psycopg.connect(world.database.owner_url) as owner:
+            owner.execute("DELETE FROM outbox_event WHERE id = ANY (%s)", (kept_back,))
+
+
+async def _is_fresh_now(world: World, service: Running) -> bool:
+    """Tell whether an answer has all that was committed before this moment."""
+    asked_at = datetime.now(UTC)
+    reply = await call(service.stub.SearchSlots, search_of(world, limit=1), caller_of(world))
+    fresh_at = reply.metadata.fresh_at.ToDatetime(UTC)
+    return not reply.metadata.stale and asked_at - fresh_at < timedelta(seconds=2)
+
+
+def _outbox_row(
+    world: World, aggregate_id: str, payload: bytes, version: int, *, is_parked: bool = False
+) -> int:
+    """Have an event wait in the outbox for ever, and return its place there."""
+    with psycopg.connect(world.database.owner_url) as owner:
+        row = owner.execute(
+            "INSERT INTO outbox_event (event_id, clinic_id, aggregate_type, aggregate_id, aggregate_version,"
+            " event_type, payload, parked_at) VALUES (gen_random_uuid(), %s, 'appointment', %s, %s, 'x', %s,"
+            " CASE WHEN %s THEN now() END) RETURNING id",
+            (world.clinic.id, aggregate_id, version, payload, is_parked),
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _of_no_resource(world: World) -> events_pb2.Event:

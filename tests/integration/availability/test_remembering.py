@@ -1,8 +1,11 @@
 """What a process remembers: right for as long as the clinic's pulse, asked for seldom, and never longer."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any, Final
 
+import psycopg
 import pytest
 
 from availability_svc.calendars import CalendarChange
@@ -11,10 +14,13 @@ from availability_svc.places import Place
 from availability_svc.store.calendar_source import CalendarSource, Wanted
 from availability_svc.store.location_source import LocationSource
 from availability_svc.store.pulses import Pulses
-from availability_svc.wiring import Stores
+from availability_svc.wiring import Stores, build_stores
 from chassis.metrics import Metrics
+from ctl.ports import free_port
+from scheduling.clock import instant_of
 from scheduling.facts import Claim
 from tests.integration.availability.conftest import World
+from tests.support.waiting import wait_until
 
 BUCKET = 1_500
 SPAN = (BUCKET * 20_160 + 600, BUCKET * 20_160 + 630)
@@ -118,3 +124,88 @@ def test_a_changed_directory_is_seen_within_ten_seconds(memory: Memory, world: W
     again, layer = memory.locations.get(world.clinic.id, world.location_id)
     assert layer is Layer.DATABASE
     assert again is place
+
+
+@pytest.mark.parametrize("has_redis", [True, False])
+def test_whoever_comes_after_a_change_does_not_get_what_was_read_before_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, has_redis: bool
+) -> None:
+    """A change is heard while somebody reads: who comes then, and everybody later, gets the change too."""
+    away = {} if has_redis else {"MEDFORALL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    stores = build_stores(world.settings(**away), Metrics())
+    stores.truth.open()
+    memory = Memory(stores)
+    place = _place(memory, world)
+    calendar_id = place.calendar_ids[0]
+    original, has_read, go_on = stores.truth.stretches, Event(), Event()
+
+    def slow(clinic_id: str, stretches: Any, **options: Any) -> Any:
+        found = original(clinic_id, stretches, **options)
+        if not has_read.is_set():
+            has_read.set()
+            assert go_on.wait(20)
+        return found
+
+    monkeypatch.setattr(stores.truth, "stretches", slow)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(memory.read, place)
+        assert has_read.wait(20)
+        version = _change(world, calendar_id, _INSERT_CLAIM)
+        memory.calendars.changed(world.clinic.id, [(calendar_id, version)])
+        second = threads.submit(memory.read, place)
+        flights = memory.calendars._flights
+        wait_until(lambda: _waiting(flights) > 0, what="the second to wait for the first")
+        go_on.set()
+        first.result(20)
+        assert SPAN in _spans(second.result(20)[0], calendar_id)
+    assert SPAN in _spans(memory.read(place)[0], calendar_id)
+    _change(
+        world, calendar_id, "DELETE FROM claim WHERE clinic_id = %(clinic)s AND appointment_id = %(visit)s"
+    )
+    stores.truth.close()
+    stores.cache.client.close()
+
+
+def _waiting(flights: Any) -> int:
+    """Return how many wait for what somebody else is loading."""
+    return max((len(flight._condition._waiters) for flight in flights._loading.values()), default=0)
+
+
+_INSERT_CLAIM: Final = """
+INSERT INTO claim (clinic_id, resource_id, unit, starts_at, ends_at, during, appointment_id)
+VALUES (%(clinic)s, %(calendar)s, 1, %(start)s, %(end)s, tstzrange(%(start)s, %(end)s), %(visit)s)
+"""
+
+
+def _change(world: World, calendar_id: str, statement: str) -> int:
+    """Change what is taken in SPAN, and return the calendar's new version."""
+    what = {
+        "clinic": world.clinic.id,
+        "calendar": calendar_id,
+        "start": instant_of(SPAN[0]),
+        "end": instant_of(SPAN[1]),
+        "visit": VISIT,
+    }
+    with psycopg.connect(world.database.owner_url) as owner:
+        owner.execute(statement, what)
+        row = owner.execute(
+            "UPDATE resource SET calendar_version = calendar_version + 1"
+            " WHERE clinic_id = %(clinic)s AND id = %(calendar)s RETURNING calendar_version",
+            what,
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_lookups_of_locations_are_counted(world: World, stores: Stores) -> None:
+    """A location that is remembered is a hit in memory, one that is not a miss there."""
+    metrics = Metrics()
+    pulses, counters = Pulses(stores.projection), LayerCounters(metrics)
+    locations = LocationSource(stores.truth, stores.projection, pulses, counters, bytes_max=10_000_000)
+
+    def seen(result: str) -> float:
+        return metrics.cache_requests.labels("l1", result)._value.get()  # type: ignore[no-any-return]
+
+    for _ in range(3):
+        locations.get(world.clinic.id, world.location_id)
+    assert (seen("hit"), seen("miss")) == (2, 1)

@@ -23,6 +23,7 @@ from scheduling.timeline import Horizon
 from tests.integration.availability.asking import call, caller_of, code_of, search_of, static_of
 from tests.integration.availability.conftest import World
 from tests.support.availability_service import Running
+from tests.support.booking import details_of
 
 
 def _truth(world: World, static: StaticFacts, request: SlotRequest, window: Any) -> BusyFacts:
@@ -154,6 +155,19 @@ async def test_a_batch_answers_from_one_reading(
     assert len({one.metadata.fetched_at.ToNanoseconds() for one in batch.results}) == 1
     assert len({one.metadata.fresh_at.ToNanoseconds() for one in batch.results}) == 1
     assert list(batch.results[0].slots) == list(batch.results[2].slots)
+
+
+async def test_a_batch_says_which_of_its_searches_is_refused(world: World, service: Running) -> None:
+    """The refusal names the search in its message, its metadata and the field."""
+    searches = [search_of(world), search_of(world, days=-1)]
+    batch = pb.BatchSearchSlotsRequest(clinic_id=world.clinic.id, searches=searches)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call(service.stub.BatchSearchSlots, batch, caller_of(world))
+    details = details_of(refused.value)
+    assert details["ErrorInfo"].metadata["search"] == "1"
+    (violation,) = details["BadRequest"].field_violations
+    assert violation.field == "searches[1].end"
+    assert (refused.value.details() or "").startswith("searches[1]: ")
 
 
 async def test_windows_and_tokens_are_checked(world: World, service: Running) -> None:

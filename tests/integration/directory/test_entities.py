@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from medforall.directory.v1 import directory_types_pb2 as types
 
 from chassis.auth.principal import Role
+from scheduling import consistency
 from tests.integration.directory.conftest import Directory, Suite, token_of
 from tests.support.booking import code_of, details_of, reason_of
 from tests.support.invariants import query
@@ -234,3 +235,25 @@ async def test_a_preview_shows_what_the_clock_change_does(directory: Directory, 
         ("2027-03-27T01:00:00+01:00", "2027-03-27T05:00:00+01:00", False),
         ("2027-03-28T01:00:00+01:00", "2027-03-28T05:00:00+02:00", True),
     ]
+
+
+async def test_a_change_answers_with_a_token_of_the_directory_it_leaves(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """The token of an entry's change, of the clinic's own, and of many at once asks for the version in the database."""
+
+    def version() -> int:
+        rows = query(
+            suite.database.owner_url,
+            "SELECT version FROM directory_version WHERE clinic_id = %s",
+            practice.clinic,
+        )
+        return int(rows[0][0])
+
+    made = await directory.call("CreateLocation", location=types.Location(name="Quay"))
+    assert consistency.decode(made.consistency_token) == {practice.clinic: version()}
+    changed = await directory.call(
+        "UpdateClinic", clinic=types.Clinic(name="New"), update_mask=FieldMask(paths=["name"])
+    )
+    assert consistency.decode(changed.consistency_token) == {practice.clinic: version()}
+    assert version() > consistency.decode(made.consistency_token)[practice.clinic]

@@ -11,11 +11,11 @@ from scheduling import localtime
 from scheduling.busy import KeptCalendars
 from scheduling.derived import DerivedCache
 from scheduling.errors import Reason
-from scheduling.explain import explain_day, explain_slot
+from scheduling.explain import Outcome, explain_day, explain_slot
 from scheduling.judge import Proposal, judge
 from scheduling.search import SearchQuery, search
 from scheduling.slots import SlotKey, SlotOrder
-from tests.oracle.availability import Oracle
+from tests.oracle.availability import Oracle, instant
 from tests.property.scheduling.clinics import CHANGE_DAYS, Clinic, clinics
 
 SLOW = settings(
@@ -183,9 +183,31 @@ def test_explain_says_free_exactly_when_the_oracle_does(clinic: Clinic, data: st
             for outcome in answer.outcomes:
                 assert outcome.sentence
                 if not outcome.is_passed:
-                    assert outcome.since_min is not None
-                    assert outcome.until_min is not None
-                    assert outcome.since_min < outcome.until_min
+                    _assert_true_extent(clinic, outcome)
+
+
+def _assert_true_extent(clinic: Clinic, outcome: Outcome) -> None:
+    """Known ends are in order, and a closure is told from its first minute to its last, however long it is."""
+    since_min, until_min = outcome.since_min, outcome.until_min
+    if since_min is not None and until_min is not None:
+        assert since_min < until_min
+    if outcome.check == "closure":
+        assert (since_min, until_min) in _closures(clinic)
+
+
+def _closures(clinic: Clinic) -> list[tuple[int, int]]:
+    """Return the closures of the location, those that touch as one."""
+    location = clinic.static.location
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(
+        (instant(location.zone, one.local_start), instant(location.zone, one.local_end))
+        for one in location.closures
+    ):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        elif low < high:
+            merged.append((low, high))
+    return merged
 
 
 @SLOW

@@ -16,7 +16,7 @@ from availability_svc.calendars import (
     entry,
     records,
     version_bytes,
-    whole_seconds,
+    whole_ms,
 )
 from scheduling.facts import Claim
 
@@ -31,13 +31,13 @@ _CLAIMS = st.builds(
     _STARTS,
     st.integers(1, 3_000),
     _IDS,
-    st.none() | st.integers(1, 2**31).map(lambda seconds: seconds / 60),
+    st.none() | st.integers(1, 2**42).map(lambda ms: ms / 60_000),
 )
 
 
 @given(st.lists(_CLAIMS, max_size=20), st.integers(0, 2**47))
 def test_claims_survive_the_way_through_records(claims: list[Claim], version: int) -> None:
-    """Whatever a snapshot holds is read back: resource, unit, minutes, appointment and expiry to the second."""
+    """Whatever a snapshot holds is read back: resource, unit, minutes, appointment and expiry to the millisecond."""
     raw = records(claims, version)
     assert len(raw) == RECORD_BYTES * len(claims)
 
@@ -48,7 +48,7 @@ def test_claims_survive_the_way_through_records(claims: list[Claim], version: in
             claim.start_min,
             claim.end_min,
             claim.appointment_id,
-            whole_seconds(claim.expires_min),
+            whole_ms(claim.expires_min),
         )
 
     assert sorted(map(key, claims_in(raw))) == sorted(map(key, claims))

@@ -32,7 +32,7 @@ def _place(zone: str) -> Place:
         providers={PROVIDER: Label("Dr. Größe", "Cardiology")},
         rooms={room: Label(f"Room {room[-1]}" * 9, "exam") for room in ROOMS},
     )
-    return Place("clinic", facts, 0)
+    return Place("clinic", facts)
 
 
 _SLOTS = st.builds(

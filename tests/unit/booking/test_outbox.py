@@ -78,6 +78,7 @@ def test_an_event_tells_every_calendar_before_and_after() -> None:
     found = {item.resource_id: item for item in event.resources}
     assert (found["gap"].kind, found["gap"].calendar_version, found["gap"].lock_id) == ("gap", 7, "doctor")
     assert found["doctor"].claims[0].expires_at_s == int(NOW.timestamp()) + 1
+    assert found["doctor"].claims[0].expires_at_ms == int(NOW.timestamp()) * 1_000 + 1
     assert list(found["room"].claims) == []
     assert found["room"].claims_before[0].unit == 2
     assert event.appointment.after.patient_id == ""

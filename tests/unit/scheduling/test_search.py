@@ -1,18 +1,43 @@
 """Ranking, next-available, windows and the bounded memory of a search."""
 
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pytest
 
+from scheduling import localtime
 from scheduling.appointment import TRANSITIONS, AppointmentStatus, require_transition, status_after_reschedule
 from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, Reason, Refused
 from scheduling.explain import explain_day, explain_slot
-from scheduling.facts import Preference, Room, Service, SlotRequest, TimeOfDay
-from scheduling.search import SearchQuery, next_windows, search
+from scheduling.facts import (
+    Closure,
+    Location,
+    Preference,
+    Room,
+    Service,
+    SlotRequest,
+    StaticFacts,
+    TimeOfDay,
+    Window,
+    WindowKind,
+)
+from scheduling.search import SearchQuery, next_windows, search, window_of
 from scheduling.slots import SlotOrder
-from tests.unit.scheduling.clinic import DAY, at, claim, clinic, clocks, found, once, provider, rule, window
+from tests.unit.scheduling.clinic import (
+    DAY,
+    ZONE,
+    at,
+    claim,
+    clinic,
+    clocks,
+    found,
+    once,
+    provider,
+    rule,
+    window,
+)
 
 
 def test_a_slot_that_touches_a_visit_comes_before_one_that_leaves_a_crumb() -> None:
@@ -85,9 +110,22 @@ def test_a_window_is_bounded() -> None:
         return search(static, BusyFacts(), SearchQuery(SlotRequest("service"), low, high), low, cache).total
 
     assert asked(at("00:00", 150), at("00:00", 243)) > 0
-    for low, high in ((10, 10), (10, 5), (at("00:00"), at("00:00", 94))):
+    for low, high in ((10, 10), (10, 5), (at("00:00"), at("00:00", 94)), (at("00:00"), at("00:01", 93))):
         with pytest.raises(Invalid):
             asked(low, high)
+
+
+def test_93_days_are_those_of_the_wall_or_of_the_clock() -> None:
+    """Across a change of the clock both 93 local days and 93 times 24 hours are let through, and no minute more."""
+    berlin = "Europe/Berlin"
+    for first in (date(2026, 2, 1), date(2026, 9, 1)):
+        low, _ = localtime.day_bounds(berlin, first)
+        high, _ = localtime.day_bounds(berlin, first + timedelta(days=93))
+        ends = sorted({high, low + 93 * 1440})
+        assert len(ends) == 2
+        assert [window_of(low, end, berlin).end_min for end in ends] == ends
+        with pytest.raises(Invalid):
+            window_of(low, ends[1] + 1, berlin)
 
 
 def test_no_slot_crosses_the_end_of_the_window() -> None:
@@ -134,6 +172,35 @@ def test_an_explanation_names_what_a_person_would() -> None:
     assert (True, []) in told
     assert (False, ["time_off"]) in told
     assert days[0].free_slots == found(static, claim("provider", "10:00", "10:40")).total
+
+
+def test_an_explanation_tells_true_ends_or_none() -> None:
+    """A closure of months and a holiday of weeks have their own ends; what ends beyond all that was read has none."""
+    closure = Closure(DAY - timedelta(days=70), DAY + timedelta(days=70))
+    holiday = Window(WindowKind.UNAVAILABLE, DAY - timedelta(days=50), DAY + timedelta(days=50))
+    static = clinic(
+        providers=[provider("provider", window("09:00", "17:00"), holiday)],
+        location=Location("location", ZONE, closures=(closure,)),
+    )
+    idle = clinic(providers=[provider("provider", once("09:00", "10:00", "available", days=-60))])
+    soon = clinic(rule("lead_time", min_minutes=24 * 60))
+
+    def told(static: StaticFacts, *, of_day: bool) -> dict[str, tuple[int | None, int | None]]:
+        asked, cache, now_min = (static, BusyFacts(), SlotRequest("service")), DerivedCache(), at("00:00")
+        if of_day:
+            (one,) = explain_day(*asked, DAY.date(), now_min=now_min, cache=cache)
+            outcomes = one.runs[-1].blocked_by
+        else:
+            found = explain_slot(*asked, at("12:00"), now_min=now_min, cache=cache)
+            outcomes = tuple(o for o in found.providers[0].outcomes if not o.is_passed)
+        return {o.check: (o.since_min, o.until_min) for o in outcomes}
+
+    for of_day in (True, False):
+        away = told(static, of_day=of_day)
+        assert away["closure"] == (at("00:00", -70), at("00:00", 70))
+        assert away["time_off"] == (at("00:00", -50), at("00:00", 50))
+        assert told(idle, of_day=of_day)["hours"] == (at("10:00", -60), None)
+        assert told(soon, of_day=of_day)["lead_time"] == (None, at("00:00", 1))
 
 
 def test_an_explanation_tells_the_law_once_and_each_rule_once() -> None:

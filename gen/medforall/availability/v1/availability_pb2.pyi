@@ -656,7 +656,7 @@ class RuleOutcome(_message.Message):
     """The rule's or resource's id, where there is one."""
     @_builtins.property
     def blocked(self) -> Global___LocalInterval:
-        """Since and until when it blocks, where that is known."""
+        """Since and until when it blocks; without an end that lies beyond all that was looked at."""
 
     def __init__(
         self,

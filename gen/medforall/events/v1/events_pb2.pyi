@@ -147,12 +147,15 @@ class ClaimedInterval(_message.Message):
     END_MIN_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_S_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_MS_FIELD_NUMBER: _builtins.int
     start_min: _builtins.int
     end_min: _builtins.int
     unit: _builtins.int
     """Unit of a pooled resource, 1 and up."""
     expires_at_s: _builtins.int
-    """When the claim of a hold ends by itself, in seconds since the epoch; 0 when it does not."""
+    """When the claim of a hold ends by itself, in whole seconds since the epoch, rounded up; 0 when it does not."""
+    expires_at_ms: _builtins.int
+    """The same in milliseconds, rounded up; 0 in events of a release that did not know it yet."""
     def __init__(
         self,
         *,
@@ -160,10 +163,11 @@ class ClaimedInterval(_message.Message):
         end_min: _builtins.int = ...,
         unit: _builtins.int = ...,
         expires_at_s: _builtins.int = ...,
+        expires_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_min", b"end_min", "expires_at_s", b"expires_at_s", "start_min", b"start_min", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_min", b"end_min", "expires_at_ms", b"expires_at_ms", "expires_at_s", b"expires_at_s", "start_min", b"start_min", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
