@@ -13,7 +13,7 @@ from typing import Any, Final
 from zoneinfo import available_timezones
 
 from booking_svc.directory.entities import Entity, Kind, Record
-from scheduling import recurrence
+from scheduling import localtime, recurrence
 from scheduling.errors import FieldViolation, Invalid
 from scheduling.rules.registry import parse_payload
 
@@ -102,7 +102,9 @@ def _recurrence_checked(rule: str, start: datetime) -> None:
 def _local_span(record: Record) -> Violations:
     for name in ("start", "end"):
         try:
-            _at(record[name])
+            if localtime.is_far(_at(record[name])):
+                yield FieldViolation(name, localtime.YEARS_BOUNDED)
+                return
         except ValueError:
             yield FieldViolation(name, "must be a date and time of the calendar such as 2026-02-20T09:00")
             return

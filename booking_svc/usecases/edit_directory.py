@@ -75,7 +75,7 @@ class EditDirectory:
         await require_clinic(session)
         entity = await _entity_of(store, edit)
         before = None if edit.is_new else await _locked(store, entity, edit)
-        record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
+        record = wanted_record(entity, before, edit)
         for written in (record,) if before is None else (before.record, record):
             require_own(edit, written)
         await check_references(session, entity, record)
@@ -104,6 +104,13 @@ class EditDirectory:
                 return await store.insert(entity, edit.entry_id or self._new_id(), record)
             active = before.active and not edit.deactivates
             return await store.update(entity, before, record, active=active)
+
+
+def wanted_record(entity: Entity, before: Entry | None, edit: Edit) -> Record:
+    """What the entry shall say. What goes out of use stays as it is, also where it would be refused today."""
+    if before is None:
+        return checked(entity, edit.changes)
+    return before.record if edit.deactivates else checked(entity, {**before.record, **edit.changes})
 
 
 async def lock_whole_directory(store: DirectoryStore, *, new_locations: int = 0) -> None:

@@ -15,7 +15,7 @@ from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.create_many import NewEntry, all_written, refusal_at
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from booking_svc.usecases.edit_directory import Edit, require_etag, would_displace
+from booking_svc.usecases.edit_directory import Edit, require_etag, wanted_record, would_displace
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
 from chassis.auth.principal import Principal, Role
@@ -54,7 +54,7 @@ class Patients:
         session.savepoint()
         await require_clinic(session)
         before = None if edit.is_new else await _locked(store, edit)
-        record = checked(PATIENT, {**before.record, **edit.changes} if before else edit.changes)
+        record = wanted_record(PATIENT, before, edit)
         with constraints_named():
             entry = await self._write(store, edit, before, record)
         displaced = await _visits_ahead(session, entry) if edit.deactivates else ()
