@@ -22,8 +22,8 @@ DAYS_EXAMINED_MAX: Final = 10_000
 def validate(text: str, local_start: datetime) -> Recurrence:
     """Return what `text` says, or refuse it: the check for everything that is written.
 
-    Beside its form: it must name years within bounds, not end before it begins, must occur (and, with COUNT, end) within ten years,
-    and must not make more than 1,000 windows in a year.
+    Beside its form: it must name years within bounds, must not end before it begins, must occur (and, with
+    COUNT, end) within ten years, and must not make more than 1,000 windows in a year.
     """
     recurrence = parse(text)
     rule = recurrence.rule

@@ -21,25 +21,19 @@ from booking_svc.directory.rewriting import (
     over_capacity,
     quota_of,
 )
-from booking_svc.model import Appointment, Caller, HeldClaim
+from booking_svc.model import Caller, HeldClaim
 from booking_svc.store import displacement_statements as sql
 from booking_svc.store.session import Session
 from booking_svc.usecases.claim_rewriting import ClaimRewriting, Concerned
-from database.location_facts import LocationFacts
-from scheduling.busy import BusyFacts
-from scheduling.derived import DerivedCache
-from scheduling.errors import DomainError, Exhausted, Reason, Refused
-from scheduling.facts import ResourceKind, RoomChoice, RoomMode, Rule
-from scheduling.frame import service_of
+from booking_svc.usecases.fitness import Place, came_up, place_of
+from scheduling.errors import Exhausted, Reason, Refused
+from scheduling.facts import ResourceKind, Rule
 from scheduling.ids import gap_id
-from scheduling.judge import Proposal, judge
 from scheduling.rules.registry import parse_payload
 
 VISITS_MAX: Final = 20_000
 _JUDGED_AT_ONCE: Final = 20
 """Visits that are judged before other calls of the process have their turn."""
-_NOTHING_BUSY: Final = BusyFacts()
-_CACHE: Final = DerivedCache()
 _JUDGED: Final = frozenset(
     {
         Kind.LOCATION,
@@ -52,19 +46,6 @@ _JUDGED: Final = frozenset(
         Kind.WINDOW,
     }
 )
-_OF_HOURS_AND_FITNESS: Final = frozenset(
-    {
-        Reason.OUTSIDE_HOURS,
-        Reason.RESOURCE_INACTIVE,
-        Reason.PROVIDER_NOT_ALLOWED,
-        Reason.ROOM_TYPE,
-        Reason.ROOM_ALREADY_BOOKED,
-        Reason.EQUIPMENT_UNAVAILABLE,
-        Reason.BLACKOUT_DATE,
-        Reason.NOT_FOUND,
-    }
-)
-"""What can make a booked visit fall outside; the rest is about the moment of booking, or settled by its claims."""
 _NARROWING: Final = {
     Kind.LOCATION: "location_id",
     Kind.PROVIDER: "provider_id",
@@ -97,11 +78,11 @@ class FutureVisit:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What was before the change: the entry (None for a new one), the visits concerned and their locations' facts."""
+    """What was before the change: the entry (None for a new one), the visits concerned and their places."""
 
     entry: Entry | None
     visits: Sequence[FutureVisit]
-    facts: Mapping[str, LocationFacts]
+    places: Mapping[str, Place]
 
 
 Reasons = Mapping[str, Reason]
@@ -111,7 +92,7 @@ Reasons = Mapping[str, Reason]
 class VisitsConcerned:
     """Lists the visits that a change pushes outside, and rewrites claims.
 
-    A visit that was outside already is not listed again: what counts is what the change does.
+    A visit that was outside already is listed again only for a reason that is new: what counts is what the change does.
     """
 
     def __init__(self, rewriting: ClaimRewriting) -> None:
@@ -125,7 +106,7 @@ class VisitsConcerned:
             return Remembered(before, (), {})
         visits = await _future_visits(session, entity, before.id if before else "", record)
         location_ids = sorted({visit.location_id for visit in visits})
-        return Remembered(before, visits, await _facts(session, location_ids))
+        return Remembered(before, visits, await _places(session, location_ids))
 
     async def after(
         self, session: Session, caller: Caller, entry: Entry, remembered: Remembered
@@ -137,12 +118,13 @@ class VisitsConcerned:
         quota_days = _quota_days(entry, remembered)
         concerned = await self._rewriting.lock(session, caller, visit_ids, quota_days)
         reasons = dict(await self._rewrite(session, caller, entry, remembered.entry, concerned))
-        now_facts = await _facts(session, list(remembered.facts))
+        places = await _places(session, list(remembered.places))
         for count, visit in enumerate(concerned.visits(), 1):
             if count % _JUDGED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if visit.id not in reasons:
-                reason = _fell_outside(visit, remembered.facts, now_facts)
+                at = visit.location_id
+                reason = came_up(visit, remembered.places.get(at), places.get(at))
                 if reason is not None:
                     reasons[visit.id] = reason
         return _listed(concerned, reasons), concerned.versions
@@ -215,10 +197,14 @@ async def has_visits_ahead(session: Session, location_id: str | None = None) -> 
     return pending.row() is not None
 
 
-async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, LocationFacts]:
+async def _places(session: Session, location_ids: Sequence[str]) -> dict[str, Place]:
     asked = {location_id: session.location(location_id) for location_id in location_ids}
     await session.run()
-    return {location_id: facts for location_id, reply in asked.items() if (facts := reply.get()) is not None}
+    return {
+        location_id: place_of(facts)
+        for location_id, reply in asked.items()
+        if (facts := reply.get()) is not None
+    }
 
 
 async def _future_visits(
@@ -298,44 +284,6 @@ async def _gap_claims(session: Session, rule: Rule, concerned: Concerned) -> dic
             resource_id, ResourceKind.GAP, providers[resource_id], *claim
         )
     return held
-
-
-def _fell_outside(
-    visit: Appointment, before: Mapping[str, LocationFacts], after: Mapping[str, LocationFacts]
-) -> Reason | None:
-    """Why a visit does not fit any more; None when it does, or did not before either."""
-    new = _reason_against(visit, after.get(visit.location_id))
-    if new is None or _reason_against(visit, before.get(visit.location_id)) is not None:
-        return None
-    return new
-
-
-def _reason_against(visit: Appointment, facts: LocationFacts | None) -> Reason | None:
-    if facts is None or not facts.active:
-        return Reason.RESOURCE_INACTIVE
-    chosen = frozenset({visit.room_id or "", *(use.equipment_id for use in visit.equipment)})
-    try:
-        proposal = Proposal(
-            visit.service_id,
-            visit.provider_id,
-            visit.start_min,
-            visit.end_min,
-            room=_room_of(visit, facts),
-            is_override=False,
-            only_resources=chosen,
-        )
-        verdict = judge(facts.static, _NOTHING_BUSY, proposal, visit.start_min - 1, _CACHE)
-    except DomainError as refusal:
-        return refusal.reason if refusal.reason in _OF_HOURS_AND_FITNESS else None
-    return next((item.reason for item in verdict.refusals if item.reason in _OF_HOURS_AND_FITNESS), None)
-
-
-def _room_of(visit: Appointment, facts: LocationFacts) -> RoomChoice:
-    """The visit's room; one without a room finds none where its service needs one. Raises NotFound."""
-    if visit.room_id:
-        return RoomChoice(RoomMode.SPECIFIC, visit.room_id)
-    requires_room = service_of(facts.static, visit.service_id).requires_room
-    return RoomChoice(RoomMode.AUTO if requires_room else RoomMode.NONE)
 
 
 def _rule_of(entry: Entry) -> Rule:

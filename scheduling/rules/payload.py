@@ -28,7 +28,8 @@ def payload_of(rule: Rule, expected: type[Payload]) -> Payload:
 class PayloadReader:
     """Takes fields out of one payload and remembers what is wrong with them; `finish` refuses if anything is.
 
-    A field that is null is no absent one: it is refused, so that what a rule says is never guessed. Numbers may come as whole floats: a protobuf Struct knows no integers.
+    A field that is null is no absent one: it is refused, so that what a rule says is never guessed. Numbers may
+    come as whole floats: a protobuf Struct knows no integers.
     """
 
     def __init__(self, rule_type: str, payload: Mapping[str, object]) -> None:
