@@ -15,10 +15,14 @@ from zoneinfo import available_timezones
 from booking_svc.directory.entities import Entity, Kind, Record
 from scheduling import localtime, recurrence
 from scheduling.errors import FieldViolation, Invalid
+from scheduling.ids import canonical_id
 from scheduling.rules.registry import parse_payload
 
 WINDOW_DAYS_MAX: Final = 7
 _DAY_MIN: Final = 1440
+_NO_ZONES: Final = frozenset({"posixrules", "Factory", "localtime"})
+"""What a zone database lists beside zones; the table `time_zone` leaves them out too."""
+ZONE_WANTED: Final = "must be an IANA time zone such as Europe/Berlin"
 _CONTACT_METHODS: Final = ("", "phone", "email", "sms")
 
 Violations = Iterable[FieldViolation]
@@ -27,16 +31,24 @@ Violations = Iterable[FieldViolation]
 def checked(entity: Entity, record: Record) -> Record:
     """The record with its defaults filled in. Raises Invalid with every violation."""
     filled = with_defaults(entity, record)
-    violations = [FieldViolation(name, "is required") for name in entity.needed if not filled.get(name)]
+    violations = [
+        FieldViolation(name, "is required") for name in entity.needed if _is_blank(filled.get(name))
+    ]
     violations = violations or list(CHECKS.get(entity.kind, _nothing)(filled))
     if violations:
         raise Invalid(f"The {entity.kind.replace('_', ' ')} is malformed.", violations=violations)
     return filled
 
 
+def _is_blank(value: object) -> bool:
+    return not (value.strip() if isinstance(value, str) else value)
+
+
 def with_defaults(entity: Entity, record: Record) -> Record:
     """Numbers left at zero become what zero stands for."""
     filled = {**record, **{name: value for name, value in entity.zero_means.items() if not record.get(name)}}
+    if entity.kind is Kind.SERVICE_RULE and isinstance(filled.get("rule_payload"), dict):
+        filled["rule_payload"] = with_plain_ids(filled["rule_payload"])
     if entity.kind is Kind.SERVICE:
         for name in ("min_duration_min", "max_duration_min"):
             filled[name] = filled.get(name) or filled.get("default_duration_min")
@@ -64,13 +76,13 @@ def _clinic(record: Record) -> Violations:
 
 def _zone(name: str, zone: str) -> Violations:
     if zone not in _zones():
-        yield FieldViolation(name, "must be an IANA time zone such as Europe/Berlin")
+        yield FieldViolation(name, ZONE_WANTED)
 
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
     """The zones there are, looked up once: they lie in some two thousand files."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - _NO_ZONES
 
 
 def _closure(record: Record) -> Violations:
@@ -118,6 +130,15 @@ def _service(record: Record) -> Violations:
         yield FieldViolation("min_duration_min", "must not be longer than default_duration_min")
     if record["max_duration_min"] < default:
         yield FieldViolation("max_duration_min", "must not be shorter than default_duration_min")
+
+
+def with_plain_ids(payload: Mapping[str, Any]) -> Record:
+    """The payload with its providers' ids spelled as everywhere else, each once; what is no id stays to be refused."""
+    try:
+        ids = sorted({canonical_id(str(word)) for word in payload["provider_ids"]})
+    except (KeyError, TypeError, Invalid):
+        return dict(payload)
+    return {**payload, "provider_ids": ids}
 
 
 def _rule(record: Record) -> Violations:

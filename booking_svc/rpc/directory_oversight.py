@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from google.protobuf import json_format
@@ -15,7 +15,7 @@ from medforall.directory.v1 import audit_pb2, directory_pb2, directory_types_pb2
 from booking_svc.directory.entities import Edited, Entry
 from booking_svc.rpc.directory_wire import changes_of, message_of, record_of, shown_to
 from booking_svc.rpc.replies import local_text
-from booking_svc.rpc.requests import caller_of, fingerprint
+from booking_svc.rpc.requests import caller_of, fingerprint, instant_in
 from booking_svc.store.oversight import AuditRow, Grant
 from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics, PublicClinic
@@ -169,8 +169,8 @@ class OversightHandlers:
             actor=request.actor,
             action=request.action,
             entity_id=request.entity_id.lower(),
-            since=_instant(request, "from"),
-            until=_instant(request, "to"),
+            since=instant_in(request, "from"),
+            until=instant_in(request, "to"),
             page_size=request.page_size,
             page_token=request.page_token,
         )
@@ -291,13 +291,6 @@ def _grant_message(grant: Grant) -> audit_pb2.BreakGlassGrant:
         granted_at=_stamp(grant.granted_at),
         expires_at=_stamp(grant.expires_at),
     )
-
-
-def _instant(request: Message, field: str) -> datetime | None:
-    if not request.HasField(field):
-        return None
-    found: datetime = getattr(request, field).ToDatetime()
-    return found.replace(tzinfo=UTC)
 
 
 def _stamp(instant: datetime) -> Timestamp:

@@ -9,6 +9,7 @@ from typing import Final
 import psycopg
 from psycopg import errors
 
+from booking_svc.directory.checks import ZONE_WANTED
 from scheduling.errors import Conflict, FieldViolation, Invalid, NotFound, Reason
 
 _TAKEN: Final = {
@@ -27,6 +28,8 @@ def constraints_named() -> Iterator[None]:
     try:
         yield
     except errors.ForeignKeyViolation as error:
+        if _thing(error).endswith("timezone"):
+            raise Invalid.field(_thing(error).replace(" ", "_"), ZONE_WANTED) from error
         raise NotFound(f"No such {_thing(error)}.") from error
     except errors.UniqueViolation as error:
         message = _TAKEN.get(error.diag.constraint_name or "", "An entry of this id exists.")

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID, uuid5
 
+from booking_svc.directory.changing import changed
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store import oversight as sql
+from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
@@ -55,7 +57,8 @@ class Clinics:
         """Create the session's clinic; the flag tells that it was there already with the same content."""
         filled = checked(CLINIC, record)
         pending = session.queue(sql.INSERT_CLINIC, session.clinic_id, *[filled[name] for name in _SETTABLE])
-        await session.run()
+        with constraints_named():
+            await session.run()
         row = pending.row()
         if row is None:
             return await self._existing(session, filled), True
@@ -78,7 +81,7 @@ class Clinics:
         if before.record["status"] == "archived":
             raise NotFound("No such clinic.")
         require_etag(before, etag)
-        record = checked(CLINIC, {**before.record, **changes})
+        record = checked(CLINIC, changed(before.record, changes))
         if record["default_timezone"] != before.record["default_timezone"]:
             await require_no_visits_ahead(session, None)
         return await self._write(session, caller, before, record)
@@ -108,7 +111,8 @@ class Clinics:
             record["public_search"],
             record["requests_per_minute"],
         )
-        await session.run()
+        with constraints_named():
+            await session.run()
         entry = sql.clinic_of(pending.rows()[0])
         self._recorder.record(session, caller, before, entry, location_ids=())
         return Edited(entry=entry)

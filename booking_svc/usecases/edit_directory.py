@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from booking_svc.directory.changing import changed
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import PLAIN, Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
@@ -25,7 +26,7 @@ from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
 from scheduling import consistency
-from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
+from scheduling.errors import Conflict, FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
 from scheduling.ids import NewId, canonical_id
 
 OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provider_id"}
@@ -110,7 +111,7 @@ def wanted_record(entity: Entity, before: Entry | None, edit: Edit) -> Record:
     """What the entry shall say. What goes out of use stays as it is, also where it would be refused today."""
     if before is None:
         return checked(entity, edit.changes)
-    return before.record if edit.deactivates else checked(entity, {**before.record, **edit.changes})
+    return before.record if edit.deactivates else checked(entity, changed(before.record, edit.changes))
 
 
 async def lock_whole_directory(store: DirectoryStore, *, new_locations: int = 0) -> None:
@@ -141,6 +142,8 @@ async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:
         if entity is None:
             raise NotFound("No such window.")
         return entity
+    if edit.entry_id and await store.window_entity(edit.entry_id) is not None:
+        raise Conflict("A window of this id exists.", reason=Reason.ALREADY_EXISTS)
     entity = await window_entity_of(store, edit.changes["resource_id"])
     require_location_column(entity, edit.changes)
     return entity

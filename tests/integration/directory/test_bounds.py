@@ -34,10 +34,11 @@ async def violation_of(call: Any) -> str:
 @pytest.mark.parametrize(("span", "field"), FAR)
 @pytest.mark.parametrize("rule", ["", "FREQ=DAILY"])
 async def test_far_years_are_refused_by_field(
-    directory: Directory, practice: Practice, span: dict[str, str], field: str, rule: str
+    directory: Directory, practice: Practice, span: dict[str, Any], field: str, rule: str
 ) -> None:
     """A window or closure of year 1, 5000 or 9999 is refused, and the place can be searched and booked as before."""
-    window = types.Window(resource_id=practice.provider, kind=1, recurrence_rule=rule, **span)
+    shift: dict[str, Any] = {"kind": types.WINDOW_KIND_AVAILABLE, "recurrence_rule": rule, **span}
+    window = types.Window(resource_id=practice.provider, **shift)
     assert (await violation_of(directory.call("CreateWindow", window=window))).endswith(field)
     days = {"start_date": "2026-01-01", "end_date": "2026-01-02"}
     assert (await violation_of(directory.call("PreviewWindows", window=window, **days))).endswith(field)
@@ -60,7 +61,10 @@ async def test_days_of_a_preview_are_bounded(
 ) -> None:
     """Days that are none, far away, in the wrong order or more than 366 are refused by the field that is wrong."""
     window = types.Window(
-        resource_id=practice.provider, kind=1, start="2026-06-01T09:00", end="2026-06-01T17:00"
+        resource_id=practice.provider,
+        kind=types.WINDOW_KIND_AVAILABLE,
+        start="2026-06-01T09:00",
+        end="2026-06-01T17:00",
     )
     days = {"start_date": first, "end_date": last}
     assert await violation_of(directory.call("PreviewWindows", window=window, **days)) == field
