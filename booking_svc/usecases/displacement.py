@@ -26,6 +26,7 @@ from booking_svc.store import displacement_statements as sql
 from booking_svc.store.session import Session
 from booking_svc.usecases.claim_rewriting import ClaimRewriting, Concerned
 from booking_svc.usecases.fitness import Place, came_up, place_of
+from booking_svc.usecases.patient_claims import rewrite_patients
 from scheduling.errors import Exhausted, Reason, Refused
 from scheduling.facts import ResourceKind, Rule
 from scheduling.ids import gap_id
@@ -61,7 +62,13 @@ _CAPACITIES: Final = {
 """Of what has units: the field that counts them, what a visit claims of it, and why a visit does not fit any more."""
 _REWRITTEN_RULES: Final = {"min_gap": Reason.MIN_GAP, "max_daily": Reason.MAX_DAILY_REACHED}
 """Rules that visits hold claims of."""
-_CLAIMED_BY: Final = ("concurrent_visits", "quantity", "turnaround_min", "rule_payload")
+_CLAIMED_BY: Final = (
+    "concurrent_visits",
+    "quantity",
+    "turnaround_min",
+    "rule_payload",
+    "allow_patient_overlap",
+)
 """Fields that claims depend on."""
 
 
@@ -74,6 +81,7 @@ class FutureVisit:
     provider_id: str
     start_min: int
     zone: str
+    patient_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,8 @@ class VisitsConcerned:
             return (), {}
         visit_ids = [visit.id for visit in remembered.visits]
         quota_days = _quota_days(entry, remembered)
-        concerned = await self._rewriting.lock(session, caller, visit_ids, quota_days)
+        patient_ids = _patients(entry, remembered)
+        concerned = await self._rewriting.lock(session, caller, visit_ids, quota_days, patient_ids)
         reasons = dict(await self._rewrite(session, caller, entry, remembered.entry, concerned))
         places = await _places(session, list(remembered.places))
         for count, visit in enumerate(concerned.visits(), 1):
@@ -136,6 +145,9 @@ class VisitsConcerned:
             return {}
         if entry.kind is Kind.SERVICE_RULE:
             return await self._rewrite_for_rule(session, caller, entry, before, concerned)
+        if before is not None and entry.kind is Kind.SERVICE:
+            over = await rewrite_patients(self._rewriting, session, caller, concerned)
+            return dict.fromkeys(over, Reason.PATIENT_ALREADY_BOOKED)
         if before is None or entry.kind not in _CAPACITIES:
             return {}
         return await self._rewrite_for_capacity(session, caller, entry, before, concerned)
@@ -260,6 +272,14 @@ def _quota_days(entry: Entry, remembered: Remembered) -> set[tuple[str, date]]:
     return {quota_of(rule, visit) for visit in remembered.visits}
 
 
+def _patients(entry: Entry, remembered: Remembered) -> set[str]:
+    """The patients that the visits may come to take."""
+    before = remembered.entry
+    if entry.kind is not Kind.SERVICE or before is None or not _changes_claims(entry, before):
+        return set()
+    return {visit.patient_id for visit in remembered.visits if visit.patient_id}
+
+
 async def _used_quota_units(session: Session, concerned: Concerned) -> dict[str, set[int]]:
     """Units taken of every quota from the first day concerned on, whoever holds them."""
     first_min = min(visit.start_min for visit in concerned.visits()) - 2 * 1440
@@ -276,7 +296,7 @@ async def _gap_claims(session: Session, rule: Rule, concerned: Concerned) -> dic
     visits = list(concerned.visits())
     providers = {gap_id(rule.id, visit.provider_id): visit.provider_id for visit in visits}
     first_min = min(visit.start_min for visit in visits)
-    pending = session.queue(sql.GAP_CLAIMS, session.clinic_id, sorted(providers), first_min)
+    pending = session.queue(sql.CLAIMS_FROM, session.clinic_id, sorted(providers), first_min)
     await session.run()
     held: dict[str, dict[str, HeldClaim]] = {}
     for resource_id, visit_id, *claim in pending.rows():

@@ -10,16 +10,26 @@ from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store.constraints import constraints_named
+from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.displacement_statements import PATIENTS_VISITS_AHEAD
 from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
+from booking_svc.usecases.claim_rewriting import ClaimRewriting
 from booking_svc.usecases.create_many import NewEntry, all_written, refusal_at
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from booking_svc.usecases.edit_directory import Edit, require_etag, wanted_record, would_displace
+from booking_svc.usecases.edit_directory import (
+    Edit,
+    lock_whole_directory,
+    require_etag,
+    wanted_record,
+    would_displace,
+)
 from booking_svc.usecases.page_tokens import Listing
+from booking_svc.usecases.patient_claims import after_patient_change
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
 from chassis.auth.principal import Principal, Role
 from chassis.search_terms import normal_email, normal_phone, searched_prefixes
+from scheduling import consistency
 from scheduling.errors import Forbidden, Invalid, NotFound, Reason
 from scheduling.ids import NewId, canonical_id
 
@@ -44,7 +54,8 @@ class SearchPatients:
 class Patients:
     """The work of every call about patients; each runs in a transaction that is open already."""
 
-    def __init__(self, recorder: DirectoryRecorder, new_id: NewId) -> None:
+    def __init__(self, rewriting: ClaimRewriting, recorder: DirectoryRecorder, new_id: NewId) -> None:
+        self._rewriting = rewriting
         self._recorder = recorder
         self._new_id = new_id
 
@@ -55,13 +66,26 @@ class Patients:
         await require_clinic(session)
         before = None if edit.is_new else await _locked(store, edit)
         record = wanted_record(PATIENT, before, edit)
+        if before is not None and _changes_overlap(before.record, record):
+            # A booking that was judged on what the patient was is waited for, and its visit seen.
+            await lock_whole_directory(DirectoryStore(session))
         with constraints_named():
             entry = await self._write(store, edit, before, record)
-        displaced = await _visits_ahead(session, entry) if edit.deactivates else ()
+        displaced, versions = await self._displaced(session, edit, before, entry)
         if displaced and edit.strict:
             raise would_displace(displaced)
         self._recorder.record(session, edit.caller, before, entry, location_ids=())
-        return Edited(entry=entry, displaced=displaced)
+        token = consistency.encode(versions) if versions else ""
+        return Edited(entry=entry, displaced=displaced, consistency_token=token)
+
+    async def _displaced(
+        self, session: Session, edit: Edit, before: Entry | None, entry: Entry
+    ) -> tuple[tuple[Displaced, ...], dict[str, int]]:
+        if edit.deactivates:
+            return await _visits_ahead(session, entry), {}
+        if before is None or not _changes_overlap(before.record, entry.record):
+            return (), {}
+        return await after_patient_change(self._rewriting, session, edit.caller, entry)
 
     async def create_many(
         self, session: Session, caller: Caller, wanted: Sequence[NewEntry]
@@ -120,6 +144,11 @@ class Patients:
         is_more = len(found) > size
         next_token = listing.next_token(session.cipher, [found[size - 1].id]) if is_more else ""
         return Page(entries=tuple(found[:size]), next_token=next_token)
+
+
+def _changes_overlap(before: Record, after: Record) -> bool:
+    """Whether a patient becomes a placeholder, or somebody in particular."""
+    return bool(before.get("placeholder")) != bool(after.get("placeholder"))
 
 
 async def _visits_ahead(session: Session, patient: Entry) -> tuple[Displaced, ...]:

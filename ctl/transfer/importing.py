@@ -55,9 +55,10 @@ class Importer:
         self._plan = plan
         self._caller = caller
         self._clinics = Clinics(recorder, new_id)
-        self._editing = EditDirectory(VisitsConcerned(ClaimRewriting(Recorder(new_id))), recorder, new_id)
+        rewriting = ClaimRewriting(Recorder(new_id))
+        self._editing = EditDirectory(VisitsConcerned(rewriting), recorder, new_id)
         self._creating = CreateMany(self._editing, recorder)
-        self._patients = Patients(recorder, new_id)
+        self._patients = Patients(rewriting, recorder, new_id)
         self.report = Report()
 
     async def write(self, document: Document, progress: Progress) -> None:
