@@ -28,8 +28,9 @@ READ_ONLY: Final = frozenset({"id", "clinic_id", "active", "created_at", "update
 """Fields that only the service sets; a create may choose its `id`."""
 
 
-_COUNTED_MAX: Final = 2**53
-_NUMBERS: Final = f"must be a number from -{_COUNTED_MAX} to {_COUNTED_MAX}; write a longer one as a text"
+COUNTED_MAX: Final = 2**53
+"""Beyond it a protobuf Struct, whose numbers are floats, leaves whole numbers out."""
+_NUMBERS: Final = f"must be a number from -{COUNTED_MAX} to {COUNTED_MAX}; write a longer one as a text"
 
 
 PUBLIC_FIELDS: Final = {
@@ -71,7 +72,7 @@ def changes_of(message: Message, mask: FieldMask) -> Record:
     record, changes, unknown = record_of(message), Record(), []
     for path in sorted(mask.paths, key=lambda path: "." in path, reverse=True):
         name, _, inner = (_snake(step) for step in path.partition("."))
-        if name not in record or (inner and inner not in _parts(message.DESCRIPTOR.fields_by_name[name])):
+        if name not in record or (inner and inner not in parts_of(message.DESCRIPTOR.fields_by_name[name])):
             unknown.append(path)
         elif inner:
             changes.setdefault(name, Part())[inner] = record[name].get(inner, "")
@@ -86,7 +87,7 @@ def changes_of(message: Message, mask: FieldMask) -> Record:
     return changes
 
 
-def _parts(field: Any) -> Iterable[str]:
+def parts_of(field: Any) -> Iterable[str]:
     """The fields that a path may name below a field; a free form and a list are changed as a whole."""
     is_whole = field.is_repeated or field.message_type in (None, Struct.DESCRIPTOR)
     return () if is_whole else field.message_type.fields_by_name
@@ -179,7 +180,7 @@ def _odd_numbers(message: Message, path: str = "") -> Iterator[str]:
 
 
 def _odd_in(value: Any) -> Iterator[str]:
-    if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= _COUNTED_MAX):
+    if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= COUNTED_MAX):
         yield ""
     elif isinstance(value, Struct):
         for name in value:
