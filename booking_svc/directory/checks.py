@@ -45,8 +45,9 @@ def _is_blank(value: object) -> bool:
 
 
 def with_defaults(entity: Entity, record: Record) -> Record:
-    """Numbers left at zero become what zero stands for."""
+    """Numbers left at zero become what zero stands for, numbers that nothing is said of what that stands for."""
     filled = {**record, **{name: value for name, value in entity.zero_means.items() if not record.get(name)}}
+    filled |= {name: value for name, value in entity.unset_means.items() if record.get(name) is None}
     if entity.kind is Kind.SERVICE_RULE and isinstance(filled.get("rule_payload"), dict):
         filled["rule_payload"] = with_plain_ids(filled["rule_payload"])
     if entity.kind is Kind.SERVICE:

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from medforall.directory.v1 import directory_pb2, directory_types_pb2
 from medforall.type.v1 import reason_pb2
 
-from booking_svc.directory.entities import Displaced, Edited, Kind
+from booking_svc.directory.entities import PLAIN, Displaced, Edited, Kind, Record
 from booking_svc.rpc.directory_oversight import NewClinics, OversightHandlers
 from booking_svc.rpc.directory_wire import (
     changes_of,
@@ -222,7 +222,7 @@ def _create(family: Family) -> Handler:
             caller=caller_of(request),
             clinic_id=request.clinic_id.lower(),
             kind=family.kind,
-            changes=record_of(message),
+            changes=_of_new_entry(family, record_of(message)),
             entry_id=message.id.lower(),
             is_new=True,
             strict=request.strict,
@@ -230,6 +230,13 @@ def _create(family: Family) -> Handler:
         return await servicer.change(family, request, edit, f"Create{family.word}")
 
     return create
+
+
+def _of_new_entry(family: Family, record: Record) -> Record:
+    """The record without numbers that it leaves at zero where zero would say something: a message cannot tell."""
+    entity = PLAIN.get(family.kind)
+    unsaid = {name for name in entity.unset_means if not record[name]} if entity else set()
+    return {name: value for name, value in record.items() if name not in unsaid}
 
 
 def _get(family: Family) -> Handler:

@@ -216,7 +216,10 @@ def _named(message: Message, tree: dict[str, Tree], record: Record) -> Record:
 
 def _checked(section: Section, message: Message, raw: RawEntry) -> tuple[Record, list[Fault]]:
     try:
-        return checked(section.entity, record_of(message)), []
+        record = record_of(message)
+        for name in section.entity.unset_means:
+            record[name] = None if raw.tree.get(name) is None else record[name]
+        return checked(section.entity, record), []
     except Invalid as refused:
         return {}, [
             raw.fault(_steps(violation.field), violation.description) for violation in refused.violations

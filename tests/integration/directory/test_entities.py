@@ -234,3 +234,22 @@ async def test_a_preview_shows_what_the_clock_change_does(directory: Directory, 
         ("2027-03-27T01:00:00+01:00", "2027-03-27T05:00:00+01:00", False),
         ("2027-03-28T01:00:00+01:00", "2027-03-28T05:00:00+02:00", True),
     ]
+
+
+async def test_a_priority_and_a_weight_may_be_zero(directory: Directory, practice: Practice) -> None:
+    """Left out at the start they are 100 and 50; an update that names them sets 0, and another leaves that as it is."""
+    rule = types.ServiceRule(service_id=practice.service, rule_type="lead_time")
+    rule.rule_payload.update({"min_minutes": 5})
+    made = (await directory.call("CreateServiceRule", service_rule=rule)).service_rule
+    preference = await directory.add("Preference", provider_id=practice.provider)
+    assert (made.priority, preference.weight) == (100, 50)
+    for paths, expected in ((["priority"], 0), (["rule_payload"], 0)):
+        fields = {
+            "service_rule_id": made.id,
+            "service_rule": types.ServiceRule(rule_payload=rule.rule_payload),
+        }
+        reply = await directory.call("UpdateServiceRule", **fields, update_mask=FieldMask(paths=paths))
+        assert reply.service_rule.priority == expected
+    change = {"preference": types.Preference(), "update_mask": FieldMask(paths=["weight"])}
+    changed = await directory.call("UpdatePreference", preference_id=preference.id, **change)
+    assert changed.preference.weight == 0

@@ -83,6 +83,7 @@ def test_an_export_sets_up_the_same_clinic_elsewhere(
     """A clinic that was exported and is gone comes back the same, patients readable, inactive ones inactive."""
     imported(run, EXAMPLE)
     with psycopg.connect(database.owner_url) as owner:
+        owner.execute("UPDATE service_rule SET priority = 0")
         owner.execute("UPDATE room SET active = false WHERE name = 'Exam 2'")
         owner.execute("UPDATE patient SET active = false WHERE NOT placeholder")
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
