@@ -6,6 +6,7 @@ together. References are checked where they can be looked up, not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Any, Final
 from zoneinfo import available_timezones
 
 from booking_svc.directory.entities import Entity, Kind, Record
+from chassis.search_terms import normal_email, normal_phone, prefixes_of
 from scheduling import localtime, recurrence
 from scheduling.errors import FieldViolation, Invalid
 from scheduling.ids import canonical_id
@@ -23,6 +25,8 @@ _DAY_MIN: Final = 1440
 _NO_ZONES: Final = frozenset({"posixrules", "Factory", "localtime"})
 """What a zone database lists beside zones; the table `time_zone` leaves them out too."""
 ZONE_WANTED: Final = "must be an IANA time zone such as Europe/Berlin"
+BIRTH_YEAR_MIN: Final = 1850
+_MAIL_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _CONTACT_METHODS: Final = ("", "phone", "email", "sms")
 
 Violations = Iterable[FieldViolation]
@@ -157,14 +161,25 @@ def _preference(record: Record) -> Violations:
 
 
 def _patient(record: Record) -> Violations:
+    if not prefixes_of(record["name"]):
+        yield FieldViolation("name", "must have a letter or a digit to be found by")
+    yield from _contact(record.get("contact") or {})
     if record.get("dob"):
         try:
-            date.fromisoformat(record["dob"])
+            if date.fromisoformat(record["dob"]).year < BIRTH_YEAR_MIN:
+                yield FieldViolation("dob", f"must be of the year {BIRTH_YEAR_MIN} or later")
         except ValueError:
             yield FieldViolation("dob", "must be a date of the calendar such as 1980-04-30")
     elif not record.get("placeholder"):
         yield FieldViolation("dob", "is required unless the patient is a placeholder")
-    if record.get("contact", {}).get("preferred_method", "") not in _CONTACT_METHODS:
+
+
+def _contact(contact: Mapping[str, Any]) -> Violations:
+    if contact.get("phone") and not normal_phone(contact["phone"]).strip("+"):
+        yield FieldViolation("contact.phone", "must have a digit")
+    if contact.get("email") and not _MAIL_ADDRESS.fullmatch(normal_email(contact["email"])):
+        yield FieldViolation("contact.email", "must be an address such as jane@example.org")
+    if contact.get("preferred_method", "") not in _CONTACT_METHODS:
         yield FieldViolation("contact.preferred_method", "must be phone, email or sms")
 
 

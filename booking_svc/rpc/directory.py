@@ -158,7 +158,7 @@ class DirectoryServicer(OversightHandlers):
         else:
             entry = await self._reading.get(clinic_id, family.kind, entry_id)
         reply: Message = getattr(directory_pb2, f"Get{family.word}Response")()
-        shown = shown_to(caller.principal.role, message_of(entry, family.message))
+        shown = shown_to(caller.principal, message_of(entry, family.message))
         getattr(reply, family.field).CopyFrom(shown)
         return reply
 
@@ -178,9 +178,9 @@ class DirectoryServicer(OversightHandlers):
             page = await self._reading.page(request.clinic_id.lower(), query)
         reply: Any = getattr(directory_pb2, f"List{family.plural}Response")(next_page_token=page.next_token)
         entries = reply.DESCRIPTOR.fields[0].name
-        role = caller_of(request).principal.role
+        reader = caller_of(request).principal
         getattr(reply, entries).extend(
-            shown_to(role, message_of(entry, family.message)) for entry in page.entries
+            shown_to(reader, message_of(entry, family.message)) for entry in page.entries
         )
         return reply  # type: ignore[no-any-return]
 

@@ -81,7 +81,8 @@ class OversightHandlers:
         caller, record = caller_of(request), record_of(request.clinic)
         clinic_id = self._clinics.id_for(caller, request.clinic.id)
         entry, was_there = await self._new_clinics.create(
-            clinic_id, lambda session: self._clinics.create(session, caller, record)
+            clinic_id,
+            lambda session: self._clinics.create(session, caller, record, is_id_of_key=not request.clinic.id),
         )
         return directory_pb2.CreateClinicResponse(clinic=clinic_message(entry), replayed=was_there)
 
@@ -93,7 +94,7 @@ class OversightHandlers:
         entry = await self._transactions.read(
             request.clinic_id.lower(), lambda session: self._clinics.get(session, caller)
         )
-        return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal.role, clinic_message(entry)))
+        return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal, clinic_message(entry)))
 
     async def GetPublicClinic(
         self, request: directory_pb2.GetPublicClinicRequest, _context: Context
@@ -106,7 +107,7 @@ class OversightHandlers:
     ) -> directory_pb2.ListClinicsResponse:
         """Clinics of the installation."""
         size = request.page_size or 50
-        after_id = canonical_id(request.page_token, "pageToken") if request.page_token else None
+        after_id = canonical_id(request.page_token, "page_token") if request.page_token else None
         found = await self._new_clinics.page(_WORDS.get(request.status), after_id, size + 1)
         token = found[size - 1].id if len(found) > size else ""
         clinics = [clinic_message(entry) for entry in found[:size]]
@@ -129,7 +130,9 @@ class OversightHandlers:
         """Activate, suspend or archive a clinic."""
         caller, status = caller_of(request), _WORDS[request.status]
         return await self._change(  # type: ignore[no-any-return]
-            request, "SetClinicStatus", lambda session: self._clinics.set_status(session, caller, status)
+            request,
+            "SetClinicStatus",
+            lambda session: self._clinics.set_status(session, caller, status, request.reason),
         )
 
     async def PreviewWindows(
@@ -278,6 +281,7 @@ def _audit_message(row: AuditRow) -> audit_pb2.AuditEvent:
         before_json=row.before or "",
         after_json=row.after or "",
         sealed=row.is_sealed,
+        reason=row.reason,
     )
 
 

@@ -15,11 +15,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct
+from medforall.directory.v1.directory_types_pb2 import Window
 from medforall.options.v1 import options_pb2
 
 from booking_svc.directory.changing import Part
 from booking_svc.directory.entities import Entry, Record
-from chassis.auth.principal import Role
+from chassis.auth.principal import Principal, Role
 from scheduling.errors import FieldViolation, Invalid
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -111,9 +112,18 @@ def message_of(entry: Entry, message: type[MessageT]) -> MessageT:
     return found
 
 
-def shown_to(role: Role, message: MessageT) -> MessageT:
-    """The message as a caller of this role may see it: patients see what is public, and leave no trace of the rest."""
-    if role is Role.PATIENT and (public := PUBLIC_FIELDS.get(message.DESCRIPTOR.name)):
+def shown_to(reader: Principal, message: MessageT) -> MessageT:
+    """The message as a caller may see it.
+
+    Patients see what is public, and leave no trace of the rest; a provider sees when others are away, not why.
+    """
+    if (
+        reader.role is Role.PROVIDER
+        and isinstance(message, Window)
+        and message.resource_id != reader.provider_id
+    ):
+        message.ClearField("reason")
+    if reader.role is Role.PATIENT and (public := PUBLIC_FIELDS.get(message.DESCRIPTOR.name)):
         for field in message.DESCRIPTOR.fields:
             if field.name not in public:
                 message.ClearField(field.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Final
 
 from booking_svc.directory.checks import checked
@@ -20,10 +21,11 @@ from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.edit_directory import (
     Edit,
     lock_whole_directory,
-    require_etag,
+    require_in_use,
     wanted_record,
     would_displace,
 )
+from booking_svc.usecases.etags import require_version
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.patient_claims import after_patient_change
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
@@ -66,6 +68,8 @@ class Patients:
         await require_clinic(session)
         before = None if edit.is_new else await _locked(store, edit)
         record = wanted_record(PATIENT, before, edit)
+        if not edit.deactivates:
+            self._require_born(record)
         if before is not None and _changes_overlap(before.record, record):
             # A booking that was judged on what the patient was is waited for, and its visit seen.
             await lock_whole_directory(DirectoryStore(session))
@@ -98,11 +102,18 @@ class Patients:
         for place, new in enumerate(wanted):
             with refusal_at(place):
                 record = checked(PATIENT, new.record)
+                self._require_born(record)
                 written.append(store.queue_insert(canonical_id(new.id), record))
         entries = await all_written(session, written)
         for entry in entries:
             self._recorder.record(session, caller, None, entry, location_ids=())
         return tuple(Edited(entry=entry) for entry in entries)
+
+    def _require_born(self, record: Record) -> None:
+        """Refuse a date of birth that is still to come, wherever on earth somebody is born today."""
+        tomorrow = self._recorder.now().date() + timedelta(days=1)
+        if record.get("dob") and date.fromisoformat(record["dob"]) > tomorrow:
+            raise Invalid.field("dob", "must not lie in the future")
 
     async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:
         if before is None:
@@ -165,7 +176,8 @@ async def _locked(store: PatientStore, edit: Edit) -> Entry:
     entry = await store.find(edit.entry_id, lock=True)
     if entry is None:
         raise NotFound("No such patient.")
-    require_etag(entry, edit.etag)
+    require_version(edit.etag, entry.version, "The patient")
+    require_in_use(entry, edit)
     return entry
 
 
@@ -191,10 +203,10 @@ async def _has_grant(session: Session, principal: Principal, patient_id: str | N
 
 def _require_terms(terms: Mapping[str, str]) -> None:
     if not any(terms.get(name) for name in TERMS):
-        raise Invalid.field("namePrefix", "give a name prefix, phone, email or date of birth")
+        raise Invalid.field("name_prefix", "give a name prefix, phone, email or date of birth")
     prefix = terms.get("name_prefix", "")
     if prefix and not any(len(word) > 1 for word in searched_prefixes(prefix)):
-        raise Invalid.field("namePrefix", "must have a word of at least two letters")
+        raise Invalid.field("name_prefix", "must have a word of at least two letters")
     # What has no normal form would ask nothing, and show everybody.
     if terms.get("phone") and not normal_phone(terms["phone"]):
         raise Invalid.field("phone", "must have a digit")

@@ -381,6 +381,7 @@ class SetClinicStatusRequest(_message.Message):
     clinic_id: _builtins.str
     status: _directory_types_pb2.ClinicStatus.ValueType
     reason: _builtins.str
+    """Kept sealed in the clinic's audit."""
     idempotency_key: _builtins.str
     """Chosen by the caller, one per intent (a UUID is best)."""
     def __init__(
