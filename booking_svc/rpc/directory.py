@@ -21,6 +21,7 @@ from booking_svc.rpc.directory_wire import (
     message_of,
     record_of,
     shown_to,
+    violations_within,
 )
 from booking_svc.rpc.replies import may_read_phi
 from booking_svc.rpc.requests import caller_of, fingerprint
@@ -145,7 +146,8 @@ class DirectoryServicer(OversightHandlers):
             ),
             work=self._work(edit),
         )
-        return await self._mutations.run(mutation)
+        with violations_within(family.field, family.message):
+            return await self._mutations.run(mutation)
 
     async def read(self, family: Family, request: Any) -> Message:
         """Read one entry."""
@@ -218,11 +220,13 @@ def _install(family: Family) -> None:
 def _create(family: Family) -> Handler:
     async def create(servicer: DirectoryServicer, request: Any, _context: object) -> Message:
         message = getattr(request, family.field)
+        with violations_within(family.field, family.message):
+            record = record_of(message)
         edit = Edit(
             caller=caller_of(request),
             clinic_id=request.clinic_id.lower(),
             kind=family.kind,
-            changes=_of_new_entry(family, record_of(message)),
+            changes=_of_new_entry(family, record),
             entry_id=message.id.lower(),
             is_new=True,
             strict=request.strict,
@@ -255,7 +259,8 @@ def _list(family: Family) -> Handler:
 
 def _update(family: Family) -> Handler:
     async def update(servicer: DirectoryServicer, request: Any, _context: object) -> Message:
-        changes = changes_of(getattr(request, family.field), request.update_mask)
+        with violations_within(family.field, family.message):
+            changes = changes_of(getattr(request, family.field), request.update_mask)
         edit = _edit_of(family, request, changes)
         return await servicer.change(family, request, edit, f"Update{family.word}")
 

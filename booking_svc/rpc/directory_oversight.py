@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from medforall.directory.v1 import audit_pb2, directory_pb2, directory_types_pb2
 
 from booking_svc.directory.entities import Edited, Entry
-from booking_svc.rpc.directory_wire import changes_of, message_of, record_of, shown_to
+from booking_svc.rpc.directory_wire import changes_of, message_of, record_of, shown_to, violations_within
 from booking_svc.rpc.replies import local_text
 from booking_svc.rpc.requests import caller_of, fingerprint, instant_in
 from booking_svc.store.oversight import AuditRow, Grant
@@ -80,10 +80,13 @@ class OversightHandlers:
         """Create a clinic with its data key."""
         caller, record = caller_of(request), record_of(request.clinic)
         clinic_id = self._clinics.id_for(caller, request.clinic.id)
-        entry, was_there = await self._new_clinics.create(
-            clinic_id,
-            lambda session: self._clinics.create(session, caller, record, is_id_of_key=not request.clinic.id),
-        )
+        with violations_within("clinic", directory_types_pb2.Clinic):
+            entry, was_there = await self._new_clinics.create(
+                clinic_id,
+                lambda session: self._clinics.create(
+                    session, caller, record, is_id_of_key=not request.clinic.id
+                ),
+            )
         return directory_pb2.CreateClinicResponse(clinic=clinic_message(entry), replayed=was_there)
 
     async def GetClinic(
@@ -139,16 +142,17 @@ class OversightHandlers:
         self, request: directory_pb2.PreviewWindowsRequest, _context: Context
     ) -> directory_pb2.PreviewWindowsResponse:
         """Expand a window over local days."""
-        preview = await self._transactions.read(
-            request.clinic_id.lower(),
-            lambda session: preview_windows(
-                session,
-                record_of(request.window),
-                location_id=request.location_id.lower(),
-                start_date=request.start_date,
-                end_date=request.end_date,
-            ),
-        )
+        with violations_within("window", directory_types_pb2.Window):
+            preview = await self._transactions.read(
+                request.clinic_id.lower(),
+                lambda session: preview_windows(
+                    session,
+                    record_of(request.window),
+                    location_id=request.location_id.lower(),
+                    start_date=request.start_date,
+                    end_date=request.end_date,
+                ),
+            )
         occurrences = [
             directory_pb2.WindowOccurrence(
                 start=local_text(found.start_min, preview.zone),
@@ -227,7 +231,8 @@ class OversightHandlers:
             codec=ClinicCodec(getattr(directory_pb2, f"{method}Response")),
             work=work,
         )
-        return await self._mutations.run(mutation)
+        with violations_within("clinic", directory_types_pb2.Clinic):
+            return await self._mutations.run(mutation)
 
 
 class _GrantCodec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from google.protobuf import json_format
@@ -92,6 +93,24 @@ def parts_of(field: Any) -> Iterable[str]:
     """The fields that a path may name below a field; a free form and a list are changed as a whole."""
     is_whole = field.is_repeated or field.message_type in (None, Struct.DESCRIPTOR)
     return () if is_whole else field.message_type.fields_by_name
+
+
+@contextmanager
+def violations_within(name: str, message: type[Message]) -> Iterator[None]:
+    """Say of a record that is refused where its fields stand in the request: in the message of field `name`."""
+    try:
+        yield
+    except Invalid as refused:
+        refused.violations = tuple(_within(name, message, violation) for violation in refused.violations)
+        raise
+
+
+def _within(name: str, message: type[Message], violation: FieldViolation) -> FieldViolation:
+    first = re.split(r"[.\[]", violation.field, maxsplit=1)[0]
+    is_inside = first in message.DESCRIPTOR.fields_by_name
+    return FieldViolation(
+        f"{name}.{violation.field}" if is_inside else violation.field, violation.description
+    )
 
 
 def message_of(entry: Entry, message: type[MessageT]) -> MessageT:
