@@ -6,6 +6,7 @@ A chain inside the bookings' own transactions would make all bookings of a clini
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any, Final, LiteralString
 
 import structlog
@@ -33,13 +34,16 @@ _HEAD: Final[LiteralString] = """
 SELECT seq, chain_hash, (SELECT max(audit_event_at) FROM audit_seal WHERE clinic_id = %(clinic)s)
 FROM audit_seal WHERE clinic_id = %(clinic)s ORDER BY seq DESC LIMIT 1
 """
+# A moment, and a bound on the transactions that had begun to write before it.
+_MOMENT: Final[LiteralString] = "SELECT clock_timestamp(), pg_snapshot_xmax(pg_current_snapshot())::text"
+_IS_OVER: Final[LiteralString] = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8"
 _UNSEALED: Final[LiteralString] = f"""
 SELECT e.at, {CONTENT}
 FROM audit_event e
-WHERE e.clinic_id = %(clinic)s
+WHERE e.clinic_id = %(clinic)s AND e.at < %(until)s
   AND (%(last_at)s::timestamptz IS NULL OR e.at > %(last_at)s::timestamptz - %(late_min)s * interval '1 minute')
   AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.clinic_id = e.clinic_id AND s.audit_event_id = e.id)
-ORDER BY e.id LIMIT %(limit)s
+ORDER BY e.at, e.id LIMIT %(limit)s
 """  # noqa: S608 - made of constants
 _INSERT: Final[LiteralString] = """
 INSERT INTO audit_seal (clinic_id, seq, audit_event_id, audit_event_at, chain_hash)
@@ -54,6 +58,8 @@ class AuditSealer:
     def __init__(self, workers: Database, *, every_s: float) -> None:
         self._workers = workers
         self._every_s = every_s
+        self._complete_until: datetime | None = None
+        self._moment: tuple[datetime, str] | None = None
 
     async def work(self, lease: Lease) -> None:
         """Seal until cancelled. Raises Unavailable when the database is away."""
@@ -63,22 +69,48 @@ class AuditSealer:
             await asyncio.sleep(self._every_s)
 
     async def seal(self) -> int:
-        """Seal what is there; how many rows that were."""
+        """Seal what no running transaction can come before; how many rows that were."""
+        until = await self._complete()
+        if until is None:
+            return 0
         async with self._workers.worker() as tx:
             clinics = [clinic for (clinic,) in await tx.rows(_CLINICS, (LATE_MIN,))]
         sealed = 0
         for clinic_id in clinics:
-            while batch := await self._seal_batch(clinic_id):
+            while batch := await self._seal_batch(clinic_id, until):
                 sealed += batch
                 if batch < _BATCH_ROWS:
                     break
         return sealed
 
-    async def _seal_batch(self, clinic_id: str) -> int:
+    async def _complete(self) -> datetime | None:
+        """The latest moment known before which no row will appear any more; None while there is none.
+
+        Rows have the time they are written at, and appear when their transaction ends, which may be much later. So a
+        moment is noted, and waited for until every transaction that had begun to write by then is over.
+        """
+        if self._moment is None:
+            async with self._workers.worker() as tx:
+                self._moment = await tx.row(_MOMENT)
+        if self._moment is not None:
+            moment, first_later = self._moment
+            async with self._workers.worker() as tx:
+                is_over = await tx.row(_IS_OVER, (first_later,))
+            if is_over == (True,):
+                self._complete_until, self._moment = moment, None
+        return self._complete_until
+
+    async def _seal_batch(self, clinic_id: str, until: datetime) -> int:
         async with self._workers.worker() as tx:
             found = await tx.row(_HEAD, {"clinic": clinic_id})
             seq, head, last_at = found or (0, FIRST_LINK, None)
-            wanted = {"clinic": clinic_id, "last_at": last_at, "late_min": LATE_MIN, "limit": _BATCH_ROWS}
+            wanted = {
+                "clinic": clinic_id,
+                "until": until,
+                "last_at": last_at,
+                "late_min": LATE_MIN,
+                "limit": _BATCH_ROWS,
+            }
             rows = await tx.rows(_UNSEALED, wanted)
             if rows:
                 head = await _insert(tx, clinic_id, seq, bytes(head), rows)

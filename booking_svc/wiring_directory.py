@@ -38,12 +38,13 @@ def build_directory(
 ) -> GrpcService:
     """DirectoryService, ready to be served; nothing is connected yet."""
     recorder = DirectoryRecorder(new_id, lambda: datetime.now(UTC) + transactions.clock_offset)
+    rewriting = ClaimRewriting(appointments)
     servicer = DirectoryServicer(
         transactions=transactions,
         mutations=mutations,
-        editing=EditDirectory(VisitsConcerned(ClaimRewriting(appointments)), recorder, new_id),
+        editing=EditDirectory(VisitsConcerned(rewriting), recorder, new_id),
         reading=ReadDirectory(transactions),
-        patients=Patients(recorder, new_id),
+        patients=Patients(rewriting, recorder, new_id),
         clinics=Clinics(recorder, new_id),
         oversight=Oversight(recorder, new_id),
         new_clinics=StoredClinics(pool, workers, ciphers),

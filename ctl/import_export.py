@@ -53,7 +53,7 @@ def import_files(
 
     Every fault is printed with its file and line before anything is written. Entries are told apart by their ids,
     UUIDs or words of your own; the same file imported again changes nothing. What the files do not name stays as it
-    is.
+    is, entries and fields alike; a null, or an empty cell, clears a field.
     """
     from ctl import offline  # noqa: PLC0415 - help stays quick
     from ctl.transfer.checking import Source, clinic_of  # noqa: PLC0415 - as above
@@ -100,11 +100,12 @@ def _checked(owner_url: str, source: Source, clinic_id: str) -> Plan:
 
     from ctl.transfer.checking import check, known_ids  # noqa: PLC0415 - as above
     from ctl.transfer.faults import FaultyFileError  # noqa: PLC0415 - as above
+    from ctl.transfer.names import known_names  # noqa: PLC0415 - as above
 
     with psycopg.connect(owner_url) as owner:
-        known = known_ids(owner, clinic_id)
+        known, names = known_ids(owner, clinic_id), known_names(owner, clinic_id)
     with _bar("checking", total=None) as progress:
-        plan = check(source, clinic_id, known, progress=progress)
+        plan = check(source, clinic_id, known, progress=progress, names=names)
     for fault in plan.faults:
         _out.print(str(fault), soft_wrap=True, highlight=False, markup=False)
     if plan.faults:

@@ -10,19 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, LiteralString
 
 from psycopg import Connection
 from psycopg.rows import tuple_row
 
-from database.retention import audit_kept_since
-
 FIRST_LINK: Final = bytes(32)
 """What the first link of a clinic is chained to."""
 
 LATE_MIN: Final = 10
-"""Minutes that a row may come after a later one: transactions end long before."""
+"""Minutes that a row may be sealed after a later one: the sealer waits for whatever transaction may have older ones."""
 
 CONTENT: Final[LiteralString] = """
     e.id::text, (extract(epoch FROM e.at) * 1000000)::bigint, e.actor, e.actor_role, e.action, e.entity_type,
@@ -79,23 +77,35 @@ def link(previous: bytes, clinic_id: str, content: Sequence[object]) -> bytes:
     return digest.digest()
 
 
-def verify_chain(connection: Connection[Any], clinic_id: str, *, today: date | None = None) -> ChainReport:
+def verify_chain(connection: Connection[Any], clinic_id: str) -> ChainReport:
     """Walk a clinic's chain from its first link; stops at the first fault.
 
-    Rows of months that retention has taken away are passed over. Memory is bounded. Needs a role that sees the clinic.
+    Rows of months that retention has detached are passed over where they belong: before all that is left. Memory is
+    bounded. Needs a role that sees the clinic.
     """
-    kept_since = datetime.combine(
-        audit_kept_since(today or datetime.now(UTC).date()), datetime.min.time(), UTC
-    )
-    sealed, head = 0, FIRST_LINK
+    detached = _detached_months(connection)
+    sealed, head, newest = 0, FIRST_LINK, None
     for seq, event_id, event_at, stored, *content in _rows(connection, _CHAIN, clinic_id):
+        is_gone = content[0] is None
         wrong = _fault(head, clinic_id, content, stored=bytes(stored), is_next=seq == sealed + 1)
-        if wrong and not (content[0] is None and event_at < kept_since):
+        if wrong and not (is_gone and _left(event_at, detached, newest)):
             bad = BadRow(row_id=event_id, at=event_at, seq=seq, wrong=wrong)
             return ChainReport(clinic_id=clinic_id, sealed=sealed, waiting=0, head=head, bad=bad)
         sealed, head = seq, bytes(stored)
+        newest = newest if is_gone else max(event_at, newest or event_at)
     waiting, slipped_in = _unsealed(connection, clinic_id)
     return ChainReport(clinic_id=clinic_id, sealed=sealed, waiting=waiting, head=head, bad=slipped_in)
+
+
+def _detached_months(connection: Connection[Any]) -> frozenset[date]:
+    query = "SELECT month FROM detached_month WHERE parent = 'audit_event'"
+    return frozenset(month for (month,) in connection.cursor(row_factory=tuple_row).execute(query).fetchall())
+
+
+def _left(event_at: datetime, detached: frozenset[date], newest: datetime | None) -> bool:
+    """Whether a row may have left with its month: it was detached, and no row before it is newer but for being late."""
+    month = event_at.astimezone(UTC).date().replace(day=1)
+    return month in detached and (newest is None or newest <= event_at + timedelta(minutes=LATE_MIN))
 
 
 def _fault(

@@ -74,12 +74,6 @@ def maintain(owner: Connection[Any], *, today: date | None = None) -> Maintenanc
     return MaintenanceReport(deleted=deleted, partitions=partitions)
 
 
-def audit_kept_since(today: date) -> date:
-    """The first day whose audit rows are still in the database."""
-    months = next(kept.months for kept in RETENTION_MONTHS if kept.table == "audit_event")
-    return _months_before(today, months)
-
-
 def _delete_old(owner: Connection[Any], kept: Kept, today: date) -> int:
     clinics = owner.execute("SELECT id FROM clinic ORDER BY id").fetchall()
     owner.commit()

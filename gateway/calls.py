@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 from google.protobuf import message_factory
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from grpc.aio import Metadata
@@ -27,6 +27,7 @@ from gateway.problems import BodyTimeout, MalformedRequest, MethodNotAllowed, No
 from gateway.transcoding.bindings import WHOLE_BODY, Binding, field_at
 from gateway.transcoding.decoding import Decoder, Violations, Wrong, parse_text
 from gateway.transcoding.encoding import Encode
+from gateway.transcoding.names import descriptor_of, message_type
 from gateway.transcoding.query import fill_from_query, parse_query
 from gateway.transcoding.router import Router, WrongMethod
 from gateway.upstreams import Invoke
@@ -251,9 +252,31 @@ def _mask_what_is_given(message: Message, inner: Message, value: Mapping[str, An
     """A PATCH without an update mask changes the fields that its body has, set or null, and no others."""
     if _UPDATE_MASK not in message.DESCRIPTOR.fields_by_name:
         return
-    by_json_name = {field.json_name: field.name for field in inner.DESCRIPTOR.fields}
-    paths = [by_json_name[name] for name in value if name in by_json_name]
+    paths = list(_paths_given(descriptor_of(inner), value))
     message.update_mask.CopyFrom(FieldMask(paths=paths))  # type: ignore[attr-defined]
+
+
+def _paths_given(
+    descriptor: Descriptor, value: Mapping[str, Any], *, is_nested: bool = False
+) -> Iterator[str]:
+    """What a body names: fields, and of a nested message of ours each field by itself, so that the others stay."""
+    for field in descriptor.fields:
+        if field.json_name not in value:
+            continue
+        given = value[field.json_name]
+        if is_nested or not isinstance(given, dict) or not _has_parts(field):
+            yield field.name
+        else:
+            yield from (
+                f"{field.name}.{path}" for path in _paths_given(message_type(field), given, is_nested=True)
+            )
+
+
+def _has_parts(field: FieldDescriptor) -> bool:
+    """Whether a field is one message of ours; a list, and a free form of Google's, is changed as a whole."""
+    if field.type != FieldDescriptor.TYPE_MESSAGE or field.is_repeated:
+        return False
+    return not message_type(field).full_name.startswith("google.protobuf.")
 
 
 def _metadata(request: Request) -> Metadata:

@@ -17,6 +17,7 @@ from scheduling.errors import FieldViolation, Invalid, NonexistentLocalTime
 DAY_MIN: Final = 1440
 YEAR_MIN: Final = 1971
 YEAR_MAX: Final = 2199
+YEARS_BOUNDED: Final = f"must lie in the years {YEAR_MIN} to {YEAR_MAX}"
 _WALL_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock has no zone
 _EPOCH_ORDINAL: Final = _WALL_EPOCH.toordinal()
 _LOCAL: Final = re.compile(
@@ -42,6 +43,11 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Invalid.field("timezone", "is not an IANA time zone") from None
+
+
+def is_far(day: date) -> bool:
+    """Tell whether a date, or a date and time, lies outside of the years that anything may be set up for."""
+    return not YEAR_MIN <= day.year <= YEAR_MAX
 
 
 def wall_minute(local: datetime) -> int:
@@ -211,7 +217,7 @@ def _parse(text: str, field: str) -> tuple[int, int | None, bool]:
     if second or int(match.group(7) or 0):
         raise Invalid.field(field, "must be a whole minute")
     if not YEAR_MIN <= year <= YEAR_MAX:
-        raise Invalid.field(field, f"must lie in the years {YEAR_MIN} to {YEAR_MAX}")
+        raise Invalid.field(field, YEARS_BOUNDED)
     try:
         local = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - a wall clock has no zone
     except ValueError:

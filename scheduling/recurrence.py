@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from scheduling import localtime
 from scheduling.rrule import Recurrence, Rule, parse, refusal
 
 WINDOWS_A_YEAR_MAX: Final = 1_000
@@ -21,11 +22,14 @@ DAYS_EXAMINED_MAX: Final = 10_000
 def validate(text: str, local_start: datetime) -> Recurrence:
     """Return what `text` says, or refuse it: the check for everything that is written.
 
-    Beside its form: it must not end before it begins, must occur (and, with COUNT, end) within ten years,
-    and must not make more than 1,000 windows in a year.
+    Beside its form: it must name years within bounds, must not end before it begins, must occur (and, with
+    COUNT, end) within ten years, and must not make more than 1,000 windows in a year.
     """
     recurrence = parse(text)
     rule = recurrence.rule
+    dates = (*recurrence.added, *recurrence.left_out, *((rule.until,) if rule and rule.until else ()))
+    if any(localtime.is_far(day) for day in dates):
+        raise refusal(f"must name years from {localtime.YEAR_MIN} to {localtime.YEAR_MAX} only")
     if rule is None:
         return recurrence
     if rule.until is not None and rule.until < local_start:
@@ -61,7 +65,7 @@ def starts_between(text: str, local_start: datetime, low: datetime, high: dateti
 
 def _occurrences(rule: Rule, local_start: datetime, low: datetime, high: datetime) -> Iterator[datetime]:
     """Yield the rule's starts in `[low, high)`. A COUNT is counted from the first start."""
-    last = min(high, rule.until + timedelta(minutes=1)) if rule.until else high
+    last = high if rule.until is None or rule.until >= high else rule.until + timedelta(minutes=1)
     begin = low
     if rule.count is not None:
         begin, last = local_start, min(last, local_start + timedelta(days=SPAN_DAYS_MAX))

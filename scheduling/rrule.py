@@ -17,7 +17,7 @@ INTERVAL_MAX: Final = 1_000
 LIST_ITEMS_MAX: Final = 400
 DATES_MAX: Final = 1_000
 
-_FIELD: Final = "recurrence"
+_FIELD: Final = "recurrence_rule"
 _WEEKDAYS: Final = {name: index for index, name in enumerate(("MO", "TU", "WE", "TH", "FR", "SA", "SU"))}
 _FREQUENCIES: Final = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 _BYDAY: Final = re.compile(r"([+-]?\d{1,2})?(MO|TU|WE|TH|FR|SA|SU)")
@@ -193,7 +193,7 @@ def _by_day(text: str, frequency: str) -> tuple[tuple[int, int], ...]:
 
 def _parse_dates(name: str, value: str) -> list[datetime]:
     """Return the local times of an EXDATE or RDATE line."""
-    if ";" in name and "VALUE=DATE-TIME" not in name:
+    if name.partition(";")[2] not in ("", "VALUE=DATE-TIME"):
         raise refusal(f"{name.partition(';')[0]} takes local date-times without a zone")
     return [_stamp(name, item, end_of_day=False) for item in value.split(",")[: DATES_MAX + 1]]
 

@@ -19,6 +19,9 @@ from scheduling.derived import DerivedCache
 from scheduling.facts import Location, Schedule, Window, WindowKind
 from scheduling.timeline import WEEK_MIN, Bits, Horizon
 
+_AROUND_MIN = 2 * timeline.DAY_MIN
+"""How far around a horizon wall-clock time can concern it: clocks show less than two days more or less than UTC."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkingTime:
@@ -72,10 +75,11 @@ def opening_hours(location: Location, horizon: Horizon) -> Bits:
     """Return the location's weekly hours; always, when it has none."""
     if not location.hours:
         return timeline.always(horizon)
-    return timeline.intervals(
+    return _timeline(
+        location.zone,
         horizon,
         (
-            _instants(location.zone, midnight + hours.opens_min, midnight + hours.closes_min)
+            (midnight + hours.opens_min, midnight + hours.closes_min)
             for day in _days_around(location.zone, horizon, days_before=2)
             for midnight in (localtime.wall_midnight(day),)
             for hours in location.hours
@@ -86,14 +90,11 @@ def opening_hours(location: Location, horizon: Horizon) -> Bits:
 
 def closed(location: Location, horizon: Horizon) -> Bits:
     """Return the time of the location's closures."""
-    return timeline.intervals(
+    return _timeline(
+        location.zone,
         horizon,
         (
-            _instants(
-                location.zone,
-                localtime.wall_minute(closure.local_start),
-                localtime.wall_minute(closure.local_end),
-            )
+            (localtime.wall_minute(closure.local_start), localtime.wall_minute(closure.local_end))
             for closure in location.closures
         ),
     )
@@ -131,8 +132,9 @@ def _concerns(window: Window, location: Location) -> bool:
 
 
 def _longest_days(windows: Iterable[Window]) -> int:
-    """Return how many days the longest window reaches beyond the day it starts on."""
-    return max((_length_min(window) // timeline.DAY_MIN + 1 for window in windows), default=0)
+    """Return how many days the longest recurring window reaches beyond the day it starts on."""
+    recurring = (window for window in windows if window.recurrence)
+    return max((_length_min(window) // timeline.DAY_MIN + 1 for window in recurring), default=0)
 
 
 def _length_min(window: Window) -> int:
@@ -141,7 +143,13 @@ def _length_min(window: Window) -> int:
 
 
 def _occurrences(window: Window, days: list[date]) -> Iterable[tuple[int, int]]:
-    """Yield the window's occurrences that start on one of the days, as wall minutes."""
+    """Yield the window's occurrences that start on one of the days, as wall minutes; a single window as it is.
+
+    A single window may last for years: it is not looked for among the days.
+    """
+    if not window.recurrence:
+        yield localtime.wall_minute(window.local_start), localtime.wall_minute(window.local_end)
+        return
     low = datetime.combine(days[0], datetime.min.time())
     high = datetime.combine(days[-1], datetime.min.time()) + timedelta(days=1)
     length = _length_min(window)
@@ -157,9 +165,14 @@ def _days_around(zone: str, horizon: Horizon, *, days_before: int) -> list[date]
     return [*(date.fromordinal(first - back) for back in range(days_before, 0, -1)), *days]
 
 
-def _timeline(zone: str, horizon: Horizon, pieces: list[tuple[int, int]]) -> Bits:
-    """Return pieces of wall-clock time as a timeline."""
-    return timeline.intervals(horizon, (_instants(zone, start, end) for start, end in pieces))
+def _timeline(zone: str, horizon: Horizon, pieces: Iterable[tuple[int, int]]) -> Bits:
+    """Return pieces of wall-clock time as a timeline.
+
+    They are cut off a little outside of the horizon first: no zone knows the instants of just any year.
+    """
+    low, high = horizon.start_min - _AROUND_MIN, horizon.end_min + _AROUND_MIN
+    near = ((max(start, low), min(end, high)) for start, end in pieces if start < high and end > low)
+    return timeline.intervals(horizon, (_instants(zone, start, end) for start, end in near))
 
 
 def _instants(zone: str, wall_start: int, wall_end: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ together. References are checked where they can be looked up, not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -13,12 +14,19 @@ from typing import Any, Final
 from zoneinfo import available_timezones
 
 from booking_svc.directory.entities import Entity, Kind, Record
-from scheduling import recurrence
+from chassis.search_terms import normal_email, normal_phone, prefixes_of
+from scheduling import localtime, recurrence
 from scheduling.errors import FieldViolation, Invalid
+from scheduling.ids import canonical_id
 from scheduling.rules.registry import parse_payload
 
 WINDOW_DAYS_MAX: Final = 7
 _DAY_MIN: Final = 1440
+_NO_ZONES: Final = frozenset({"posixrules", "Factory", "localtime"})
+"""What a zone database lists beside zones; the table `time_zone` leaves them out too."""
+ZONE_WANTED: Final = "must be an IANA time zone such as Europe/Berlin"
+BIRTH_YEAR_MIN: Final = 1850
+_MAIL_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _CONTACT_METHODS: Final = ("", "phone", "email", "sms")
 
 Violations = Iterable[FieldViolation]
@@ -27,16 +35,25 @@ Violations = Iterable[FieldViolation]
 def checked(entity: Entity, record: Record) -> Record:
     """The record with its defaults filled in. Raises Invalid with every violation."""
     filled = with_defaults(entity, record)
-    violations = [FieldViolation(name, "is required") for name in entity.needed if not filled.get(name)]
+    violations = [
+        FieldViolation(name, "is required") for name in entity.needed if _is_blank(filled.get(name))
+    ]
     violations = violations or list(CHECKS.get(entity.kind, _nothing)(filled))
     if violations:
         raise Invalid(f"The {entity.kind.replace('_', ' ')} is malformed.", violations=violations)
     return filled
 
 
+def _is_blank(value: object) -> bool:
+    return not (value.strip() if isinstance(value, str) else value)
+
+
 def with_defaults(entity: Entity, record: Record) -> Record:
-    """Numbers left at zero become what zero stands for."""
+    """Numbers left at zero become what zero stands for, numbers that nothing is said of what that stands for."""
     filled = {**record, **{name: value for name, value in entity.zero_means.items() if not record.get(name)}}
+    filled |= {name: value for name, value in entity.unset_means.items() if record.get(name) is None}
+    if entity.kind is Kind.SERVICE_RULE and isinstance(filled.get("rule_payload"), dict):
+        filled["rule_payload"] = with_plain_ids(filled["rule_payload"])
     if entity.kind is Kind.SERVICE:
         for name in ("min_duration_min", "max_duration_min"):
             filled[name] = filled.get(name) or filled.get("default_duration_min")
@@ -64,13 +81,13 @@ def _clinic(record: Record) -> Violations:
 
 def _zone(name: str, zone: str) -> Violations:
     if zone not in _zones():
-        yield FieldViolation(name, "must be an IANA time zone such as Europe/Berlin")
+        yield FieldViolation(name, ZONE_WANTED)
 
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
     """The zones there are, looked up once: they lie in some two thousand files."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - _NO_ZONES
 
 
 def _closure(record: Record) -> Violations:
@@ -102,7 +119,9 @@ def _recurrence_checked(rule: str, start: datetime) -> None:
 def _local_span(record: Record) -> Violations:
     for name in ("start", "end"):
         try:
-            _at(record[name])
+            if localtime.is_far(_at(record[name])):
+                yield FieldViolation(name, localtime.YEARS_BOUNDED)
+                return
         except ValueError:
             yield FieldViolation(name, "must be a date and time of the calendar such as 2026-02-20T09:00")
             return
@@ -116,6 +135,15 @@ def _service(record: Record) -> Violations:
         yield FieldViolation("min_duration_min", "must not be longer than default_duration_min")
     if record["max_duration_min"] < default:
         yield FieldViolation("max_duration_min", "must not be shorter than default_duration_min")
+
+
+def with_plain_ids(payload: Mapping[str, Any]) -> Record:
+    """The payload with its providers' ids spelled as everywhere else, each once; what is no id stays to be refused."""
+    try:
+        ids = sorted({canonical_id(str(word)) for word in payload["provider_ids"]})
+    except (KeyError, TypeError, Invalid):
+        return dict(payload)
+    return {**payload, "provider_ids": ids}
 
 
 def _rule(record: Record) -> Violations:
@@ -133,14 +161,25 @@ def _preference(record: Record) -> Violations:
 
 
 def _patient(record: Record) -> Violations:
+    if not prefixes_of(record["name"]):
+        yield FieldViolation("name", "must have a letter or a digit to be found by")
+    yield from _contact(record.get("contact") or {})
     if record.get("dob"):
         try:
-            date.fromisoformat(record["dob"])
+            if date.fromisoformat(record["dob"]).year < BIRTH_YEAR_MIN:
+                yield FieldViolation("dob", f"must be of the year {BIRTH_YEAR_MIN} or later")
         except ValueError:
             yield FieldViolation("dob", "must be a date of the calendar such as 1980-04-30")
     elif not record.get("placeholder"):
         yield FieldViolation("dob", "is required unless the patient is a placeholder")
-    if record.get("contact", {}).get("preferred_method", "") not in _CONTACT_METHODS:
+
+
+def _contact(contact: Mapping[str, Any]) -> Violations:
+    if contact.get("phone") and not normal_phone(contact["phone"]).strip("+"):
+        yield FieldViolation("contact.phone", "must have a digit")
+    if contact.get("email") and not _MAIL_ADDRESS.fullmatch(normal_email(contact["email"])):
+        yield FieldViolation("contact.email", "must be an address such as jane@example.org")
+    if contact.get("preferred_method", "") not in _CONTACT_METHODS:
         yield FieldViolation("contact.preferred_method", "must be phone, email or sms")
 
 

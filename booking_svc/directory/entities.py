@@ -41,7 +41,8 @@ class Entity:
     """One kind of entry.
 
     `columns` maps the contract's field names to columns; `optional` ones are NULL when empty, `needed` ones never are.
-    `zero_means` are the values that a number left at zero stands for. `references` names the entity that a field's
+    `zero_means` are the values that a number left at zero stands for, `unset_means` those of one that a new entry does
+    not say: zero says something there. `references` names the entity that a field's
     id belongs to. `order` is the column a list is sorted by, then the id; `filters` are fields a list may narrow by.
     """
 
@@ -54,6 +55,7 @@ class Entity:
     arrays: frozenset[str] = frozenset()
     references: Mapping[str, Kind] = field(default_factory=dict)
     zero_means: Mapping[str, int] = field(default_factory=dict)
+    unset_means: Mapping[str, int] = field(default_factory=dict)
     order: str = "name"
     descending: bool = False
     filters: tuple[str, ...] = ()
@@ -171,7 +173,7 @@ SERVICE_RULE: Final = Entity(
     optional=frozenset({"service_id", "provider_id"}),
     json=frozenset({"rule_payload"}),
     references={"service_id": Kind.SERVICE, "provider_id": Kind.PROVIDER},
-    zero_means={"priority": 100},
+    unset_means={"priority": 100},
     order="priority",
     descending=True,
     filters=("service_id", "provider_id"),
@@ -192,7 +194,7 @@ PREFERENCE: Final = Entity(
     json=frozenset({"preferred_time_windows"}),
     arrays=frozenset({"preferred_room_ids"}),
     references={"provider_id": Kind.PROVIDER, "service_id": Kind.SERVICE, "preferred_room_ids": Kind.ROOM},
-    zero_means={"weight": 50},
+    unset_means={"weight": 50},
     order="provider_id",
     filters=("provider_id",),
 )

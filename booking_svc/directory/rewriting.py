@@ -33,6 +33,8 @@ class Wanted:
 
 
 Rewrite = Callable[[Appointment, Claims], Wanted]
+HeldBy = Mapping[str, Mapping[str, HeldClaim]]
+"""Claims by resource and visit."""
 
 
 class Placed(Protocol):
@@ -67,34 +69,78 @@ def after_equipment_change(equipment_id: str, turnaround_min: int) -> Rewrite:
     return rewrite
 
 
-def after_gap_change(rule: Rule, held: Mapping[str, Mapping[str, HeldClaim]], *, is_active: bool) -> Rewrite:
+def after_gap_change(rule: Rule, held: HeldBy, *, is_active: bool) -> Rewrite:
     """The provider's gap claim of this rule is as long as the rule says now, or gone.
 
-    `held` are the present claims of each gap by visit, also of visits that are not rewritten. Visits are rewritten
-    earliest first, each on a unit that nobody holds or held at that time, so that none is in another's way. One that
-    is too near an earlier one has its claim all the same, so that bookings to come keep their distance from it, and
-    is over the limit.
+    One that is too near an earlier one has its claim all the same, so that bookings to come keep their distance from
+    it, and is over the limit.
     """
     gap = rule.payload
+
+    def wanted(visit: Appointment) -> HeldClaim | None:
+        if not (is_active and isinstance(gap, Gap) and binds(rule, visit)):
+            return None
+        end_min = visit.end_min + gap.min_gap_minutes
+        resource_id = gap_id(rule.id, visit.provider_id)
+        return HeldClaim(
+            resource_id, ResourceKind.GAP, visit.provider_id, 1, visit.start_min, end_min, visit.expires_at
+        )
+
+    def is_late(claim: HeldClaim, near: Sequence[HeldClaim]) -> bool:
+        return any(other.start_min < claim.start_min for other in near)
+
+    return _one_each(lambda visit: gap_id(rule.id, visit.provider_id), wanted, is_late, held, Reason.MIN_GAP)
+
+
+def after_overlap_change(held: HeldBy, *, may_overlap: Callable[[Appointment], bool]) -> Rewrite:
+    """The patient is taken by a visit, unless the visit may overlap with others.
+
+    One that overlaps with another that takes the patient does so too, so that bookings to come keep clear of both, and
+    is over the limit.
+    """
+
+    def wanted(visit: Appointment) -> HeldClaim | None:
+        if visit.patient_id is None or may_overlap(visit):
+            return None
+        taken = visit.patient_id, ResourceKind.PATIENT, visit.patient_id
+        return HeldClaim(*taken, 1, visit.start_min, visit.end_min, visit.expires_at)
+
+    return _one_each(
+        lambda visit: visit.patient_id or "",
+        wanted,
+        lambda _, near: bool(near),
+        held,
+        Reason.PATIENT_ALREADY_BOOKED,
+    )
+
+
+def _one_each(
+    resource_of: Callable[[Appointment], str],
+    wanted: Callable[[Appointment], HeldClaim | None],
+    is_over: Callable[[HeldClaim, Sequence[HeldClaim]], bool],
+    held: HeldBy,
+    reason: Reason,
+) -> Rewrite:
+    """Each visit has one claim on a resource, or none; `is_over` judges it beside those that it overlaps with.
+
+    `held` are the present claims of each resource by visit, also of visits that are not rewritten. Visits are rewritten
+    earliest first, each on a unit that nobody holds or held at that time, so that none is in another's way.
+    """
     given = {resource_id: dict(claims) for resource_id, claims in held.items()}
 
     def rewrite(visit: Appointment, claims: Claims) -> Wanted:
-        resource_id = gap_id(rule.id, visit.provider_id)
+        resource_id = resource_of(visit)
         kept = tuple(claim for claim in claims if claim.resource_id != resource_id)
         others = given.setdefault(resource_id, {})
         others.pop(visit.id, None)
-        if not (is_active and isinstance(gap, Gap) and binds(rule, visit)):
+        claim = wanted(visit)
+        if claim is None:
             return Wanted(kept)
-        end_min = visit.end_min + gap.min_gap_minutes
-        claim = HeldClaim(
-            resource_id, ResourceKind.GAP, visit.provider_id, 1, visit.start_min, end_min, visit.expires_at
-        )
         near = [other for other in others.values() if _overlap(other, claim)]
         used = {other.unit for other in near}
         claim = replace(claim, unit=next(unit for unit in range(1, len(used) + 2) if unit not in used))
         others[visit.id] = claim
-        is_late = any(other.start_min < claim.start_min for other in near)
-        return Wanted((*kept, claim), over_limit=Reason.MIN_GAP if is_late else None)
+        return Wanted((*kept, claim), over_limit=reason if is_over(claim, near) else None)
 
     return rewrite
 

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from medforall.directory.v1 import directory_pb2, directory_types_pb2
 from medforall.type.v1 import reason_pb2
 
-from booking_svc.directory.entities import Displaced, Edited, Kind
+from booking_svc.directory.entities import PLAIN, Displaced, Edited, Kind, Record
 from booking_svc.rpc.directory_oversight import NewClinics, OversightHandlers
 from booking_svc.rpc.directory_wire import (
     changes_of,
@@ -21,6 +21,7 @@ from booking_svc.rpc.directory_wire import (
     message_of,
     record_of,
     shown_to,
+    violations_within,
 )
 from booking_svc.rpc.replies import may_read_phi
 from booking_svc.rpc.requests import caller_of, fingerprint
@@ -145,7 +146,8 @@ class DirectoryServicer(OversightHandlers):
             ),
             work=self._work(edit),
         )
-        return await self._mutations.run(mutation)
+        with violations_within(family.field, family.message):
+            return await self._mutations.run(mutation)
 
     async def read(self, family: Family, request: Any) -> Message:
         """Read one entry."""
@@ -158,7 +160,7 @@ class DirectoryServicer(OversightHandlers):
         else:
             entry = await self._reading.get(clinic_id, family.kind, entry_id)
         reply: Message = getattr(directory_pb2, f"Get{family.word}Response")()
-        shown = shown_to(caller.principal.role, message_of(entry, family.message))
+        shown = shown_to(caller.principal, message_of(entry, family.message))
         getattr(reply, family.field).CopyFrom(shown)
         return reply
 
@@ -178,9 +180,9 @@ class DirectoryServicer(OversightHandlers):
             page = await self._reading.page(request.clinic_id.lower(), query)
         reply: Any = getattr(directory_pb2, f"List{family.plural}Response")(next_page_token=page.next_token)
         entries = reply.DESCRIPTOR.fields[0].name
-        role = caller_of(request).principal.role
+        reader = caller_of(request).principal
         getattr(reply, entries).extend(
-            shown_to(role, message_of(entry, family.message)) for entry in page.entries
+            shown_to(reader, message_of(entry, family.message)) for entry in page.entries
         )
         return reply  # type: ignore[no-any-return]
 
@@ -218,11 +220,13 @@ def _install(family: Family) -> None:
 def _create(family: Family) -> Handler:
     async def create(servicer: DirectoryServicer, request: Any, _context: object) -> Message:
         message = getattr(request, family.field)
+        with violations_within(family.field, family.message):
+            record = record_of(message)
         edit = Edit(
             caller=caller_of(request),
             clinic_id=request.clinic_id.lower(),
             kind=family.kind,
-            changes=record_of(message),
+            changes=_of_new_entry(family, record),
             entry_id=message.id.lower(),
             is_new=True,
             strict=request.strict,
@@ -230,6 +234,13 @@ def _create(family: Family) -> Handler:
         return await servicer.change(family, request, edit, f"Create{family.word}")
 
     return create
+
+
+def _of_new_entry(family: Family, record: Record) -> Record:
+    """The record without numbers that it leaves at zero where zero would say something: a message cannot tell."""
+    entity = PLAIN.get(family.kind)
+    unsaid = {name for name in entity.unset_means if not record[name]} if entity else set()
+    return {name: value for name, value in record.items() if name not in unsaid}
 
 
 def _get(family: Family) -> Handler:
@@ -248,7 +259,8 @@ def _list(family: Family) -> Handler:
 
 def _update(family: Family) -> Handler:
     async def update(servicer: DirectoryServicer, request: Any, _context: object) -> Message:
-        changes = changes_of(getattr(request, family.field), request.update_mask)
+        with violations_within(family.field, family.message):
+            changes = changes_of(getattr(request, family.field), request.update_mask)
         edit = _edit_of(family, request, changes)
         return await servicer.change(family, request, edit, f"Update{family.word}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from google.protobuf import json_format
@@ -13,9 +13,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from medforall.directory.v1 import audit_pb2, directory_pb2, directory_types_pb2
 
 from booking_svc.directory.entities import Edited, Entry
-from booking_svc.rpc.directory_wire import changes_of, message_of, record_of, shown_to
+from booking_svc.rpc.directory_wire import changes_of, message_of, record_of, shown_to, violations_within
 from booking_svc.rpc.replies import local_text
-from booking_svc.rpc.requests import caller_of, fingerprint
+from booking_svc.rpc.requests import caller_of, fingerprint, instant_in
 from booking_svc.store.oversight import AuditRow, Grant
 from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics, PublicClinic
@@ -83,9 +83,13 @@ class OversightHandlers:
         """Create a clinic with its data key."""
         caller, record = caller_of(request), record_of(request.clinic)
         clinic_id = self._clinics.id_for(caller, request.clinic.id)
-        entry, was_there = await self._new_clinics.create(
-            clinic_id, lambda session: self._clinics.create(session, caller, record)
-        )
+        with violations_within("clinic", directory_types_pb2.Clinic):
+            entry, was_there = await self._new_clinics.create(
+                clinic_id,
+                lambda session: self._clinics.create(
+                    session, caller, record, is_id_of_key=not request.clinic.id
+                ),
+            )
         return directory_pb2.CreateClinicResponse(
             clinic=clinic_message(entry),
             consistency_token=token_of_new_clinic(clinic_id),
@@ -100,7 +104,7 @@ class OversightHandlers:
         entry = await self._transactions.read(
             request.clinic_id.lower(), lambda session: self._clinics.get(session, caller)
         )
-        return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal.role, clinic_message(entry)))
+        return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal, clinic_message(entry)))
 
     async def GetPublicClinic(
         self, request: directory_pb2.GetPublicClinicRequest, _context: Context
@@ -113,7 +117,7 @@ class OversightHandlers:
     ) -> directory_pb2.ListClinicsResponse:
         """Clinics of the installation."""
         size = request.page_size or 50
-        after_id = canonical_id(request.page_token, "pageToken") if request.page_token else None
+        after_id = canonical_id(request.page_token, "page_token") if request.page_token else None
         found = await self._new_clinics.page(_WORDS.get(request.status), after_id, size + 1)
         token = found[size - 1].id if len(found) > size else ""
         clinics = [clinic_message(entry) for entry in found[:size]]
@@ -136,23 +140,26 @@ class OversightHandlers:
         """Activate, suspend or archive a clinic."""
         caller, status = caller_of(request), _WORDS[request.status]
         return await self._change(  # type: ignore[no-any-return]
-            request, "SetClinicStatus", lambda session: self._clinics.set_status(session, caller, status)
+            request,
+            "SetClinicStatus",
+            lambda session: self._clinics.set_status(session, caller, status, request.reason),
         )
 
     async def PreviewWindows(
         self, request: directory_pb2.PreviewWindowsRequest, _context: Context
     ) -> directory_pb2.PreviewWindowsResponse:
         """Expand a window over local days."""
-        preview = await self._transactions.read(
-            request.clinic_id.lower(),
-            lambda session: preview_windows(
-                session,
-                record_of(request.window),
-                location_id=request.location_id.lower(),
-                start_date=request.start_date,
-                end_date=request.end_date,
-            ),
-        )
+        with violations_within("window", directory_types_pb2.Window):
+            preview = await self._transactions.read(
+                request.clinic_id.lower(),
+                lambda session: preview_windows(
+                    session,
+                    record_of(request.window),
+                    location_id=request.location_id.lower(),
+                    start_date=request.start_date,
+                    end_date=request.end_date,
+                ),
+            )
         occurrences = [
             directory_pb2.WindowOccurrence(
                 start=local_text(found.start_min, preview.zone),
@@ -176,8 +183,8 @@ class OversightHandlers:
             actor=request.actor,
             action=request.action,
             entity_id=request.entity_id.lower(),
-            since=_instant(request, "from"),
-            until=_instant(request, "to"),
+            since=instant_in(request, "from"),
+            until=instant_in(request, "to"),
             page_size=request.page_size,
             page_token=request.page_token,
         )
@@ -231,7 +238,8 @@ class OversightHandlers:
             codec=ClinicCodec(getattr(directory_pb2, f"{method}Response")),
             work=work,
         )
-        return await self._mutations.run(mutation)
+        with violations_within("clinic", directory_types_pb2.Clinic):
+            return await self._mutations.run(mutation)
 
 
 class _GrantCodec:
@@ -285,6 +293,7 @@ def _audit_message(row: AuditRow) -> audit_pb2.AuditEvent:
         before_json=row.before or "",
         after_json=row.after or "",
         sealed=row.is_sealed,
+        reason=row.reason,
     )
 
 
@@ -298,13 +307,6 @@ def _grant_message(grant: Grant) -> audit_pb2.BreakGlassGrant:
         granted_at=_stamp(grant.granted_at),
         expires_at=_stamp(grant.expires_at),
     )
-
-
-def _instant(request: Message, field: str) -> datetime | None:
-    if not request.HasField(field):
-        return None
-    found: datetime = getattr(request, field).ToDatetime()
-    return found.replace(tzinfo=UTC)
 
 
 def _stamp(instant: datetime) -> Timestamp:

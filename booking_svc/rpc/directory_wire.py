@@ -5,23 +5,34 @@ A record holds plain values by the contract's field names; enums are their lower
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Struct
+from medforall.directory.v1.directory_types_pb2 import Window
+from medforall.options.v1 import options_pb2
 
+from booking_svc.directory.changing import Part
 from booking_svc.directory.entities import Entry, Record
-from chassis.auth.principal import Role
+from chassis.auth.principal import Principal, Role
 from scheduling.errors import FieldViolation, Invalid
 
 MessageT = TypeVar("MessageT", bound=Message)
 
 READ_ONLY: Final = frozenset({"id", "clinic_id", "active", "created_at", "updated_at", "etag", "status"})
 """Fields that only the service sets; a create may choose its `id`."""
+
+
+COUNTED_MAX: Final = 2**53
+"""Beyond it a protobuf Struct, whose numbers are floats, leaves whole numbers out."""
+_NUMBERS: Final = f"must be a number from -{COUNTED_MAX} to {COUNTED_MAX}; write a longer one as a text"
 
 
 PUBLIC_FIELDS: Final = {
@@ -38,7 +49,13 @@ PERSONAL_FIELDS: Final = ("name", "dob", "contact", "notes")
 
 
 def record_of(message: Message) -> Record:
-    """Everything that a caller may set, with zero values where nothing was said."""
+    """Everything that a caller may set, with zero values where nothing was said; ids are in lower case.
+
+    Raises Invalid for a number of a free form that is none, or that another reader would round.
+    """
+    wrong = [FieldViolation(path, _NUMBERS) for path in _odd_numbers(message)]
+    if wrong:
+        raise Invalid("A number cannot be stored as it is.", violations=wrong)
     shown = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
@@ -50,20 +67,50 @@ def record_of(message: Message) -> Record:
 
 
 def changes_of(message: Message, mask: FieldMask) -> Record:
-    """The fields that the mask names, top-level ones by their contract name or camelCase.
+    """The fields that the mask names by their contract name or camelCase; of a nested message, those named by path.
 
     Raises Invalid for an empty mask, and for one that names unknown or read-only fields.
     """
-    record = record_of(message)
-    names = [_snake(path.split(".", 1)[0]) for path in mask.paths]
-    unknown = [name for name in names if name not in record]
-    if not names or unknown:
+    record, changes, unknown = record_of(message), Record(), []
+    for path in sorted(mask.paths, key=lambda path: "." in path, reverse=True):
+        name, _, inner = (_snake(step) for step in path.partition("."))
+        if name not in record or (inner and inner not in parts_of(message.DESCRIPTOR.fields_by_name[name])):
+            unknown.append(path)
+        elif inner:
+            changes.setdefault(name, Part())[inner] = record[name].get(inner, "")
+        else:
+            changes[name] = record[name]
+    if unknown or not changes:
         raise Invalid(
             "The update mask names nothing that can be changed.",
-            violations=[FieldViolation("updateMask", f"{name[:50]} cannot be changed") for name in unknown]
-            or [FieldViolation("updateMask", "must name at least one field")],
+            violations=[FieldViolation("update_mask", f"{path[:50]} cannot be changed") for path in unknown]
+            or [FieldViolation("update_mask", "must name at least one field")],
         )
-    return {name: record[name] for name in names}
+    return changes
+
+
+def parts_of(field: Any) -> Iterable[str]:
+    """The fields that a path may name below a field; a free form and a list are changed as a whole."""
+    is_whole = field.is_repeated or field.message_type in (None, Struct.DESCRIPTOR)
+    return () if is_whole else field.message_type.fields_by_name
+
+
+@contextmanager
+def violations_within(name: str, message: type[Message]) -> Iterator[None]:
+    """Say of a record that is refused where its fields stand in the request: in the message of field `name`."""
+    try:
+        yield
+    except Invalid as refused:
+        refused.violations = tuple(_within(name, message, violation) for violation in refused.violations)
+        raise
+
+
+def _within(name: str, message: type[Message], violation: FieldViolation) -> FieldViolation:
+    first = re.split(r"[.\[]", violation.field, maxsplit=1)[0]
+    is_inside = first in message.DESCRIPTOR.fields_by_name
+    return FieldViolation(
+        f"{name}.{violation.field}" if is_inside else violation.field, violation.description
+    )
 
 
 def message_of(entry: Entry, message: type[MessageT]) -> MessageT:
@@ -84,9 +131,18 @@ def message_of(entry: Entry, message: type[MessageT]) -> MessageT:
     return found
 
 
-def shown_to(role: Role, message: MessageT) -> MessageT:
-    """The message as a caller of this role may see it: patients see what is public, and leave no trace of the rest."""
-    if role is Role.PATIENT and (public := PUBLIC_FIELDS.get(message.DESCRIPTOR.name)):
+def shown_to(reader: Principal, message: MessageT) -> MessageT:
+    """The message as a caller may see it.
+
+    Patients see what is public, and leave no trace of the rest; a provider sees when others are away, not why.
+    """
+    if (
+        reader.role is Role.PROVIDER
+        and isinstance(message, Window)
+        and message.resource_id != reader.provider_id
+    ):
+        message.ClearField("reason")
+    if reader.role is Role.PATIENT and (public := PUBLIC_FIELDS.get(message.DESCRIPTOR.name)):
         for field in message.DESCRIPTOR.fields:
             if field.name not in public:
                 message.ClearField(field.name)
@@ -101,8 +157,9 @@ def impersonal(message: MessageT) -> MessageT:
 
 
 def filters_of(request: Message, names: Iterable[str]) -> dict[str, str]:
-    """The filters of a list request that were given."""
-    return {name: value for name in names if (value := getattr(request, name, ""))}
+    """The filters of a list request that were given; ids in lower case."""
+    fields = request.DESCRIPTOR.fields_by_name
+    return {name: _id(fields[name], value) for name in names if (value := getattr(request, name, ""))}
 
 
 def _plain(field: Any, value: Any) -> Any:
@@ -110,7 +167,14 @@ def _plain(field: Any, value: Any) -> Any:
         return {}
     if field.enum_type is not None and value is not None:
         return _word(field.enum_type, value)
-    return _whole(value)
+    return _id(field, _whole(value))
+
+
+def _id(field: Any, value: Any) -> Any:
+    """An id, or several, as the database and events spell them; other values as they are."""
+    if not field.GetOptions().Extensions[options_pb2.names]:
+        return value
+    return [item.lower() for item in value] if isinstance(value, list) else (value or "").lower()
 
 
 def _wire(field: Any, value: Any) -> Any:
@@ -130,6 +194,29 @@ def _prefix(enum: Any) -> str:
 
 def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _odd_numbers(message: Message, path: str = "") -> Iterator[str]:
+    """Where the message's free forms hold numbers that are not finite, or beyond what floats count one by one."""
+    for field, value in message.ListFields():
+        if field.type != FieldDescriptor.TYPE_MESSAGE:
+            continue
+        here = f"{path}.{field.name}" if path else field.name
+        if field.message_type is Struct.DESCRIPTOR:
+            yield from (f"{here}{where}" for where in _odd_in(value))
+        elif not field.is_repeated:
+            yield from _odd_numbers(value, here)
+
+
+def _odd_in(value: Any) -> Iterator[str]:
+    if isinstance(value, float) and not (math.isfinite(value) and abs(value) <= COUNTED_MAX):
+        yield ""
+    elif isinstance(value, Struct):
+        for name in value:
+            yield from (f".{name[:50]}{where}" for where in _odd_in(value[name]))
+    elif isinstance(value, ListValue):
+        for index, item in enumerate(value):
+            yield from (f"[{index}]{where}" for where in _odd_in(item))
 
 
 def _whole(value: Any) -> Any:

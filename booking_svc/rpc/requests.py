@@ -118,7 +118,7 @@ def _wish(request: booking.CreateAppointmentRequest | booking.CreateHoldRequest)
         "room_mode": ROOM_MODES.get(request.room_selection_mode),
         "notes": _text(request.notes, "notes"),
         "override_reason": _text(request.override_reason, "override_reason"),
-        "availability_fetched_at": _instant(request),
+        "availability_fetched_at": instant_in(request, "availability_fetched_at"),
     }
 
 
@@ -185,7 +185,7 @@ def _move(request: booking.RescheduleAppointmentRequest | booking.UpdateAppointm
         "room_mode": ROOM_MODES.get(request.room_selection_mode),
         "reason": _text(request.reason, "reason"),
         "override_reason": _text(request.override_reason, "override_reason"),
-        "availability_fetched_at": _instant(request),
+        "availability_fetched_at": instant_in(request, "availability_fetched_at"),
     }
 
 
@@ -253,11 +253,12 @@ def _text(value: str, field: str) -> str:
     return value
 
 
-def _instant(request: Any) -> datetime | None:
-    if not request.HasField("availability_fetched_at"):
+def instant_in(request: Any, field: str) -> datetime | None:
+    """The instant in a field, if there is one. Raises Invalid for one that no calendar has."""
+    if not request.HasField(field):
         return None
     try:
-        fetched_at: datetime = request.availability_fetched_at.ToDatetime(tzinfo=UTC)
-    except ValueError:
-        raise Invalid.field("availability_fetched_at", "is no instant") from None
-    return fetched_at
+        found: datetime = getattr(request, field).ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise Invalid.field(field, "must be an instant of the years 1 to 9999") from None
+    return found

@@ -139,7 +139,7 @@ INSERT_DIRECTORY_AUDIT: Final = Statement(
     """
     INSERT INTO audit_event (clinic_id, id, actor, actor_role, action, entity_type, entity_id, outcome, reason,
         from_address, request_id, before, after)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, 'done', NULL, $8, $9, $10, $11)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, 'done', $12, $8, $9, $10, $11)
     """,
 )
 # Bookings hold the shared lock of their location: these are all there are.

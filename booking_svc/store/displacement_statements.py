@@ -15,6 +15,7 @@ _NARROWED: Final = {
           SELECT FROM appointment_equipment e
           WHERE e.clinic_id = a.clinic_id AND e.appointment_id = a.id AND e.equipment_id = ${place})""",
     "service_id": "a.service_id = ${place}",
+    "patient_id": "a.patient_id = ${place}",
 }
 
 
@@ -32,7 +33,7 @@ def future_visits(columns: tuple[str, ...]) -> Statement:
         "_".join(("future_visits", *columns)),
         f"""
     SELECT a.id, a.location_id, a.provider_id, extract(epoch FROM a.start_ts_utc)::bigint / 60,
-        coalesce(l.timezone, c.default_timezone)
+        coalesce(l.timezone, c.default_timezone), a.patient_id
     FROM appointment a
     JOIN location l ON l.clinic_id = a.clinic_id AND l.id = a.location_id
     JOIN clinic c ON c.id = a.clinic_id
@@ -53,8 +54,8 @@ QUOTA_UNITS: Final = Statement(
     """,
 )
 # No claim lasts longer than 72 hours (claim_bounded).
-GAP_CLAIMS: Final = Statement(
-    "gap_claims",
+CLAIMS_FROM: Final = Statement(
+    "claims_from",
     """
     SELECT c.resource_id, c.appointment_id, c.unit, extract(epoch FROM c.starts_at)::bigint / 60,
         extract(epoch FROM c.ends_at)::bigint / 60, c.expires_at
@@ -79,5 +80,12 @@ PATIENTS_VISITS_AHEAD: Final = Statement(
     WHERE clinic_id = $1 AND patient_id = $2 AND start_ts_utc > now() AND start_ts_utc > clock_timestamp()
       AND status IN ('held', 'scheduled', 'confirmed')
     ORDER BY start_ts_utc, id LIMIT 1000
+    """,
+)
+MAY_OVERLAP: Final = Statement(
+    "may_overlap",
+    """
+    SELECT id FROM patient WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) AND placeholder
+    UNION ALL SELECT id FROM service WHERE clinic_id = $1 AND id = ANY ($3::uuid[]) AND allow_patient_overlap
     """,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,7 +60,7 @@ LIST_AUDIT: Final = Statement(
     "list_audit",
     """
     SELECT e.id, e.clinic_id, e.actor, e.actor_role, e.action, e.entity_type, e.entity_id, e.at,
-        host(e.from_address), e.request_id, e.before::text, e.after::text, s.seq IS NOT NULL
+        host(e.from_address), e.request_id, e.before::text, e.after::text, s.seq IS NOT NULL, coalesce(e.reason, '')
     FROM audit_event e LEFT JOIN audit_seal s ON s.clinic_id = e.clinic_id AND s.audit_event_id = e.id
     WHERE e.clinic_id = $1 AND ($2::text IS NULL OR e.actor = $2) AND ($3::text IS NULL OR e.action LIKE $3)
       AND ($4::uuid IS NULL OR e.entity_id = $4)
@@ -113,6 +114,7 @@ class AuditRow:
     before: str | None
     after: str | None
     is_sealed: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,22 @@ class Grant:
 def sealed_reason(reason: str, grant_id: str, cipher: ClinicCipher) -> bytes:
     """Why access was needed, as it is stored."""
     return cipher.seal_text(reason, table="break_glass", column="reason_encrypted", row_id=grant_id)
+
+
+def audit_reason(reason: str, row_id: str, cipher: ClinicCipher) -> str | None:
+    """Why something was done, as an audit row keeps it: sealed, in a text column."""
+    if not reason.strip():
+        return None
+    sealed = cipher.seal_text(reason, table="audit_event", column="reason", row_id=row_id)
+    return b64encode(sealed).decode()
+
+
+def audit_row_of(row: Sequence[Any], cipher: ClinicCipher) -> AuditRow:
+    """The audit row of a row of LIST_AUDIT, its reason opened."""
+    row_id, *_, reason = row
+    if reason:
+        reason = cipher.open_text(b64decode(reason), table="audit_event", column="reason", row_id=row_id)
+    return AuditRow(*[*row[:-1], reason])
 
 
 def grant_of(row: Sequence[Any], cipher: ClinicCipher) -> Grant:

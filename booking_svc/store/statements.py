@@ -24,6 +24,7 @@ def _numbered(name: str, sql: str, parameters: Sequence[str]) -> Statement:
 # ── the transaction ─────────────────────────────────────────────────────────────────────────────────────────────
 
 BEGIN = Statement("begin", "BEGIN")
+BEGIN_ONE_MOMENT = Statement("begin_one_moment", "BEGIN ISOLATION LEVEL REPEATABLE READ")
 BEGIN_SNAPSHOT = Statement("begin_snapshot", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 COMMIT = Statement("commit", "COMMIT")
 ROLLBACK = Statement("rollback", "ROLLBACK")

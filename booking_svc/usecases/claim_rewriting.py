@@ -49,18 +49,20 @@ class ClaimRewriting:
         caller: Caller,
         visit_ids: Sequence[str],
         quota_days: Iterable[tuple[str, date]] = (),
+        patient_ids: Iterable[str] = (),
     ) -> Concerned:
         """Lock every resource that the visits claim, then the visits, and read them under the locks.
 
         `quota_days` are the quotas, with their local days, that the visits may come to claim: they are made before any
-        row is locked and locked along with the rest, so that nothing needs a resource's lock once a visit is locked.
+        row is locked and locked along with the rest, as `patient_ids` are whom they may come to take, so that nothing
+        needs a resource's lock once a visit is locked.
         """
         quotas = sorted(set(quota_days))
         if quotas:
             session.ensure_quotas(quotas)
         pending = session.queue(sql.LOCKS_OF_VISITS, session.clinic_id, list(visit_ids))
         await session.run()
-        locked = {row[0] for row in pending.rows()} | {quota_id for quota_id, _ in quotas}
+        locked = {row[0] for row in pending.rows()} | {quota_id for quota_id, _ in quotas} | set(patient_ids)
         session.lock_only(sorted(locked))
         session.lock_appointments(visit_ids)
         await session.run()

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID, uuid5
 
+from booking_svc.directory.changing import changed
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store import oversight as sql
+from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.directory_tokens import token_of_change
 from booking_svc.usecases.displacement import require_no_visits_ahead
-from booking_svc.usecases.edit_directory import lock_whole_directory, require_etag
+from booking_svc.usecases.edit_directory import lock_whole_directory
+from booking_svc.usecases.etags import require_version
 from chassis.auth.principal import Role
-from scheduling.errors import Conflict, NotFound, Reason
+from scheduling.errors import Conflict, NotFound, Reason, Refused
 from scheduling.ids import NewId, canonical_id
 
 CLINIC: Final = Entity(kind=Kind.CLINIC, table="clinic", columns={}, needed=("name", "default_timezone"))
@@ -52,14 +55,20 @@ class Clinics:
             return str(uuid5(_CREATED, f"{caller.principal.subject}|{caller.idempotency_key}"))
         return self._new_id()
 
-    async def create(self, session: Session, caller: Caller, record: Record) -> tuple[Entry, bool]:
-        """Create the session's clinic; the flag tells that it was there already with the same content."""
+    async def create(
+        self, session: Session, caller: Caller, record: Record, *, is_id_of_key: bool = False
+    ) -> tuple[Entry, bool]:
+        """Create the session's clinic; the flag tells that it was there already with the same content.
+
+        `is_id_of_key` says that the clinic's id follows from the idempotency key: another content is another request.
+        """
         filled = checked(CLINIC, record)
         pending = session.queue(sql.INSERT_CLINIC, session.clinic_id, *[filled[name] for name in _SETTABLE])
-        await session.run()
+        with constraints_named():
+            await session.run()
         row = pending.row()
         if row is None:
-            return await self._existing(session, filled), True
+            return await self._existing(session, filled, is_id_of_key=is_id_of_key), True
         entry = sql.clinic_of(row)
         self._recorder.record(session, caller, None, entry, location_ids=())
         return entry, False
@@ -78,18 +87,18 @@ class Clinics:
         before = await _read(session, sql.LOCK_CLINIC)
         if before.record["status"] == "archived":
             raise NotFound("No such clinic.")
-        require_etag(before, etag)
-        record = checked(CLINIC, {**before.record, **changes})
+        require_version(etag, before.version, "The clinic")
+        record = checked(CLINIC, changed(before.record, changes))
         if record["default_timezone"] != before.record["default_timezone"]:
             await require_no_visits_ahead(session, None)
         return await self._write(session, caller, before, record)
 
-    async def set_status(self, session: Session, caller: Caller, status: str) -> Edited:
-        """Activate, suspend or archive; no booking that was judged before commits after it."""
+    async def set_status(self, session: Session, caller: Caller, status: str, reason: str) -> Edited:
+        """Activate, suspend or archive; no booking that was judged before commits after it. The reason is audited."""
         await lock_whole_directory(DirectoryStore(session))
         session.savepoint()
         before = await _read(session, sql.LOCK_CLINIC)
-        return await self._write(session, caller, before, {**before.record, "status": status})
+        return await self._write(session, caller, before, {**before.record, "status": status}, reason)
 
     async def public(self, session: Session) -> PublicClinic:
         """What anybody may know. Raises NotFound unless the clinic is active and has opened public search."""
@@ -100,7 +109,9 @@ class Clinics:
             raise NotFound("No such clinic.")
         return PublicClinic(entry, locations.rows(), services.rows())
 
-    async def _write(self, session: Session, caller: Caller, before: Entry, record: Record) -> Edited:
+    async def _write(
+        self, session: Session, caller: Caller, before: Entry, record: Record, reason: str = ""
+    ) -> Edited:
         values = (record["name"], record["default_timezone"], record["status"])
         pending = session.queue(
             sql.UPDATE_CLINIC,
@@ -109,14 +120,19 @@ class Clinics:
             record["public_search"],
             record["requests_per_minute"],
         )
-        await session.run()
+        with constraints_named():
+            await session.run()
         entry = sql.clinic_of(pending.rows()[0])
-        self._recorder.record(session, caller, before, entry, location_ids=())
+        self._recorder.record(session, caller, before, entry, location_ids=(), reason=reason)
         return Edited(entry=entry, consistency_token=await token_of_change(session))
 
-    async def _existing(self, session: Session, record: Record) -> Entry:
+    async def _existing(self, session: Session, record: Record, *, is_id_of_key: bool) -> Entry:
         entry = await _read(session, sql.READ_CLINIC)
         if any(entry.record[name] != record[name] for name in _SETTABLE):
+            if is_id_of_key:
+                raise Refused(
+                    "This idempotency key was used for another request.", reason=Reason.IDEMPOTENCY_KEY_REUSED
+                )
             raise Conflict("A clinic of this id exists.", reason=Reason.ALREADY_EXISTS)
         return entry
 

@@ -31,7 +31,7 @@ from booking_svc.usecases.edit_directory import (
     touched_locations,
 )
 from booking_svc.usecases.read_directory import require_clinic
-from scheduling.errors import DomainError, NotFound
+from scheduling.errors import Conflict, DomainError, NotFound, Reason
 from scheduling.ids import canonical_id
 
 
@@ -128,10 +128,13 @@ async def _entities(store: DirectoryStore, kind: Kind, edits: Sequence[Edit]) ->
     """How each entry is stored; a window's table follows from its resource."""
     if kind is not Kind.WINDOW:
         return [PLAIN[kind]] * len(edits)
+    taken = await store.find_many(kind, [edit.entry_id for edit in edits])
     kinds = await store.resource_kinds(sorted({edit.changes["resource_id"] for edit in edits}))
     found = []
     for place, edit in enumerate(edits):
         with refusal_at(place):
+            if edit.entry_id in taken:
+                raise Conflict("A window of this id exists.", reason=Reason.ALREADY_EXISTS)
             entity = WINDOWS.get(kinds.get(edit.changes["resource_id"]))  # type: ignore[arg-type]
             if entity is None:
                 raise NotFound("No such provider, room or equipment.")

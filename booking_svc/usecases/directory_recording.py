@@ -12,6 +12,7 @@ from booking_svc.directory.entities import Entry, Kind
 from booking_svc.model import Caller
 from booking_svc.outbox.directory_events import directory_event_bytes
 from booking_svc.store import directory_statements as sql
+from booking_svc.store.oversight import audit_reason
 from booking_svc.store.session import Session
 from scheduling.ids import NewId
 
@@ -26,6 +27,10 @@ class DirectoryRecorder:
         self._new_id = new_id
         self._now = now
 
+    def now(self) -> datetime:
+        """The moment that events are dated by."""
+        return self._now()
+
     def record(
         self,
         session: Session,
@@ -34,8 +39,12 @@ class DirectoryRecorder:
         entry: Entry,
         *,
         location_ids: Sequence[str],
+        reason: str = "",
     ) -> None:
-        """Queue the event and the audit row; no `location_ids` means that all of the clinic may be touched."""
+        """Queue the event and the audit row, in which the caller's reason is sealed.
+
+        No `location_ids` means that all of the clinic may be touched.
+        """
         change = _change(before, entry)
         event_id = self._new_id()
         payload = directory_event_bytes(
@@ -57,7 +66,8 @@ class DirectoryRecorder:
             caller.traceparent,
         )
         old, new = _difference(before, entry)
-        self.audit(session, caller, f"{entry.kind.value}.{_VERBS[change]}", entry, before=old, after=new)
+        what = (f"{entry.kind.value}.{_VERBS[change]}", entry.kind.value, entry.id)
+        self._insert(session, caller, what, (old, new), reason)
 
     def audit(
         self,
@@ -65,12 +75,9 @@ class DirectoryRecorder:
         caller: Caller,
         action: str,
         entry: Entry,
-        *,
-        before: str | None = None,
-        after: str | None = None,
     ) -> None:
         """Queue an audit row about an entry."""
-        self._insert(session, caller, (action, entry.kind.value, entry.id), (before, after))
+        self._insert(session, caller, (action, entry.kind.value, entry.id), (None, None))
 
     def audit_listing(self, session: Session, caller: Caller, listed: str) -> None:
         """Queue an audit row that says that a list was looked at."""
@@ -82,17 +89,20 @@ class DirectoryRecorder:
         caller: Caller,
         what: tuple[str, str, str | None],
         difference: tuple[str | None, str | None],
+        reason: str = "",
     ) -> None:
+        row_id = self._new_id()
         session.queue(
             sql.INSERT_DIRECTORY_AUDIT,
             session.clinic_id,
-            self._new_id(),
+            row_id,
             caller.principal.subject,
             caller.principal.role.value,
             *what,
             caller.address,
             caller.request_id,
             *difference,
+            audit_reason(reason, row_id, session.cipher),
         )
 
 

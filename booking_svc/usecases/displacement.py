@@ -21,25 +21,20 @@ from booking_svc.directory.rewriting import (
     over_capacity,
     quota_of,
 )
-from booking_svc.model import Appointment, Caller, HeldClaim
+from booking_svc.model import Caller, HeldClaim
 from booking_svc.store import displacement_statements as sql
 from booking_svc.store.session import Session
 from booking_svc.usecases.claim_rewriting import ClaimRewriting, Concerned
-from database.location_facts import LocationFacts
-from scheduling.busy import BusyFacts
-from scheduling.derived import DerivedCache
-from scheduling.errors import DomainError, Exhausted, Reason, Refused
-from scheduling.facts import ResourceKind, RoomChoice, RoomMode, Rule
-from scheduling.frame import service_of
+from booking_svc.usecases.fitness import Place, came_up, place_of
+from booking_svc.usecases.patient_claims import rewrite_patients
+from scheduling.errors import Exhausted, Reason, Refused
+from scheduling.facts import ResourceKind, Rule
 from scheduling.ids import gap_id
-from scheduling.judge import Proposal, judge
 from scheduling.rules.registry import parse_payload
 
 VISITS_MAX: Final = 20_000
 _JUDGED_AT_ONCE: Final = 20
 """Visits that are judged before other calls of the process have their turn."""
-_NOTHING_BUSY: Final = BusyFacts()
-_CACHE: Final = DerivedCache()
 _JUDGED: Final = frozenset(
     {
         Kind.LOCATION,
@@ -52,19 +47,6 @@ _JUDGED: Final = frozenset(
         Kind.WINDOW,
     }
 )
-_OF_HOURS_AND_FITNESS: Final = frozenset(
-    {
-        Reason.OUTSIDE_HOURS,
-        Reason.RESOURCE_INACTIVE,
-        Reason.PROVIDER_NOT_ALLOWED,
-        Reason.ROOM_TYPE,
-        Reason.ROOM_ALREADY_BOOKED,
-        Reason.EQUIPMENT_UNAVAILABLE,
-        Reason.BLACKOUT_DATE,
-        Reason.NOT_FOUND,
-    }
-)
-"""What can make a booked visit fall outside; the rest is about the moment of booking, or settled by its claims."""
 _NARROWING: Final = {
     Kind.LOCATION: "location_id",
     Kind.PROVIDER: "provider_id",
@@ -80,7 +62,13 @@ _CAPACITIES: Final = {
 """Of what has units: the field that counts them, what a visit claims of it, and why a visit does not fit any more."""
 _REWRITTEN_RULES: Final = {"min_gap": Reason.MIN_GAP, "max_daily": Reason.MAX_DAILY_REACHED}
 """Rules that visits hold claims of."""
-_CLAIMED_BY: Final = ("concurrent_visits", "quantity", "turnaround_min", "rule_payload")
+_CLAIMED_BY: Final = (
+    "concurrent_visits",
+    "quantity",
+    "turnaround_min",
+    "rule_payload",
+    "allow_patient_overlap",
+)
 """Fields that claims depend on."""
 
 
@@ -93,15 +81,16 @@ class FutureVisit:
     provider_id: str
     start_min: int
     zone: str
+    patient_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What was before the change: the entry (None for a new one), the visits concerned and their locations' facts."""
+    """What was before the change: the entry (None for a new one), the visits concerned and their places."""
 
     entry: Entry | None
     visits: Sequence[FutureVisit]
-    facts: Mapping[str, LocationFacts]
+    places: Mapping[str, Place]
 
 
 Reasons = Mapping[str, Reason]
@@ -111,7 +100,7 @@ Reasons = Mapping[str, Reason]
 class VisitsConcerned:
     """Lists the visits that a change pushes outside, and rewrites claims.
 
-    A visit that was outside already is not listed again: what counts is what the change does.
+    A visit that was outside already is listed again only for a reason that is new: what counts is what the change does.
     """
 
     def __init__(self, rewriting: ClaimRewriting) -> None:
@@ -125,7 +114,7 @@ class VisitsConcerned:
             return Remembered(before, (), {})
         visits = await _future_visits(session, entity, before.id if before else "", record)
         location_ids = sorted({visit.location_id for visit in visits})
-        return Remembered(before, visits, await _facts(session, location_ids))
+        return Remembered(before, visits, await _places(session, location_ids))
 
     async def after(
         self, session: Session, caller: Caller, entry: Entry, remembered: Remembered
@@ -135,14 +124,16 @@ class VisitsConcerned:
             return (), {}
         visit_ids = [visit.id for visit in remembered.visits]
         quota_days = _quota_days(entry, remembered)
-        concerned = await self._rewriting.lock(session, caller, visit_ids, quota_days)
+        patient_ids = _patients(entry, remembered)
+        concerned = await self._rewriting.lock(session, caller, visit_ids, quota_days, patient_ids)
         reasons = dict(await self._rewrite(session, caller, entry, remembered.entry, concerned))
-        now_facts = await _facts(session, list(remembered.facts))
+        places = await _places(session, list(remembered.places))
         for count, visit in enumerate(concerned.visits(), 1):
             if count % _JUDGED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if visit.id not in reasons:
-                reason = _fell_outside(visit, remembered.facts, now_facts)
+                at = visit.location_id
+                reason = came_up(visit, remembered.places.get(at), places.get(at))
                 if reason is not None:
                     reasons[visit.id] = reason
         return _listed(concerned, reasons), concerned.versions
@@ -154,6 +145,9 @@ class VisitsConcerned:
             return {}
         if entry.kind is Kind.SERVICE_RULE:
             return await self._rewrite_for_rule(session, caller, entry, before, concerned)
+        if before is not None and entry.kind is Kind.SERVICE:
+            over = await rewrite_patients(self._rewriting, session, caller, concerned)
+            return dict.fromkeys(over, Reason.PATIENT_ALREADY_BOOKED)
         if before is None or entry.kind not in _CAPACITIES:
             return {}
         return await self._rewrite_for_capacity(session, caller, entry, before, concerned)
@@ -215,10 +209,14 @@ async def has_visits_ahead(session: Session, location_id: str | None = None) -> 
     return pending.row() is not None
 
 
-async def _facts(session: Session, location_ids: Sequence[str]) -> dict[str, LocationFacts]:
+async def _places(session: Session, location_ids: Sequence[str]) -> dict[str, Place]:
     asked = {location_id: session.location(location_id) for location_id in location_ids}
     await session.run()
-    return {location_id: facts for location_id, reply in asked.items() if (facts := reply.get()) is not None}
+    return {
+        location_id: place_of(facts)
+        for location_id, reply in asked.items()
+        if (facts := reply.get()) is not None
+    }
 
 
 async def _future_visits(
@@ -274,6 +272,14 @@ def _quota_days(entry: Entry, remembered: Remembered) -> set[tuple[str, date]]:
     return {quota_of(rule, visit) for visit in remembered.visits}
 
 
+def _patients(entry: Entry, remembered: Remembered) -> set[str]:
+    """The patients that the visits may come to take."""
+    before = remembered.entry
+    if entry.kind is not Kind.SERVICE or before is None or not _changes_claims(entry, before):
+        return set()
+    return {visit.patient_id for visit in remembered.visits if visit.patient_id}
+
+
 async def _used_quota_units(session: Session, concerned: Concerned) -> dict[str, set[int]]:
     """Units taken of every quota from the first day concerned on, whoever holds them."""
     first_min = min(visit.start_min for visit in concerned.visits()) - 2 * 1440
@@ -290,7 +296,7 @@ async def _gap_claims(session: Session, rule: Rule, concerned: Concerned) -> dic
     visits = list(concerned.visits())
     providers = {gap_id(rule.id, visit.provider_id): visit.provider_id for visit in visits}
     first_min = min(visit.start_min for visit in visits)
-    pending = session.queue(sql.GAP_CLAIMS, session.clinic_id, sorted(providers), first_min)
+    pending = session.queue(sql.CLAIMS_FROM, session.clinic_id, sorted(providers), first_min)
     await session.run()
     held: dict[str, dict[str, HeldClaim]] = {}
     for resource_id, visit_id, *claim in pending.rows():
@@ -298,44 +304,6 @@ async def _gap_claims(session: Session, rule: Rule, concerned: Concerned) -> dic
             resource_id, ResourceKind.GAP, providers[resource_id], *claim
         )
     return held
-
-
-def _fell_outside(
-    visit: Appointment, before: Mapping[str, LocationFacts], after: Mapping[str, LocationFacts]
-) -> Reason | None:
-    """Why a visit does not fit any more; None when it does, or did not before either."""
-    new = _reason_against(visit, after.get(visit.location_id))
-    if new is None or _reason_against(visit, before.get(visit.location_id)) is not None:
-        return None
-    return new
-
-
-def _reason_against(visit: Appointment, facts: LocationFacts | None) -> Reason | None:
-    if facts is None or not facts.active:
-        return Reason.RESOURCE_INACTIVE
-    chosen = frozenset({visit.room_id or "", *(use.equipment_id for use in visit.equipment)})
-    try:
-        proposal = Proposal(
-            visit.service_id,
-            visit.provider_id,
-            visit.start_min,
-            visit.end_min,
-            room=_room_of(visit, facts),
-            is_override=False,
-            only_resources=chosen,
-        )
-        verdict = judge(facts.static, _NOTHING_BUSY, proposal, visit.start_min - 1, _CACHE)
-    except DomainError as refusal:
-        return refusal.reason if refusal.reason in _OF_HOURS_AND_FITNESS else None
-    return next((item.reason for item in verdict.refusals if item.reason in _OF_HOURS_AND_FITNESS), None)
-
-
-def _room_of(visit: Appointment, facts: LocationFacts) -> RoomChoice:
-    """The visit's room; one without a room finds none where its service needs one. Raises NotFound."""
-    if visit.room_id:
-        return RoomChoice(RoomMode.SPECIFIC, visit.room_id)
-    requires_room = service_of(facts.static, visit.service_id).requires_room
-    return RoomChoice(RoomMode.AUTO if requires_room else RoomMode.NONE)
 
 
 def _rule_of(entry: Entry) -> Rule:

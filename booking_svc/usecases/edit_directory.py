@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from booking_svc.directory.changing import changed
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import PLAIN, Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
@@ -22,10 +23,11 @@ from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.directory_tokens import token_of_change
 from booking_svc.usecases.displacement import VisitsConcerned, require_no_visits_ahead
+from booking_svc.usecases.etags import require_version
 from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
-from scheduling.errors import FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
+from scheduling.errors import Conflict, FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused
 from scheduling.ids import NewId, canonical_id
 
 OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provider_id"}
@@ -75,7 +77,7 @@ class EditDirectory:
         await require_clinic(session)
         entity = await _entity_of(store, edit)
         before = None if edit.is_new else await _locked(store, entity, edit)
-        record = checked(entity, {**before.record, **edit.changes} if before else edit.changes)
+        record = wanted_record(entity, before, edit)
         for written in (record,) if before is None else (before.record, record):
             require_own(edit, written)
         await check_references(session, entity, record)
@@ -106,6 +108,13 @@ class EditDirectory:
             return await store.update(entity, before, record, active=active)
 
 
+def wanted_record(entity: Entity, before: Entry | None, edit: Edit) -> Record:
+    """What the entry shall say. What goes out of use stays as it is, also where it would be refused today."""
+    if before is None:
+        return checked(entity, edit.changes)
+    return before.record if edit.deactivates else checked(entity, changed(before.record, edit.changes))
+
+
 async def lock_whole_directory(store: DirectoryStore, *, new_locations: int = 0) -> None:
     """Let no booking that is judged on the old directory commit after this transaction.
 
@@ -134,6 +143,8 @@ async def _entity_of(store: DirectoryStore, edit: Edit) -> Entity:
         if entity is None:
             raise NotFound("No such window.")
         return entity
+    if edit.entry_id and await store.window_entity(edit.entry_id) is not None:
+        raise Conflict("A window of this id exists.", reason=Reason.ALREADY_EXISTS)
     entity = await window_entity_of(store, edit.changes["resource_id"])
     require_location_column(entity, edit.changes)
     return entity
@@ -149,25 +160,19 @@ async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
     entry = await store.find(entity, edit.entry_id, lock=True)
     if entry is None:
         raise NotFound(f"No such {entity.kind.replace('_', ' ')}.")
-    require_etag(entry, edit.etag)
+    require_version(edit.etag, entry.version, "The entry")
+    require_in_use(entry, edit)
     for name in _FIXED.get(entity.kind, ()):
         if edit.changes.get(name, entry.record[name]) != entry.record[name]:
             thing = entity.kind.replace("_", " ")
             raise Invalid.field(name, f"cannot be changed: deactivate the {thing} and create another")
-    if entity.resource is not None and edit.deactivates and not entry.active:
-        raise Refused("It is out of use already.", reason=Reason.INVALID_TRANSITION)
     return entry
 
 
-def require_etag(entry: Entry, etag: str) -> None:
-    """Refuse a change of something that has changed since it was read. An empty tag checks nothing."""
-    wanted = etag.strip().removeprefix("W/")
-    if wanted not in ("", "*", entry.etag):
-        raise Stale(
-            "It has changed since it was read.",
-            reason=Reason.STALE_ETAG,
-            metadata={"currentEtag": entry.etag},
-        )
+def require_in_use(entry: Entry, edit: Edit) -> None:
+    """Refuse to put out of use what is so already."""
+    if edit.deactivates and not entry.active:
+        raise Refused("It is out of use already.", reason=Reason.INVALID_TRANSITION)
 
 
 def require_own(edit: Edit, record: Record) -> None:

@@ -12,11 +12,12 @@ from booking_svc.directory.entities import Entry, Kind
 from booking_svc.model import Caller
 from booking_svc.store import oversight as sql
 from booking_svc.store.constraints import constraints_named
-from booking_svc.store.oversight import AuditRow, Grant, grant_of, sealed_reason
+from booking_svc.store.oversight import AuditRow, Grant, audit_row_of, grant_of, sealed_reason
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, require_clinic
+from scheduling.errors import Invalid
 from scheduling.ids import NewId
 
 _NEWEST: Final = ("infinity", str(UUID(int=2**128 - 1)))
@@ -74,12 +75,14 @@ class Oversight:
         after = listing.position(session.cipher, query.page_token) or _NEWEST
         pending = session.queue(sql.LIST_AUDIT, session.clinic_id, *filters, *after, size + 1)
         await session.run()
-        found = [AuditRow(*row) for row in pending.rows()]
+        found = [audit_row_of(row, session.cipher) for row in pending.rows()]
         self._recorder.audit_listing(session, caller, "audit")
         return _page(session, listing, found, size, lambda row: row.at)
 
     async def break_glass(self, session: Session, caller: Caller, patient_id: str, reason: str) -> Grant:
         """Grant an hour of access, with an audit row that says so. Raises NotFound for an unknown patient."""
+        if not reason.strip():
+            raise Invalid.field("reason", "must say why access is needed")
         session.savepoint()
         await require_clinic(session)
         grant_id = self._new_id()

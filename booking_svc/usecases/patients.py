@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Final
 
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import Displaced, Edited, Entity, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store.constraints import constraints_named
+from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.displacement_statements import PATIENTS_VISITS_AHEAD
 from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
+from booking_svc.usecases.claim_rewriting import ClaimRewriting
 from booking_svc.usecases.create_many import NewEntry, all_written, refusal_at
 from booking_svc.usecases.directory_recording import DirectoryRecorder
-from booking_svc.usecases.edit_directory import Edit, require_etag, would_displace
+from booking_svc.usecases.edit_directory import (
+    Edit,
+    lock_whole_directory,
+    require_in_use,
+    wanted_record,
+    would_displace,
+)
+from booking_svc.usecases.etags import require_version
 from booking_svc.usecases.page_tokens import Listing
+from booking_svc.usecases.patient_claims import after_patient_change
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
 from chassis.auth.principal import Principal, Role
 from chassis.search_terms import normal_email, normal_phone, searched_prefixes
+from scheduling import consistency
 from scheduling.errors import Forbidden, Invalid, NotFound, Reason
 from scheduling.ids import NewId, canonical_id
 
@@ -44,7 +56,8 @@ class SearchPatients:
 class Patients:
     """The work of every call about patients; each runs in a transaction that is open already."""
 
-    def __init__(self, recorder: DirectoryRecorder, new_id: NewId) -> None:
+    def __init__(self, rewriting: ClaimRewriting, recorder: DirectoryRecorder, new_id: NewId) -> None:
+        self._rewriting = rewriting
         self._recorder = recorder
         self._new_id = new_id
 
@@ -54,14 +67,29 @@ class Patients:
         session.savepoint()
         await require_clinic(session)
         before = None if edit.is_new else await _locked(store, edit)
-        record = checked(PATIENT, {**before.record, **edit.changes} if before else edit.changes)
+        record = wanted_record(PATIENT, before, edit)
+        if not edit.deactivates:
+            self._require_born(record)
+        if before is not None and _changes_overlap(before.record, record):
+            # A booking that was judged on what the patient was is waited for, and its visit seen.
+            await lock_whole_directory(DirectoryStore(session))
         with constraints_named():
             entry = await self._write(store, edit, before, record)
-        displaced = await _visits_ahead(session, entry) if edit.deactivates else ()
+        displaced, versions = await self._displaced(session, edit, before, entry)
         if displaced and edit.strict:
             raise would_displace(displaced)
         self._recorder.record(session, edit.caller, before, entry, location_ids=())
-        return Edited(entry=entry, displaced=displaced)
+        token = consistency.encode(versions) if versions else ""
+        return Edited(entry=entry, displaced=displaced, consistency_token=token)
+
+    async def _displaced(
+        self, session: Session, edit: Edit, before: Entry | None, entry: Entry
+    ) -> tuple[tuple[Displaced, ...], dict[str, int]]:
+        if edit.deactivates:
+            return await _visits_ahead(session, entry), {}
+        if before is None or not _changes_overlap(before.record, entry.record):
+            return (), {}
+        return await after_patient_change(self._rewriting, session, edit.caller, entry)
 
     async def create_many(
         self, session: Session, caller: Caller, wanted: Sequence[NewEntry]
@@ -74,11 +102,18 @@ class Patients:
         for place, new in enumerate(wanted):
             with refusal_at(place):
                 record = checked(PATIENT, new.record)
+                self._require_born(record)
                 written.append(store.queue_insert(canonical_id(new.id), record))
         entries = await all_written(session, written)
         for entry in entries:
             self._recorder.record(session, caller, None, entry, location_ids=())
         return tuple(Edited(entry=entry) for entry in entries)
+
+    def _require_born(self, record: Record) -> None:
+        """Refuse a date of birth that is still to come, wherever on earth somebody is born today."""
+        tomorrow = self._recorder.now().date() + timedelta(days=1)
+        if record.get("dob") and date.fromisoformat(record["dob"]) > tomorrow:
+            raise Invalid.field("dob", "must not lie in the future")
 
     async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:
         if before is None:
@@ -122,6 +157,11 @@ class Patients:
         return Page(entries=tuple(found[:size]), next_token=next_token)
 
 
+def _changes_overlap(before: Record, after: Record) -> bool:
+    """Whether a patient becomes a placeholder, or somebody in particular."""
+    return bool(before.get("placeholder")) != bool(after.get("placeholder"))
+
+
 async def _visits_ahead(session: Session, patient: Entry) -> tuple[Displaced, ...]:
     """Visits that a patient who goes out of use still has."""
     pending = session.queue(PATIENTS_VISITS_AHEAD, session.clinic_id, patient.id)
@@ -136,7 +176,8 @@ async def _locked(store: PatientStore, edit: Edit) -> Entry:
     entry = await store.find(edit.entry_id, lock=True)
     if entry is None:
         raise NotFound("No such patient.")
-    require_etag(entry, edit.etag)
+    require_version(edit.etag, entry.version, "The patient")
+    require_in_use(entry, edit)
     return entry
 
 
@@ -162,10 +203,10 @@ async def _has_grant(session: Session, principal: Principal, patient_id: str | N
 
 def _require_terms(terms: Mapping[str, str]) -> None:
     if not any(terms.get(name) for name in TERMS):
-        raise Invalid.field("namePrefix", "give a name prefix, phone, email or date of birth")
+        raise Invalid.field("name_prefix", "give a name prefix, phone, email or date of birth")
     prefix = terms.get("name_prefix", "")
     if prefix and not any(len(word) > 1 for word in searched_prefixes(prefix)):
-        raise Invalid.field("namePrefix", "must have a word of at least two letters")
+        raise Invalid.field("name_prefix", "must have a word of at least two letters")
     # What has no normal form would ask nothing, and show everybody.
     if terms.get("phone") and not normal_phone(terms["phone"]):
         raise Invalid.field("phone", "must have a digit")

@@ -63,12 +63,12 @@ async def _zone(session: Session, location_id: str) -> str:
 
 
 def _days(start_date: str, end_date: str) -> tuple[date, date]:
-    try:
-        first, last = date.fromisoformat(start_date), date.fromisoformat(end_date)
-    except ValueError:
-        raise Invalid.field("startDate", "must be a date of the calendar such as 2026-02-20") from None
-    if not first <= last <= first + timedelta(days=DAYS_MAX):
-        raise Invalid.field("endDate", f"must be startDate or at most {DAYS_MAX} days later")
+    first = localtime.parse_date(start_date, "start_date")
+    last = localtime.parse_date(end_date, "end_date")
+    if last < first:
+        raise Invalid.field("end_date", "must not be earlier than start_date")
+    if (last - first).days >= DAYS_MAX:
+        raise Invalid.field("end_date", f"must name a last day at most {DAYS_MAX - 1} days after start_date")
     return first, last
 
 

@@ -112,14 +112,14 @@ async def _entity(session: Session, query: ListEntries) -> Entity:
         return PLAIN[query.kind]
     resource_id = query.filters.get("resource_id")
     if not resource_id:
-        raise Invalid.field("resourceId", "is required to list windows")
+        raise Invalid.field("resource_id", "is required to list windows")
     return await window_entity_of(DirectoryStore(session), resource_id)
 
 
 async def window_entity_of(store: DirectoryStore, resource_id: str) -> Entity:
     """The description of a resource's windows. Raises Invalid for no resource, NotFound for what has no windows."""
     if not resource_id:
-        raise Invalid.field("resourceId", "is required")
+        raise Invalid.field("resource_id", "is required")
     kind = await store.resource_kind(resource_id)
     if kind is None or kind not in WINDOWS:
         raise NotFound("No such provider, room or equipment.")

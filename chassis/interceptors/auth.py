@@ -41,7 +41,8 @@ class Auth:
         principal = call.principal
         if principal is None or not call.method.has_clinic:
             return
-        if request.clinic_id != principal.clinic_id and principal.role is not Role.PLATFORM:  # type: ignore[attr-defined]
+        named: str = request.clinic_id  # type: ignore[attr-defined]
+        if named.lower() != (principal.clinic_id or "").lower() and principal.role is not Role.PLATFORM:
             raise NotFound("There is no such clinic.")
 
     def leave(self, call: Call) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import protovalidate
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -17,7 +17,7 @@ _KEY_CHARS_SHOWN: Final = 40
 
 
 class Validate:
-    """Refuses a request whose shape the contract forbids, naming every field by its JSON name.
+    """Refuses a request whose shape the contract forbids, naming every field by its path in the contract.
 
     `services` are the ones whose requests it is to be ready for.
     """
@@ -38,7 +38,7 @@ class Validate:
             return
         violations = self._validator.collect_violations(request)
         if violations:
-            raise refusal([_violation(violation.proto, request.DESCRIPTOR) for violation in violations])
+            raise refusal([_violation(violation.proto) for violation in violations])
         # On the wire hardly anything but such a text has a zero byte: nearly no request is looked at twice.
         if b"\x00" in request.SerializeToString():
             nuls = [FieldViolation(path, "must not contain U+0000") for path in _nuls(request)]
@@ -50,9 +50,9 @@ class Validate:
 
 
 def _nuls(message: Message, path: str = "") -> Iterator[str]:
-    """The JSON path of every text with U+0000, which PostgreSQL stores neither as text nor in JSON."""
+    """The path of every text with U+0000, which PostgreSQL stores neither as text nor in JSON."""
     for field, value in message.ListFields():
-        here = f"{path}.{field.json_name}" if path else field.json_name
+        here = f"{path}.{field.name}" if path else field.name
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for key, item in value.items():
                 yield from _nuls_of(key, here)
@@ -79,30 +79,14 @@ def refusal(violations: list[FieldViolation]) -> Invalid:
     return Invalid(message, violations=violations)
 
 
-def _violation(proto: Any, descriptor: Any) -> FieldViolation:
-    return FieldViolation(
-        json_path(proto.field, descriptor), proto.message or proto.rule_id or "is not valid"
-    )
+def _violation(proto: Any) -> FieldViolation:
+    return FieldViolation(path_text(proto.field), proto.message or proto.rule_id or "is not valid")
 
 
-def json_path(path: Any, descriptor: Descriptor | None) -> str:
-    """A protovalidate field path in the JSON names of `descriptor`: `resources[2].startUTC`."""
-    names: list[str] = []
-    for element in path.elements if path is not None else ():
-        field = None if descriptor is None else descriptor.fields_by_number.get(element.field_number)
-        names.append(
-            (element.field_name if field is None else field.json_name) + _subscript(element.subscript)
-        )
-        descriptor = None if field is None else _below(field)
-    return ".".join(names)
-
-
-def _below(field: FieldDescriptor) -> Descriptor | None:
-    """The message that a path goes on in after `field`: of a map, that of its values."""
-    message = field.message_type
-    if message is not None and message.GetOptions().map_entry:
-        return message.fields_by_name["value"].message_type
-    return message
+def path_text(path: Any) -> str:
+    """A protovalidate field path as text: `resources[2].start_utc`."""
+    elements = path.elements if path is not None else ()
+    return ".".join(element.field_name + _subscript(element.subscript) for element in elements)
 
 
 def _subscript(subscript: Any) -> str:

@@ -15,6 +15,7 @@ from booking_svc.directory.entities import PLAIN, Entity, Kind
 from ctl.failures import CtlError
 from ctl.transfer.faults import Fault, UnreadableError
 from ctl.transfer.meaning import Interpreter, Wanted
+from ctl.transfer.names import Names, shared_names
 from ctl.transfer.reading import Document, RawEntry, read_csv, read_yaml
 from ctl.transfer.sections import BY_WORD, CLINIC_SECTION, RESOURCE_KINDS, TABLES, id_of, is_uuid
 
@@ -81,8 +82,10 @@ def clinic_of(source: Document, given: str) -> str:
     return str(UUID(given)) if given else named
 
 
-def check(document: Document, clinic_id: str, known: Ids, *, progress: Progress) -> Plan:
-    """Read everything and collect the faults; `known` are the entries that the clinic has already."""
+def check(
+    document: Document, clinic_id: str, known: Ids, *, progress: Progress, names: Names | None = None
+) -> Plan:
+    """Read everything and collect the faults; `known` and `names` are of the entries that the clinic has already."""
     plan = Plan(clinic_id)
     interpreter = Interpreter(clinic_id)
     seen: set[bytes] = set()
@@ -93,6 +96,7 @@ def check(document: Document, clinic_id: str, known: Ids, *, progress: Progress)
         if count % 500 == 0:
             progress(count)
     _check_references(plan, known)
+    plan.faults += shared_names(plan.entries, names or {})
     plan.faults.sort(key=lambda fault: (str(fault.file), fault.line))
     return plan
 

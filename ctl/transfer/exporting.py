@@ -7,7 +7,7 @@ from typing import Any, Final, TextIO
 
 import yaml
 
-from booking_svc.directory.entities import WINDOWS, Entity, Entry, Kind
+from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind
 from booking_svc.store.directory import DirectoryStore, ListQuery
 from booking_svc.store.patients import PatientStore
 from booking_svc.store.session import Session
@@ -90,6 +90,8 @@ def _item(entry: Entry) -> str:
 
 def _text(entry: Entry, *, indent: str) -> str:
     record = {name: value for name, value in bare(entry.record).items() if name not in _NOT_SET}
+    if entry.kind in PLAIN:
+        record |= {name: entry.record[name] for name in PLAIN[entry.kind].unset_means}
     document: dict[str, Any] = {"id": entry.id, **record}
     if not entry.active and entry.kind is not Kind.CLINIC:
         document["active"] = False

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby, islice
 from typing import Any, Final
 
+from booking_svc.directory.changing import changed
 from booking_svc.directory.entities import Displaced, Edited, Entry, Kind, Record
 from booking_svc.model import Caller
 from booking_svc.store import statements
@@ -55,23 +56,31 @@ class Importer:
         self._plan = plan
         self._caller = caller
         self._clinics = Clinics(recorder, new_id)
-        self._editing = EditDirectory(VisitsConcerned(ClaimRewriting(Recorder(new_id))), recorder, new_id)
+        rewriting = ClaimRewriting(Recorder(new_id))
+        self._editing = EditDirectory(VisitsConcerned(rewriting), recorder, new_id)
         self._creating = CreateMany(self._editing, recorder)
-        self._patients = Patients(recorder, new_id)
+        self._patients = Patients(rewriting, recorder, new_id)
         self.report = Report()
 
     async def write(self, document: Document, progress: Progress) -> None:
-        """Queue and send every statement but the COMMIT."""
-        await self._write_clinic()
+        """Queue and send every statement but the COMMIT.
+
+        Patients come first, whom nothing in the files names: they may be many, and the other entries, once written,
+        keep the clinic's bookings waiting until the end.
+        """
+        before = await self._clinic_there()
+        await self._write_patients(document, progress)
+        if before is not None:
+            await self._change_clinic(before)
         order = {word: place for place, word in enumerate(BY_WORD)}
         entries = sorted(self._plan.entries, key=lambda entry: order[entry.section.word])
         for _, section in groupby(entries, key=lambda entry: entry.section.word):
             for batch in _batches(section):
                 await self._write_batch(batch)
-        await self._write_patients(document, progress)
         await self._session.run()
 
-    async def _write_clinic(self) -> None:
+    async def _clinic_there(self) -> Entry | None:
+        """The clinic as it is; None for one that has just been made."""
         wanted = self._plan.clinic
         try:
             before = await self._clinics.get(self._session, self._caller)
@@ -84,16 +93,20 @@ class Importer:
             if self._session.first_key is not None:
                 self._session.queue(statements.INSERT_DATA_KEY, *self._session.first_key)
             self.report.created += 1
-            return
+            return None
         if before.record["status"] == "archived":
             raise CtlError(f"Clinic {self._plan.clinic_id} is archived.", hint="Nothing was changed.")
+        return before
+
+    async def _change_clinic(self, before: Entry) -> None:
+        wanted = self._plan.clinic
         if wanted is None:
             return
-        if _same({name: before.record[name] for name in wanted.record}, wanted.record):
+        if _same(before.record, changed(before.record, wanted.changes)):
             self.report.unchanged += 1
             return
         with _told(wanted):
-            await self._clinics.update(self._session, self._caller, wanted.record, "")
+            await self._clinics.update(self._session, self._caller, wanted.changes, "")
         self.report.changed += 1
 
     async def _write_patients(self, document: Document, progress: Progress) -> None:
@@ -146,7 +159,7 @@ class Importer:
             raise NotFound(
                 "is out of use in the clinic; an import does not bring it back: say `active: false`"
             )
-        differs = not _same(before.record, wanted.record)
+        differs = not _same(before.record, changed(before.record, wanted.changes))
         if differs:
             await self._edit(wanted)
         retires = before.active and not wanted.active
@@ -160,7 +173,7 @@ class Importer:
             caller=self._caller,
             clinic_id=self._plan.clinic_id,
             kind=wanted.section.kind,
-            changes={} if deactivates else wanted.record,
+            changes={} if deactivates else wanted.changes,
             entry_id=wanted.id,
             deactivates=deactivates,
         )

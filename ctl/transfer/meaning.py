@@ -12,9 +12,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from medforall.options.v1 import options_pb2
 
+from booking_svc.directory.changing import Part
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import Kind, Record
-from booking_svc.rpc.directory_wire import record_of
+from booking_svc.rpc.directory_wire import COUNTED_MAX, parts_of, record_of
 from ctl.transfer.faults import Fault
 from ctl.transfer.reading import Plain, RawEntry, Tree, Where
 from ctl.transfer.sections import Section, id_of
@@ -30,11 +31,12 @@ _VALIDATOR: Final = protovalidate.Validator()
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An entry that a file asks for."""
+    """An entry that a file asks for: as it is made, and what the file names of it, which is all that changes later."""
 
     section: Section
     id: str
     record: Record
+    changes: Record
     active: bool
     raw: RawEntry
 
@@ -61,15 +63,16 @@ class Interpreter:
                 found.append(raw.fault((), "does not fit the contract"))
         if not found and faults is not None:
             found += _contract_faults(message, raw)
-        record = record_of(message)
+        record: Record = {}
         if not found:
-            record, more = _checked(section, record, raw)
+            record, more = _checked(section, message, raw)
             found += more
         if found:
             if faults is not None:
                 faults += found
             return None
-        return Wanted(section, message.id, record, document.get("active", True), raw)
+        changes = _named(message, raw.tree, record)
+        return Wanted(section, message.id, record, changes, document.get("active", True), raw)
 
     def _document(self, section: Section, raw: RawEntry, faults: list[Fault]) -> dict[str, Any]:
         if not isinstance(raw.tree, dict):
@@ -123,6 +126,7 @@ class Interpreter:
             return self._message(field.message_type, value, where, raw, faults)
         if not isinstance(value, str):
             raise _WrongError("must be a single value")
+        _refuse_nul(value)
         if field.GetOptions().Extensions[options_pb2.names]:
             return id_of(value, self._clinic_id)
         return _scalar(field, value)
@@ -152,17 +156,34 @@ def _enum(enum: Any, word: str) -> str:
 
 
 def _free(value: Tree) -> Any:
-    """A value of a free form: plain words become numbers and truth values where they look like it."""
+    """A value of a free form: plain words become numbers and truth values where they are written like it."""
     if isinstance(value, dict):
+        for name in value:
+            _refuse_nul(name)
         return {name: _free(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_free(item) for item in value]
+    if value is None:
+        return None
+    _refuse_nul(value)
     if isinstance(value, Plain):
         if value in ("true", "false"):
             return value == "true"
-        if _NUMBER.fullmatch(value):
-            return float(value) if "." in value or "e" in value.lower() else int(value)
-    return None if value is None else str(value)
+        if _NUMBER.fullmatch(value) and (number := _number(value)) is not None:
+            return number
+    return str(value)
+
+
+def _number(word: str) -> float | None:
+    """The number that a word is written as; None for one that would come back as another word."""
+    number = float(word) if "." in word or "e" in word.lower() else int(word)
+    return number if str(number) == word and abs(number) <= COUNTED_MAX else None
+
+
+def _refuse_nul(word: str) -> None:
+    """PostgreSQL stores no U+0000, neither in text nor in JSON."""
+    if "\x00" in word:
+        raise _WrongError("must not contain U+0000")
 
 
 def _contract_faults(message: Message, raw: RawEntry) -> list[Fault]:
@@ -181,11 +202,26 @@ def _where(path: Any) -> Where:
     return tuple(steps)
 
 
-def _checked(section: Section, record: Record, raw: RawEntry) -> tuple[Record, list[Fault]]:
+def _named(message: Message, tree: dict[str, Tree], record: Record) -> Record:
+    """Of a record what the file names: whole fields, or fields of a nested one. A null is named, and says nothing."""
+    changes: Record = {}
+    for name in tree.keys() & record.keys():
+        below = parts_of(message.DESCRIPTOR.fields_by_name[name])
+        if isinstance(tree[name], dict) and below:
+            changes[name] = Part({inner: record[name].get(inner, "") for inner in tree[name]})
+        else:
+            changes[name] = record[name]
+    return changes
+
+
+def _checked(section: Section, message: Message, raw: RawEntry) -> tuple[Record, list[Fault]]:
     try:
+        record = record_of(message)
+        for name in section.entity.unset_means:
+            record[name] = None if raw.tree.get(name) is None else record[name]
         return checked(section.entity, record), []
     except Invalid as refused:
-        return record, [
+        return {}, [
             raw.fault(_steps(violation.field), violation.description) for violation in refused.violations
         ] or [raw.fault((), refused.message)]
 

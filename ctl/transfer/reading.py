@@ -18,6 +18,7 @@ from ctl.transfer.faults import Fault, UnreadableError
 
 Tree = Any
 Where = tuple[str | int, ...]
+Header = tuple[str, ...]
 
 _NULLS: Final = ("", "~", "null")
 DEPTH_MAX: Final = 20
@@ -26,7 +27,7 @@ ITEMS_MAX: Final = 100_000
 
 
 class Plain(str):
-    """A word without quotes, which may be a number or a truth value."""
+    """A word of YAML without quotes, which may be a number or a truth value."""
 
     __slots__ = ()
 
@@ -81,11 +82,11 @@ def read_yaml(path: Path) -> Iterator[RawEntry]:
 
 
 def read_csv(path: Path, section: str) -> Iterator[RawEntry]:
-    """The rows of a table; a header such as `contact.phone` names a field of a field. Empty cells say nothing."""
+    """The rows of a table; a header such as `contact.phone` names a field of a field. Cells are texts, or null."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = csv.reader(stream, strict=True)
-            header = next(rows, [])
+            header = _header(path, next(rows, []))
             for row in rows:
                 if row:
                     yield _row(path, section, rows.line_num, header, row)
@@ -95,17 +96,28 @@ def read_csv(path: Path, section: str) -> Iterator[RawEntry]:
         raise UnreadableError(path, rows.line_num, str(error)) from error
 
 
-def _row(path: Path, section: str, line: int, header: list[str], row: list[str]) -> RawEntry:
+def _header(path: Path, names: list[str]) -> list[Header]:
+    """Where each column's cells belong. Raises UnreadableError for columns that speak of the same field."""
+    header = [tuple(name.strip().split(".")) for name in names]
+    for place, where in enumerate(header):
+        if not all(where):
+            raise UnreadableError(path, 1, f"column {place + 1} names no field")
+        for other in header[:place]:
+            if other[: len(where)] == where[: len(other)]:
+                told = " and ".join(sorted({".".join(other), ".".join(where)}))
+                raise UnreadableError(path, 1, f"has several columns for {told}")
+    return header
+
+
+def _row(path: Path, section: str, line: int, header: list[Header], row: list[str]) -> RawEntry:
     if len(row) != len(header):
         raise UnreadableError(path, line, f"has {len(row)} cells, the header has {len(header)}")
     tree: dict[str, Any] = {}
-    for name, cell in zip(header, row, strict=True):
-        if cell:
-            *parents, last = name.strip().split(".")
-            holder = tree
-            for parent in parents:
-                holder = holder.setdefault(parent, {})
-            holder[last] = Plain(cell)
+    for (*parents, last), cell in zip(header, row, strict=True):
+        holder = tree
+        for parent in parents:
+            holder = holder.setdefault(parent, {})
+        holder[last] = cell or None
     return RawEntry(path, section, line, tree)
 
 
@@ -125,6 +137,9 @@ class _Document:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._unreadable(event, "must be the word of a section")
             yield from self._section(event.value)
+        next(self._events)
+        if not isinstance(event := next(self._events), yaml.StreamEndEvent):
+            raise self._unreadable(event, "is a second document; put its sections into the first")
 
     def _section(self, word: str) -> Iterator[RawEntry]:
         event = next(self._events)

@@ -62,7 +62,7 @@ async def export_clinic(
 ) -> int:
     """Write a clinic's file, whole or not at all, and the audit row that says so; how many entries."""
     keys = master_keys_of(home, os.environ)
-    async with clinic_session(owner_url, clinic_id, keys) as session:
+    async with clinic_session(owner_url, clinic_id, keys, of_one_moment=True) as session:
         exporter = Exporter(session, DirectoryRecorder(new_id, lambda: datetime.now(UTC)))
         with _opened(output) as file:
             try:
@@ -80,6 +80,8 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+    if not output.parent.is_dir():
+        raise CtlError(f"There is no directory {output.parent}.", hint="Make it, or say another --output.")
     partial = output.with_name(f"{output.name}.partial")
     with disk_faults_told(output):
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -51,17 +51,19 @@ async def owner_connection(owner_url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def clinic_session(
-    owner_url: str, clinic_id: str, master_keys: KeyProvider
+    owner_url: str, clinic_id: str, master_keys: KeyProvider, *, of_one_moment: bool = False
 ) -> AsyncIterator[ImportSession]:
     """An open transaction of a clinic on a connection of its own, rolled back unless the block commits."""
     async with owner_connection(owner_url) as connection:
-        yield await begun(connection, clinic_id, master_keys)
+        yield await begun(connection, clinic_id, master_keys, of_one_moment=of_one_moment)
 
 
-async def begun(connection: Connection, clinic_id: str, master_keys: KeyProvider) -> ImportSession:
-    """A clinic's transaction, begun."""
+async def begun(
+    connection: Connection, clinic_id: str, master_keys: KeyProvider, *, of_one_moment: bool = False
+) -> ImportSession:
+    """A clinic's transaction, begun; one `of_one_moment` reads everything as it was at the first look."""
     ciphers = ClinicCiphers(master_keys)
-    connection.queue(statements.BEGIN)
+    connection.queue(statements.BEGIN_ONE_MOMENT if of_one_moment else statements.BEGIN)
     connection.queue(statements.ENTER_CLINIC, clinic_id, f"{_LOCK_WAIT_MS}ms")
     found = connection.queue(statements.READ_DATA_KEYS, clinic_id)
     await connection.run()

@@ -41,7 +41,7 @@ class BlackoutDates:
         """Read `dates` and `ranges`, at least one day in all."""
         reader = PayloadReader(self.rule_type, payload)
         found = Blackout(frozenset(reader.dates("dates")), reader.ranges("ranges"))
-        if not (payload.get("dates") or payload.get("ranges")):
+        if not (found.dates or found.ranges) and reader.is_good:
             reader.refuse("dates", "at least one date or range is required")
         reader.finish()
         return found

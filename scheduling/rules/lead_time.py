@@ -46,7 +46,7 @@ class LeadTime:
             reader.flag("no_same_day"),
             reader.number("max_days_ahead", 0, DAYS_AHEAD_MAX),
         )
-        if not payload:
+        if found == Lead(None, False, None) and reader.is_good:
             reader.refuse("min_minutes", "one of min_minutes, no_same_day and max_days_ahead is required")
         reader.finish()
         return found

@@ -42,7 +42,7 @@ class PatientLimit:
         found = PatientLimits(
             reader.number("max_active", 1, 1_000), reader.number("min_days_between", 1, DAYS_MAX)
         )
-        if not payload:
+        if found == PatientLimits(None, None) and reader.is_good:
             reader.refuse("max_active", "one of max_active and min_days_between is required")
         reader.finish()
         return found

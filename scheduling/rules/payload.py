@@ -6,6 +6,7 @@ from datetime import date
 from typing import Final, TypeVar
 from uuid import UUID
 
+from scheduling import localtime
 from scheduling.errors import FieldViolation, Invalid
 from scheduling.facts import Rule
 
@@ -27,7 +28,8 @@ def payload_of(rule: Rule, expected: type[Payload]) -> Payload:
 class PayloadReader:
     """Takes fields out of one payload and remembers what is wrong with them; `finish` refuses if anything is.
 
-    Numbers may come as whole floats: a protobuf Struct knows no integers.
+    A field that is null is no absent one: it is refused, so that what a rule says is never guessed. Numbers may
+    come as whole floats: a protobuf Struct knows no integers.
     """
 
     def __init__(self, rule_type: str, payload: Mapping[str, object]) -> None:
@@ -37,9 +39,9 @@ class PayloadReader:
 
     def number(self, name: str, low: int, high: int) -> int | None:
         """Take a whole number within bounds; None when it is absent."""
-        value = self._payload.pop(name, None)
-        if value is None:
+        if name not in self._payload:
             return None
+        value = self._payload.pop(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
             self._wrong(name, "must be a whole number")
             return None
@@ -100,6 +102,11 @@ class PayloadReader:
             return ()
         return tuple(self._range(f"{name}[{index}]", value) for index, value in enumerate(values))
 
+    @property
+    def is_good(self) -> bool:
+        """Tell whether nothing was wrong so far."""
+        return not self._violations
+
     def refuse(self, name: str, what: str) -> None:
         """Remember that a field, or two together, make no sense."""
         self._wrong(name, what)
@@ -114,9 +121,7 @@ class PayloadReader:
             )
 
     def _list(self, name: str) -> list[object]:
-        value = self._payload.pop(name, None)
-        if value is None:
-            return []
+        value = self._payload.pop(name, [])
         if not isinstance(value, list | tuple):
             self._wrong(name, "must be a list")
             return []
@@ -131,11 +136,12 @@ class PayloadReader:
 
     def _date(self, name: str, value: object) -> date:
         try:
-            if isinstance(value, str) and _DATE.fullmatch(value):
-                return date.fromisoformat(value)
+            day = date.fromisoformat(value) if isinstance(value, str) and _DATE.fullmatch(value) else None
         except ValueError:
-            pass
-        self._wrong(name, "must be a date such as 2026-02-20")
+            day = None
+        if day is not None and not localtime.is_far(day):
+            return day
+        self._wrong(name, "must be a date such as 2026-02-20" if day is None else localtime.YEARS_BOUNDED)
         return date.min
 
     def _range(self, name: str, value: object) -> tuple[date, date]:

@@ -75,3 +75,36 @@ def test_odd_keys_are_refused_or_work(suite: RunFile, demo: DemoFacts, key: str)
     body = {"name": "Key Holder", "dob": "1980-04-30"}
     answer = call(suite, demo, "POST", "/patients", json=body, params={"idempotencyKey": key})
     assert answer.status_code in (200, 201, 400, 431), answer.text
+
+
+SPAN = {"kind": "available", "start": "2027-03-01T09:00", "end": "2027-03-01T17:00"}
+FAR = {"start": "9999-03-01T09:00", "end": "9999-03-01T17:00"}
+PREVIEW = {"startDate": "2027-03-01", "endDate": "2027-03-07"}
+ENTRIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "a window of the year 9999": ("/windows", SPAN | FAR),
+    "a shift of the year 9999": ("/windows", SPAN | FAR | {"recurrenceRule": "FREQ=DAILY"}),
+    "a rule to the year 9999": ("/windows", SPAN | {"recurrenceRule": "FREQ=DAILY;UNTIL=99991231T235900"}),
+    "a closure of the year 1": ("/closures", {"start": "0001-03-01T09:00", "end": "0001-03-02T09:00"}),
+    "a preview to the year 9999": ("/windows:preview", {"window": SPAN} | PREVIEW | {"endDate": "9999-12-31"}),
+    "a preview from the year 9999": ("/windows:preview", {"window": SPAN} | PREVIEW | {"startDate": "9999-06-01"}),
+    "a feature of 300 digits": ("/rooms", {"name": "Odd", "features": {"beds": 1e300}}),
+    "credentials of 22 digits": ("/providers", {"name": "Odd", "credentials": {"license": 2**70}}),
+    "a limit that is null": ("/serviceRules", {"ruleType": "max_daily", "rulePayload": {"max_per_day": None}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ENTRIES)
+def test_odd_entries_of_the_directory_are_refused(suite: RunFile, demo: DemoFacts, kind: str) -> None:
+    """Years, numbers and nulls that mean nothing are 400 by field, and searches of the place go on."""
+    path, body = ENTRIES[kind]
+    if "windows" in path:
+        window = body.get("window", body) | {"resourceId": demo.provider_ids[0]}
+        body = body | {"window": window} if "window" in body else window
+    elif path == "/rooms":
+        body = body | {"locationId": demo.location_id}
+    answer = call(suite, demo, "POST", path, json=body)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["details"]["violations"], answer.text
+    place = {"serviceId": demo.service_id, "locationId": demo.location_id}
+    days = {"start": "2027-03-01T00:00", "end": "2027-03-02T00:00"}
+    assert call(suite, demo, "GET", "/availability", params=place | days).status_code == 200

@@ -49,8 +49,10 @@ async def test_a_long_deadline_is_cut(served: Served, echo: ModuleType, token: T
     assert 29 < reply.remaining_s < 30.5
 
 
-async def test_violations_name_fields_as_json_does(served: Served, echo: ModuleType, token: Token) -> None:
-    """Every violation of the contract is reported, by JSON names, subscripts included."""
+async def test_violations_name_fields_as_the_contract_does(
+    served: Served, echo: ModuleType, token: Token
+) -> None:
+    """Every violation of the contract is reported, by its path, subscripts included."""
     request = echo.EchoRequest(
         clinic_id=CLINIC,
         text="x" * 1001,
@@ -60,7 +62,7 @@ async def test_violations_name_fields_as_json_does(served: Served, echo: ModuleT
     code, status = await refused(served.stub.Echo(request, metadata=bearer(token())))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     fields = {violation.field for violation in detail(status, error_details_pb2.BadRequest).field_violations}
-    assert fields == {"text", "parts[1].sizeBYTES", 'namedParts["p"].sizeBYTES'}
+    assert fields == {"text", "parts[1].size_bytes", 'named_parts["p"].size_bytes'}
 
 
 async def test_no_text_has_a_nul(served: Served, echo: ModuleType, token: Token) -> None:
@@ -71,7 +73,7 @@ async def test_no_text_has_a_nul(served: Served, echo: ModuleType, token: Token)
     code, status = await refused(served.stub.Echo(request, metadata=bearer(token())))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     fields = {violation.field for violation in detail(status, error_details_pb2.BadRequest).field_violations}
-    assert fields == {"text", "namedParts"}
+    assert fields == {"text", "named_parts"}
 
 
 async def test_streams_are_checked_message_by_message(served: Served, echo: ModuleType, token: Token) -> None:

@@ -9,15 +9,19 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from booking_svc.audit_sealer import AuditSealer
 from database.audit_chain import ChainReport, verify_chain
+from database.settings import DatabaseSettings
+from database.transaction import Database
 from tests.integration.directory.conftest import Directory, Suite
 from tests.support.booking import Keys, booking_processes, environment_of
+from tests.support.clinic_rows import insert
 from tests.support.command import medforall
-from tests.support.databases import migrated_database
+from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.invariants import query
-from tests.support.practice import Practice
+from tests.support.practice import Practice, new_id
 from tests.support.servers import Servers
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_async
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,69 @@ async def test_a_change_by_a_superuser_is_found(
     assert wrong in bad.wrong
 
 
+OLD_ROW = """
+INSERT INTO audit_event (clinic_id, id, at, actor, actor_role, action, entity_type)
+VALUES (%s, gen_random_uuid(), now() - %s * interval '1 minute', 'x', 'admin', 'patient.read', 'patient')
+"""
+MOVE_SEAL = (
+    "UPDATE audit_seal SET audit_event_at = '2019-01-15' WHERE clinic_id = %s AND seq BETWEEN %s AND %s"
+)
+DELETE_ROWS = """
+DELETE FROM audit_event USING audit_seal s WHERE s.clinic_id = %s AND s.seq BETWEEN %s AND %s
+  AND audit_event.clinic_id = s.clinic_id AND audit_event.id = s.audit_event_id
+"""
+
+
+@pytest.mark.parametrize(
+    ("links", "is_detached", "bad"), [((4, 4), True, 4), ((1, 3), False, 1), ((1, 3), True, None)]
+)
+async def test_a_link_that_is_given_an_old_date_hides_no_row(
+    *,
+    suite: Suite,
+    sealed: Practice,
+    superuser: psycopg.Connection[tuple[object, ...]],
+    links: tuple[int, int],
+    is_detached: bool,
+    bad: int | None,
+) -> None:
+    """A row is gone with its month only when that month was detached, and no row that is left comes before it."""
+    superuser.execute(DELETE_ROWS, (sealed.clinic, *links))
+    superuser.execute(MOVE_SEAL, (sealed.clinic, *links))
+    superuser.execute("DELETE FROM detached_month")
+    if is_detached:
+        superuser.execute("INSERT INTO detached_month (parent, month) VALUES ('audit_event', '2019-01-01')")
+    superuser.commit()
+    found = report_of(suite, sealed).bad
+    assert (found and found.seq) == bad
+
+
+async def test_rows_that_are_committed_late_are_sealed_in_their_place(database: MigratedDatabase) -> None:
+    """While a transaction that wrote 20 minutes ago is open, nothing newer is sealed; then both are, and verified."""
+    clinic, sealed = new_id(), []
+    workers = Database(database.worker_url, DatabaseSettings(), application_name="test")
+    await workers.open()
+    sealer = AuditSealer(workers, every_s=1)
+
+    async def is_sealed() -> bool:
+        sealed.append(await sealer.seal())
+        return sum(sealed) == 2
+
+    with psycopg.connect(database.owner_url) as late, psycopg.connect(database.owner_url) as prompt:
+        insert(prompt, "clinic", id=clinic, name="Quay", default_timezone="UTC")
+        prompt.commit()
+        late.execute(OLD_ROW, (clinic, 20))
+        prompt.execute(OLD_ROW, (clinic, 0))
+        prompt.commit()
+        for _ in range(3):
+            assert await sealer.seal() == 0
+        late.commit()
+    await wait_until_async(is_sealed, timeout_s=60, what="both rows to be sealed")
+    await workers.close()
+    with psycopg.connect(database.owner_url) as owner:
+        report = verify_chain(owner, clinic)
+    assert (report.sealed, report.waiting, report.bad) == (2, 0, None)
+
+
 async def test_a_row_slipped_in_is_found(
     suite: Suite,
     directory: Directory,
@@ -121,11 +188,7 @@ async def test_a_row_slipped_in_is_found(
     superuser: psycopg.Connection[tuple[object, ...]],
 ) -> None:
     """A row with a time of the past is not sealed later, and is named."""
-    superuser.execute(
-        "INSERT INTO audit_event (clinic_id, id, at, actor, actor_role, action, entity_type)"
-        " VALUES (%s, gen_random_uuid(), now() - interval '1 hour', 'x', 'admin', 'patient.read', 'patient')",
-        (sealed.clinic,),
-    )
+    superuser.execute(OLD_ROW, (sealed.clinic, 60))
     superuser.commit()
     await directory.add("Service", name="Later", default_duration_min=30)
     await_sealed(suite, sealed, 11)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import grpc.aio
+import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from medforall.directory.v1 import directory_types_pb2 as types
@@ -291,3 +292,64 @@ async def test_a_patient_out_of_use_keeps_its_visits_and_books_no_more(
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await book(directory, practice, 12, patient_id=patient)
     assert code_of(refused.value) == "NOT_FOUND"
+
+
+async def test_a_placeholder_that_becomes_somebody_is_taken_by_its_visits(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Visits that overlap are listed, `strict` refuses for them, and no booking overlaps with any of them after it."""
+    person: dict[str, Any] = {"name": "Walk-in", "placeholder": True}
+    patient = await directory.add("Patient", **person)
+    with psycopg.connect(suite.database.owner_url) as owner:
+        second, third = practice.add_provider(owner), practice.add_provider(owner)
+        for _ in range(3):
+            practice.add_room(owner)
+    first = await book(directory, practice, 10, patient_id=patient.id)
+    beside = await book(directory, practice, 10, provider_id=second, patient_id=patient.id)
+    later = await book(directory, practice, 11, patient_id=patient.id)
+    somebody = types.Patient(name="Jane Doe", dob="1980-04-30", placeholder=False)
+    fields: dict[str, Any] = {
+        "patient_id": patient.id,
+        "patient": somebody,
+        "update_mask": FieldMask(paths=["name", "dob", "placeholder"]),
+    }
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("UpdatePatient", strict=True, **fields)
+    assert reason_of(refused.value) == "WOULD_DISPLACE"
+    displaced = listed(await directory.call("UpdatePatient", **fields))
+    assert set(displaced.values()) == {"PATIENT_ALREADY_BOOKED"}
+    assert set(displaced) < {first.id, beside.id}
+    assert len(displaced) == 1
+    for visit in (first, beside, later):
+        assert claims_of(suite, visit.id, patient.id)
+    for hour in (10, 11):
+        with pytest.raises(grpc.aio.AioRpcError) as taken:
+            await book(directory, practice, hour, provider_id=third, patient_id=patient.id)
+        assert reason_of(taken.value) == "PATIENT_ALREADY_BOOKED"
+    fields |= {"patient": types.Patient(placeholder=True), "update_mask": FieldMask(paths=["placeholder"])}
+    assert listed(await directory.call("UpdatePatient", strict=True, **fields)) == {}
+    assert claims_of(suite, first.id, patient.id) == []
+    await book(directory, practice, 10, provider_id=third, patient_id=patient.id)
+
+
+async def test_a_service_that_may_not_overlap_any_more_takes_its_patients(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """A visit of it beside another visit of the patient is listed, one alone only takes the patient."""
+    with psycopg.connect(suite.database.owner_url) as owner:
+        infusion = practice.add_service(owner, requires_room=False, allow_patient_overlap=True)
+        second, third = practice.add_provider(owner), practice.add_provider(owner)
+    patient = practice.patients[0]
+    beside = await book(directory, practice, 10, service_id=infusion, provider_id=second, patient_id=patient)
+    await book(directory, practice, 10, 15, patient_id=patient)
+    alone = await book(directory, practice, 12, service_id=infusion, patient_id=patient)
+    fields: dict[str, Any] = {
+        "service_id": infusion,
+        "service": types.Service(allow_patient_overlap=False),
+        "update_mask": FieldMask(paths=["allow_patient_overlap"]),
+    }
+    assert listed(await directory.call("UpdateService", **fields)) == {beside.id: "PATIENT_ALREADY_BOOKED"}
+    assert claims_of(suite, alone.id, patient) == [("12:00", "12:30")]
+    with pytest.raises(grpc.aio.AioRpcError) as taken:
+        await book(directory, practice, 12, provider_id=third, patient_id=patient)
+    assert reason_of(taken.value) == "PATIENT_ALREADY_BOOKED"

@@ -1,4 +1,4 @@
-"""A change of the directory lists the visits that it pushes outside, not those that were outside already."""
+"""A change of the directory lists the visits that it pushes outside for a new reason, not for one they had already."""
 
 from __future__ import annotations
 
@@ -130,3 +130,49 @@ async def test_a_visit_outside_before_does_not_refuse_a_strict_closure(
     closure = types.Closure(location_id=practice.location, start=at(9)[:16], end=at(12)[:16])
     assert listed(await directory.call("CreateClosure", closure=closure)) == {visit.id: "OUTSIDE_HOURS"}
     assert listed(await directory.call("CreateClosure", closure=closure, strict=True)) == {}
+
+
+async def test_a_visit_outside_for_one_reason_is_listed_for_another(
+    directory: Directory, practice: Practice
+) -> None:
+    """A service out of use, a duration not allowed any more or a closure hides no other reason, nor from `strict`."""
+    other = await directory.add("Provider", name="Other", location_id=practice.location)
+    visit = await book(directory, practice, 10)
+    shorter = types.Service(default_duration_min=15, min_duration_min=15, max_duration_min=15)
+    paths = ["default_duration_min", "min_duration_min", "max_duration_min"]
+    assert await change(directory, "Service", practice.service, shorter, *paths) == {}
+    closure = types.Closure(location_id=practice.location, start=at(9)[:16], end=at(12)[:16])
+    assert listed(await directory.call("CreateClosure", closure=closure)) == {visit.id: "OUTSIDE_HOURS"}
+    reply = await directory.call("DeactivateService", service_id=practice.service)
+    assert listed(reply) == {visit.id: "RESOURCE_INACTIVE"}
+    rule = types.ServiceRule(service_id=practice.service, rule_type="allowed_provider")
+    rule.rule_payload.update({"provider_ids": [other.id]})
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("CreateServiceRule", service_rule=rule, strict=True)
+    assert reason_of(refused.value) == "WOULD_DISPLACE"
+    reply = await directory.call("CreateServiceRule", service_rule=rule)
+    assert listed(reply) == {visit.id: "PROVIDER_NOT_ALLOWED"}
+
+
+async def test_what_an_override_broke_is_not_listed(directory: Directory, practice: Practice) -> None:
+    """A visit booked by override on a blacked-out day is listed for a closure, and not for that day again."""
+    rule = types.ServiceRule(service_id=practice.service, rule_type="blackout_dates")
+    rule.rule_payload.update({"dates": [at(10)[:10]]})
+    rule_id = (await directory.call("CreateServiceRule", service_rule=rule)).service_rule.id
+    visit = await book(directory, practice, 10, override_reason="an emergency")
+    await directory.call("DeactivateServiceRule", service_rule_id=rule_id)
+    assert listed(await directory.call("CreateServiceRule", service_rule=rule, strict=True)) == {}
+    closure = types.Closure(location_id=practice.location, start=at(9)[:16], end=at(12)[:16])
+    assert listed(await directory.call("CreateClosure", closure=closure)) == {visit.id: "OUTSIDE_HOURS"}
+
+
+async def test_a_room_or_provider_that_moves_away_says_so(directory: Directory, practice: Practice) -> None:
+    """A visit whose room moves is listed as out of use there, and then for its provider, who has no hours any more."""
+    visit = await book(directory, practice, 10)
+    elsewhere = await directory.add("Location", name="Elsewhere")
+    moved = types.Room(location_id=elsewhere.id)
+    fields = {"room_id": practice.rooms[0], "room": moved, "update_mask": FieldMask(paths=["location_id"])}
+    assert listed(await directory.call("UpdateRoom", **fields)) == {visit.id: "RESOURCE_INACTIVE"}
+    window = (await directory.call("ListWindows", resource_id=practice.provider)).windows[0]
+    reply = await directory.call("DeactivateWindow", window_id=window.id)
+    assert listed(reply) == {visit.id: "OUTSIDE_HOURS"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc.aio
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -9,9 +11,9 @@ from medforall.directory.v1 import directory_types_pb2 as types
 
 from chassis.auth.principal import Role
 from tests.integration.directory.conftest import Directory, Suite, token_of
-from tests.support.booking import code_of
+from tests.support.booking import code_of, details_of, reason_of
 from tests.support.invariants import query
-from tests.support.practice import Practice, at
+from tests.support.practice import Practice, at, new_id
 
 ASA = {
     "name": "Åsa Lindqvist-Meyer",
@@ -154,7 +156,7 @@ async def test_clinics_are_made_suspended_and_archived_by_the_platform(
 
     async def set_status(status: types.ClinicStatus.ValueType) -> None:
         directory.token = platform
-        await directory.call("SetClinicStatus", status=status)
+        await directory.call("SetClinicStatus", status=status, reason="unpaid bills")
         directory.token = admin
 
     await set_status(types.CLINIC_STATUS_SUSPENDED)
@@ -175,6 +177,14 @@ async def test_clinics_are_made_suspended_and_archived_by_the_platform(
     assert code_of(gone.value) == "NOT_FOUND"
     await set_status(types.CLINIC_STATUS_ACTIVE)
     assert len((await directory.call("ListServices")).services) == 1
+    audit = await directory.call("ListAuditEvents", action="clinic.*")
+    assert [event.reason for event in audit.audit_events] == ["unpaid bills"] * 3
+    stored = query(
+        suite.database.owner_url,
+        "SELECT count(*) FROM audit_event WHERE clinic_id = %s AND reason ILIKE '%%unpaid%%'",
+        practice.clinic,
+    )
+    assert stored == [(0,)]
     directory.token = platform
     made = await directory.call(
         "CreateClinic", clinic=types.Clinic(name="New", default_timezone="Asia/Kolkata")
@@ -182,3 +192,70 @@ async def test_clinics_are_made_suspended_and_archived_by_the_platform(
     directory.token = token_of(suite.keys, made.clinic.id, Role.ADMIN)
     directory.clinic = made.clinic.id
     assert (await directory.add("Patient", **ASA)).name == ASA["name"]
+
+
+async def test_a_key_makes_one_clinic(directory: Directory, suite: Suite) -> None:
+    """The same key with the same clinic is a replay; with another one it was used already, which is no clinic's id."""
+    directory.token = suite.keys.token("", "platform", scopes=("platform",))
+    key = new_id()
+
+    async def create(name: str, **fields: str) -> Any:
+        clinic = types.Clinic(name=name, default_timezone="UTC", **fields)  # type: ignore[arg-type]
+        return await directory.call("CreateClinic", clinic=clinic, idempotency_key=key)
+
+    made = await create("First")
+    assert (await create("First")).replayed
+    with pytest.raises(grpc.aio.AioRpcError) as reused:
+        await create("Second")
+    assert (code_of(reused.value), reason_of(reused.value)) == (
+        "FAILED_PRECONDITION",
+        "IDEMPOTENCY_KEY_REUSED",
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as taken:
+        await create("Second", id=made.clinic.id)
+    assert (code_of(taken.value), reason_of(taken.value)) == ("ALREADY_EXISTS", "ALREADY_EXISTS")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "\u200b ."}, "name"),
+        ({"dob": "1849-12-31"}, "dob"),
+        ({"dob": "2199-01-01"}, "dob"),
+        ({"contact": {"phone": "+"}}, "contact.phone"),
+        ({"contact": {"phone": "none"}}, "contact.phone"),
+        ({"contact": {"email": "jane.example.org"}}, "contact.email"),
+    ],
+)
+async def test_a_patient_is_somebody_who_can_be_found(
+    directory: Directory, changes: dict[str, Any], field: str
+) -> None:
+    """A name without a letter, a birth to come or long ago, and a phone or mail address that is none are refused."""
+    wanted: dict[str, Any] = {**ASA, **changes}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("CreatePatient", patient=wanted)
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+    violation = details_of(refused.value)["BadRequest"].field_violations[0]
+    assert violation.field.endswith(field)
+
+
+async def test_emergency_access_needs_a_reason(
+    directory: Directory, practice: Practice, suite: Suite
+) -> None:
+    """Blanks are no reason."""
+    directory.token = suite.keys.token(practice.clinic, "admin", scopes=("break:glass",))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("BreakGlass", reason=" \t ")
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+
+
+async def test_what_is_out_of_use_is_not_put_out_of_use_again(directory: Directory) -> None:
+    """Patients and services refuse it alike, as providers and rooms do."""
+    patient = await directory.add("Patient", **ASA)
+    service = await directory.add("Service", name="Talk", default_duration_min=20)
+    for word, entry in (("Patient", patient), ("Service", service)):
+        fields = {f"{word.lower()}_id": entry.id}
+        await directory.call(f"Deactivate{word}", **fields)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await directory.call(f"Deactivate{word}", **fields)
+        assert reason_of(refused.value) == "INVALID_TRANSITION"

@@ -52,6 +52,25 @@ async def test_a_provider_takes_nobody_elses_preference(directory: Directory, su
     assert await outcome(mine_changed) == "OK"
 
 
+async def test_a_provider_is_not_told_why_others_are_away(directory: Directory, suite: Suite) -> None:
+    """Of another's time off it sees when, in a list and by itself; of its own it sees the reason too."""
+    practice = new_practice(suite.database, providers=2)
+    own, other = practice.providers
+    directory.clinic = practice.clinic
+    directory.token = token_of(suite.keys, practice.clinic, Role.ADMIN)
+    span = {"start": "2027-03-01T09:00", "end": "2027-03-01T17:00", "kind": "WINDOW_KIND_UNAVAILABLE"}
+    reasons = []
+    for resource in practice.providers:
+        await directory.call("CreateWindow", window={**span, "resource_id": resource, "reason": "surgery"})
+    directory.token = token_of(suite.keys, practice.clinic, Role.PROVIDER, provider_id=own)
+    for resource in (own, other):
+        windows = (await directory.call("ListWindows", resource_id=resource)).windows
+        [away] = [window for window in windows if window.start == span["start"]]
+        read = (await directory.call("GetWindow", window_id=away.id)).window
+        reasons.append((away.reason, read.reason))
+    assert reasons == [("surgery", "surgery"), ("", "")]
+
+
 async def test_who_only_writes_personal_data_is_told_none(
     directory: Directory, practice: Practice, suite: Suite
 ) -> None:

@@ -83,6 +83,7 @@ def test_an_export_sets_up_the_same_clinic_elsewhere(
     """A clinic that was exported and is gone comes back the same, patients readable, inactive ones inactive."""
     imported(run, EXAMPLE)
     with psycopg.connect(database.owner_url) as owner:
+        owner.execute("UPDATE service_rule SET priority = 0")
         owner.execute("UPDATE room SET active = false WHERE name = 'Exam 2'")
         owner.execute("UPDATE patient SET active = false WHERE NOT placeholder")
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
@@ -181,14 +182,100 @@ def test_a_reference_to_nothing_is_a_fault(run: Run, tmp_path: Path) -> None:
 def test_what_the_database_refuses_undoes_everything(
     run: Run, database: MigratedDatabase, tmp_path: Path
 ) -> None:
-    """A name that is taken is found while writing: told with its line, and no row is left."""
+    """Rooms that change names cannot do it one by one: told while writing, with the line, and no row is changed."""
+    imported(run, EXAMPLE)
+    before = counts(database)
     file = tmp_path / "clinic.yaml"
-    file.write_text(EXAMPLE.read_text().replace("name: Exam 2,", "name: Exam 1,"))
+    text = (
+        EXAMPLE.read_text()
+        .replace("name: Exam 2,", "name: Exam X,")
+        .replace("name: Exam 1,", "name: Exam 2,")
+    )
+    text = text.replace("name: Exam X,", "name: Exam 1,").replace("id: rosalind-meyer", "id: somebody-else")
+    file.write_text(text)
     done = run("import", file)
     assert done.returncode == 1
-    line = 1 + next(at for at, text in enumerate(file.read_text().splitlines()) if "id: exam-2" in text)
+    line = 1 + next(at for at, text in enumerate(file.read_text().splitlines()) if "id: exam-1" in text)
     assert f"clinic.yaml:{line}: rooms refused: A room of this name exists at this location." in done.stderr
-    assert sum(counts(database).values()) == 0
+    assert counts(database) == before
+
+
+def test_a_dry_run_tells_every_fault_of_names_and_texts(run: Run, tmp_path: Path) -> None:
+    """Names given twice, in the files or the clinic, blank names, zones that are none and U+0000 come all at once."""
+    imported(run, EXAMPLE)
+    file = tmp_path / "more.yaml"
+    file.write_text(
+        "clinic: {id: harbour-clinic, default_timezone: Factory, name: Harbour}\n"
+        "locations:\n"
+        "  - {id: l1, name: North}\n"
+        "  - {id: l2, name: North}\n"
+        "rooms:\n"
+        "  - {id: r1, location_id: main, name: Exam 1}\n"
+        "  - {id: r2, location_id: main, name: ' '}\n"
+        "providers:\n"
+        '  - {id: d1, name: "a\\0b"}\n'
+        "  - {id: d2, name: Doc, credentials: {license: 1e+300}}\n"
+        "windows:\n"
+        "  - id: w1\n"
+        "    resource_id: dr-okafor\n"
+        "    start: 2026-01-05T09:00\n"
+        "    end: 2026-01-05T10:00\n"
+        "    kind: available\n"
+        "    recurrence_rule: FREQ=DAILY;UNTIL=99991231\n"
+    )
+    done = run("import", file, "--dry-run")
+    told = [line.partition("more.yaml:")[2] for line in done.stdout.splitlines() if "more.yaml:" in line]
+    assert [line.partition(":")[0] for line in told] == ["1", "4", "6", "7", "9", "17"], done.stdout
+    assert "6 faults" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (
+            "id,name,dob,contact,contact.phone",
+            "patients.csv:1: has several columns for contact and contact.phone",
+        ),
+        ("id,name,dob,name,notes", "patients.csv:1: has several columns for name"),
+        ("id,name,dob,,notes", "patients.csv:1: column 4 names no field"),
+    ],
+)
+def test_columns_that_say_the_same_are_a_fault(run: Run, tmp_path: Path, header: str, told: str) -> None:
+    """A table whose header names a field twice, or none, is refused with its line."""
+    imported(run, EXAMPLE)
+    table = tmp_path / "patients.csv"
+    table.write_text(f"{header}\np1,Ann,1970-01-02,a,b\n")
+    done = run("import", table, "--clinic", id_of("harbour-clinic", "clinic"))
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_table_changes_what_its_columns_name(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
+    """A column that is not there leaves its field as it is, an empty cell clears it, and words stay words."""
+    imported(run, EXAMPLE)
+    clinic = clinic_of(database)
+    patients, providers = tmp_path / "patients.csv", tmp_path / "providers.csv"
+    patients.write_text(
+        "id,name,dob,contact.phone,contact.email\np1,Ann Lee,1970-01-02,030 1,ann@example.org\n"
+    )
+    providers.write_text(
+        "id,name,credentials.license,credentials.chamber\nd9,Dr. Nine,00123,12345678901234567890\n"
+    )
+    imported(run, patients, providers, "--clinic", clinic)
+    patients.write_text("id,name,dob,contact.phone\np1,Ann Lee,1970-01-02,\n")
+    assert "0 created, 1 changed" in imported(run, patients, "--clinic", clinic)
+    exported = tmp_path / "out.yaml"
+    assert run("export", "--clinic", clinic, "-o", exported).returncode == 0
+    text = exported.read_text()
+    assert "ann@example.org" in text
+    assert "030 1" not in text
+    assert "license: '00123'" in text
+    assert "chamber: '12345678901234567890'" in text
+    unchanged = imported(run, exported)
+    assert "0 created, 0 changed" in unchanged
+    missing = run("export", "--clinic", clinic, "-o", tmp_path / "nowhere" / "x.yaml")
+    assert missing.returncode == 1
+    assert "There is no directory" in missing.stderr
 
 
 def test_new_entries_tell_whom_they_displace(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
@@ -255,6 +342,7 @@ def test_tables_of_patients_providers_and_rooms(run: Run, database: MigratedData
         ("clinic:\n  id: [\n", "nothing was changed"),
         ("rooms: []\n", "do not say which clinic"),
         ("\x00", "nothing was changed"),
+        ("clinic: {id: x}\n---\nrooms: []\n", ":2: is a second document"),
     ],
 )
 def test_a_file_that_is_none_is_refused_in_a_sentence(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 from medforall.availability.v1 import availability_pb2
 from medforall.booking.v1 import appointment_pb2, booking_pb2
+from medforall.directory.v1 import directory_pb2
 from medforall.type.v1 import reason_pb2, scheduling_pb2
 
+from chassis.auth.principal import Role
 from scheduling.errors import Conflict, FieldViolation, Invalid, Reason, Refused, Stale, Unavailable
 from tests.integration.gateway.conftest import (
     APPOINTMENT,
@@ -110,6 +113,27 @@ async def test_if_match_and_stale_etag(client: httpx.AsyncClient, services: Serv
     assert isinstance(request, booking_pb2.UpdateAppointmentRequest)
     assert request.etag == '"2"'
     assert request.status == appointment_pb2.APPOINTMENT_STATUS_CANCELED
+
+
+async def test_a_patch_names_the_fields_it_has_down_to_those_of_a_nested_one(
+    client: httpx.AsyncClient, services: Services, token: Callable[..., str]
+) -> None:
+    """What a PATCH says of an address leaves the rest of it; a list and a null are whole values."""
+    services.answers("UpdateLocation", directory_pb2.UpdateLocationResponse())
+    bodies: list[tuple[dict[str, Any], list[str]]] = [
+        ({"name": "Pier", "address": {"city": "Kiel", "zip": None}}, ["address.city", "address.zip", "name"]),
+        ({"address": None}, ["address"]),
+        ({"hours": [{"weekday": 1, "start": "09:00", "end": "17:00"}]}, ["hours"]),
+    ]
+    for body, paths in bodies:
+        answer = await client.patch(
+            f"/v1/clinics/{CLINIC}/locations/{LOCATION}",
+            json=body,
+            headers={"authorization": f"Bearer {token(role=Role.ADMIN)}"},
+        )
+        assert answer.status_code == 200, answer.text
+        request: Any = services.requests[-1]
+        assert sorted(request.update_mask.paths) == paths
 
 
 async def test_get_is_revalidated(client: httpx.AsyncClient, services: Services) -> None:

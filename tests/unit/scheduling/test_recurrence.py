@@ -3,7 +3,7 @@
 # ruff: noqa: DTZ001 - a wall clock has no zone
 
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -43,6 +43,11 @@ START = datetime(2026, 1, 5, 9)
         "RRULE:FREQ=DAILY\nRRULE:FREQ=DAILY",
         "RRULE:FREQ=DAILY\nEXDATE;TZID=Europe/Berlin:20260105T090000",
         "RDATE:20260230T090000",
+        "RDATE;TZID=Europe/Berlin;VALUE=DATE-TIME:20260105T090000",
+        "RDATE:99991231T090000",
+        "RRULE:FREQ=DAILY\nEXDATE:00010101T090000",
+        "FREQ=DAILY;UNTIL=99991231",
+        "FREQ=DAILY;UNTIL=99991231T235900",
         "FREQ=DAILY;BYMONTHDAY=" + ",".join(["1"] * 500),
         "x" * 30_000,
     ],
@@ -53,7 +58,13 @@ def test_what_could_run_away_or_means_nothing_is_refused_at_once(text: str) -> N
     with pytest.raises(Invalid) as refused:
         recurrence.validate(text, START)
     assert time.thread_time() - begin < 0.05
-    assert refused.value.violations[0].field == "recurrence"
+    assert refused.value.violations[0].field == "recurrence_rule"
+
+
+def test_a_far_end_that_was_stored_stops_no_search() -> None:
+    """A rule that was accepted before its years were bounded is expanded like one without an end."""
+    found = recurrence.starts_between("FREQ=DAILY;UNTIL=99991231", START, START, START + timedelta(days=2))
+    assert found == [START, START + timedelta(days=1)]
 
 
 def test_dates_are_added_and_left_out() -> None:

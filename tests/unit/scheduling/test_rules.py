@@ -52,6 +52,20 @@ TODAY = DAY.date()
         ),
         ("patient_limit", {"max_active": 0}, "rule_payload.max_active"),
         ("patient_limit", {}, "rule_payload.max_active"),
+        ("max_daily", {"max_per_day": None}, "rule_payload.max_per_day"),
+        ("max_daily", {"max_per_day": float("nan")}, "rule_payload.max_per_day"),
+        ("min_gap", {"min_gap_minutes": None}, "rule_payload.min_gap_minutes"),
+        ("required_equipment_type", {"equipment_type": "ecg", "min_units": None}, "rule_payload.min_units"),
+        ("lead_time", {"min_minutes": None}, "rule_payload.min_minutes"),
+        ("lead_time", {"no_same_day": False}, "rule_payload.min_minutes"),
+        ("patient_limit", {"min_days_between": None}, "rule_payload.min_days_between"),
+        ("blackout_dates", {"dates": []}, "rule_payload.dates"),
+        ("blackout_dates", {"dates": ["9999-12-31"]}, "rule_payload.dates[0]"),
+        (
+            "blackout_dates",
+            {"ranges": [{"from": "2026-02-02", "to": "2200-02-01"}]},
+            "rule_payload.ranges[0].to",
+        ),
     ],
 )
 def test_a_malformed_payload_is_refused_by_field(

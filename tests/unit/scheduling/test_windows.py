@@ -19,6 +19,7 @@ from scheduling.facts import (
     StaticFacts,
     WeeklyHours,
     Window,
+    WindowKind,
 )
 from scheduling.search import SearchQuery, SearchResult, search
 from tests.unit.scheduling.clinic import DAY, ZONE, at, clinic, clocks, found, once, provider, window
@@ -38,6 +39,19 @@ def hours(*windows: Window, location: Location | None = None, days: int = 1) -> 
 def test_an_override_replaces_the_days_windows() -> None:
     """Only its own hours remain on its day."""
     assert hours(window("09:00", "17:00"), once("10:00", "12:00", "override")) == ["10:00", "11:00"]
+
+
+def test_no_year_of_a_window_or_closure_stops_a_search() -> None:
+    """Single windows and closures from year 1 to 9999 are read for the day searched, wherever they came from."""
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59)
+    always = Window(WindowKind.AVAILABLE, first, last)
+    assert len(hours(always)) == 24
+    away = Window(WindowKind.UNAVAILABLE, DAY + timedelta(hours=10), last)
+    assert hours(window("08:00", "17:00"), away) == ["08:00", "09:00"]
+    closed = Location("location", ZONE, closures=(Closure(first, DAY + timedelta(hours=15)),))
+    assert hours(window("09:00", "17:00"), location=closed) == ["15:00", "16:00"]
+    later = Location("location", ZONE, closures=(Closure(last - timedelta(days=1), last),))
+    assert len(hours(window("09:00", "17:00"), location=later)) == 8
 
 
 def test_an_override_elsewhere_changes_nothing_here() -> None:

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from medforall.options.v1 import options_pb2 as medforall_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"medforall/directory/v1/audit.proto\x12\x16medforall.directory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"medforall/options/v1/options.proto\"\x94\x02\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\tclinic_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x12\n\nactor_role\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntity_type\x18\x06 \x01(\t\x12\x11\n\tentity_id\x18\x07 \x01(\t\x12&\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsource_ip\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x0b \x01(\t\x12\x12\n\nafter_json\x18\x0c \x01(\t\x12\x0e\n\x06sealed\x18\r \x01(\x08\"\xdb\x01\n\x0f\x42reakGlassGrant\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xd0\xf3\x18\r\x12\x17\n\tclinic_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x18\n\npatient_id\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x06\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xd8\xf3\x18\x01\x12.\n\ngranted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"medforall/directory/v1/audit.proto\x12\x16medforall.directory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"medforall/options/v1/options.proto\"\xaa\x02\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\tclinic_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x12\n\nactor_role\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x13\n\x0b\x65ntity_type\x18\x06 \x01(\t\x12\x11\n\tentity_id\x18\x07 \x01(\t\x12&\n\x02\x61t\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsource_ip\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x0b \x01(\t\x12\x12\n\nafter_json\x18\x0c \x01(\t\x12\x0e\n\x06sealed\x18\r \x01(\x08\x12\x14\n\x06reason\x18\x0e \x01(\tB\x04\xd8\xf3\x18\x01\"\xdb\x01\n\x0f\x42reakGlassGrant\x12\x10\n\x02id\x18\x01 \x01(\tB\x04\xd0\xf3\x18\r\x12\x17\n\tclinic_id\x18\x02 \x01(\tB\x04\xd0\xf3\x18\x01\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x18\n\npatient_id\x18\x04 \x01(\tB\x04\xd0\xf3\x18\x06\x12\x14\n\x06reason\x18\x05 \x01(\tB\x04\xd8\xf3\x18\x01\x12.\n\ngranted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['clinic_id']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['clinic_id']._serialized_options = b'\320\363\030\001'
+  _globals['_AUDITEVENT'].fields_by_name['reason']._loaded_options = None
+  _globals['_AUDITEVENT'].fields_by_name['reason']._serialized_options = b'\330\363\030\001'
   _globals['_BREAKGLASSGRANT'].fields_by_name['id']._loaded_options = None
   _globals['_BREAKGLASSGRANT'].fields_by_name['id']._serialized_options = b'\320\363\030\r'
   _globals['_BREAKGLASSGRANT'].fields_by_name['clinic_id']._loaded_options = None
@@ -44,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BREAKGLASSGRANT'].fields_by_name['reason']._loaded_options = None
   _globals['_BREAKGLASSGRANT'].fields_by_name['reason']._serialized_options = b'\330\363\030\001'
   _globals['_AUDITEVENT']._serialized_start=132
-  _globals['_AUDITEVENT']._serialized_end=408
-  _globals['_BREAKGLASSGRANT']._serialized_start=411
-  _globals['_BREAKGLASSGRANT']._serialized_end=630
+  _globals['_AUDITEVENT']._serialized_end=430
+  _globals['_BREAKGLASSGRANT']._serialized_start=433
+  _globals['_BREAKGLASSGRANT']._serialized_end=652
 # @@protoc_insertion_point(module_scope)

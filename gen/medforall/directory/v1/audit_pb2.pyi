@@ -36,6 +36,7 @@ class AuditEvent(_message.Message):
     BEFORE_JSON_FIELD_NUMBER: _builtins.int
     AFTER_JSON_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     clinic_id: _builtins.str
     actor: _builtins.str
@@ -53,6 +54,8 @@ class AuditEvent(_message.Message):
     after_json: _builtins.str
     sealed: _builtins.bool
     """True once the row is part of the clinic's hash chain."""
+    reason: _builtins.str
+    """Why, where the caller said so: sealed in the database, and shown to those who may read the audit."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -71,10 +74,11 @@ class AuditEvent(_message.Message):
         before_json: _builtins.str = ...,
         after_json: _builtins.str = ...,
         sealed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "actor_role", b"actor_role", "after_json", b"after_json", "at", b"at", "before_json", b"before_json", "clinic_id", b"clinic_id", "entity_id", b"entity_id", "entity_type", b"entity_type", "id", b"id", "request_id", b"request_id", "sealed", b"sealed", "source_ip", b"source_ip"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "actor_role", b"actor_role", "after_json", b"after_json", "at", b"at", "before_json", b"before_json", "clinic_id", b"clinic_id", "entity_id", b"entity_id", "entity_type", b"entity_type", "id", b"id", "reason", b"reason", "request_id", b"request_id", "sealed", b"sealed", "source_ip", b"source_ip"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -381,6 +381,7 @@ class SetClinicStatusRequest(_message.Message):
     clinic_id: _builtins.str
     status: _directory_types_pb2.ClinicStatus.ValueType
     reason: _builtins.str
+    """Kept sealed in the clinic's audit."""
     idempotency_key: _builtins.str
     """Chosen by the caller, one per intent (a UUID is best)."""
     def __init__(
@@ -3743,7 +3744,7 @@ class PreviewWindowsRequest(_message.Message):
     END_DATE_FIELD_NUMBER: _builtins.int
     clinic_id: _builtins.str
     location_id: _builtins.str
-    """The location whose zone and hours count; empty: the window's own."""
+    """The location whose zone counts; empty: the window's own. Its hours and closures do not: the window alone is shown."""
     start_date: _builtins.str
     """First local day, `YYYY-MM-DD`."""
     end_date: _builtins.str

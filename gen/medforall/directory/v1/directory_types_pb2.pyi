@@ -577,6 +577,7 @@ class ServiceRule(_message.Message):
     `patient_limit`.
     """
     priority: _builtins.int
+    """0 to 10000. A create that leaves it at 0 gets 100; an update whose mask names it may set 0."""
     active: _builtins.bool
     etag: _builtins.str
     @_builtins.property
@@ -724,7 +725,7 @@ class Preference(_message.Message):
     """Empty: all services."""
     preferred_equipment_type: _builtins.str
     weight: _builtins.int
-    """0 to 100."""
+    """0 to 100. A create that leaves it at 0 gets 50; an update whose mask names it may set 0."""
     active: _builtins.bool
     etag: _builtins.str
     @_builtins.property
