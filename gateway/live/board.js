@@ -77,7 +77,7 @@ export class Board {
     if (known || this.isThen(now) || (visit.previous && this.isThen(visit.previous))) this.visits.set(id, now);
     if (isHere) this.show(now, known, isNews);
     else this.hide(id, known);
-    if (isNews && isHere) this.ready();
+    if (isNews && this.frame.ariaBusy !== "true") this.ready();
     this.count();
     return isHere || wasHere;
   }

@@ -42,7 +42,7 @@ export class Directory {
     try {
       return await reading;
     } catch (error) {
-      if (error instanceof Refused) throw error;
+      if (error instanceof Refused || error instanceof Failed) throw error;
       return otherwise;
     }
   }

@@ -107,6 +107,7 @@ async function begin(mine, wanted) {
 function openDrawer(isOpen) {
   element("side").classList.toggle("open", isOpen);
   element("more").ariaExpanded = String(isOpen);
+  if (isOpen) element("less").focus();
 }
 
 function submitted(form, field, take) {

@@ -44,8 +44,7 @@ export class Session {
   end() {
     this.turn += 1;
     this.loads += 1;
-    clearTimeout(this.retry);
-    clearTimeout(this.reminder);
+    for (const timer of [this.retry, this.reminder, this.rereading, this.rechecking]) clearTimeout(timer);
     this.feed.end();
     this.board?.end();
     forget();
@@ -58,6 +57,8 @@ export class Session {
     this.place = place;
     this.day = day;
     this.followsToday = day === this.today;
+    this.stale.clear();
+    clearTimeout(this.rechecking);
     this.changes = 0;
     this.isFirst = true;
     this.board.begin(day, place);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -140,6 +140,33 @@ async def test_times_are_the_clinics(suite: RealtimeSuite, known: FakeClinic) ->
 def _minutes(first: datetime, last: datetime) -> list[datetime]:
     count = int((last - first).total_seconds() // 60) + 2
     return [first + timedelta(minutes=number) for number in range(count)]
+
+
+async def test_today_turns_at_midnight(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """A page that shows today shows tomorrow after midnight, and one that shows another day stays there."""
+    later = """window.laterMs = 0; const Real = Date;
+      window.Date = class extends Real {
+        constructor(...parts) { parts.length ? super(...parts) : super(Real.now() + window.laterMs); }
+        static now() { return Real.now() + window.laterMs; }
+      };"""
+    shown, looks = (
+        "document.getElementById('day').dateTime",
+        "document.dispatchEvent(new Event('visibilitychange'))",
+    )
+    async with browser_page() as page:
+        await page.call("Page.enable")
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=later)
+        await show(page, suite, known, day="")
+        before = await page.value(shown)
+        await page.value("window.laterMs = 24 * 3600000")
+        await page.value(looks)
+        tomorrow = date.fromisoformat(before) + timedelta(days=1)
+        await page.wait_for(f"{shown} === '{tomorrow}'")
+        await page.value("document.getElementById('previous').click()")
+        await page.wait_for(f"{shown} === '{before}'")
+        await page.value(looks)
+        assert await page.value(shown) == before
+    assert page.faults == []
 
 
 _OVERLAPS = """(() => {
