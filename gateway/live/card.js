@@ -25,15 +25,17 @@ export function fillCard(card, visit, directory) {
   line.firstChild.textContent = clockOf(visit.start);
   line.children[1].textContent = `–${clockOf(visit.end)}`;
   title.textContent = patient || service;
-  more.textContent = [room, patient && service].filter(Boolean).join(" · ");
+  const [first = "", second] = [room, patient && service].filter(Boolean);
+  more.replaceChildren(make("span", first), make("i", second && ` · ${second}`));
   const parts = [`${clockOf(visit.start)} to ${clockOf(visit.end)}`, directory.nameOf(visit.providerId), patient, service, room, statusWord(visit.status)];
   card.ariaLabel = card.title = parts.filter(Boolean).join(", ");
 }
 
-/** How many lines a card has room for. */
+/** How many lines a card has room for; three are snug in some. */
 export function sizeOf(minutes) {
   if (minutes < 14) return "one";
-  if (minutes < 27) return "two";
+  if (minutes < 19) return "two";
+  if (minutes < 27) return "snug";
   return minutes < 40 ? "three" : "four";
 }
 
