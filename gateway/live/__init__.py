@@ -9,13 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+_SCRIPTS: Final = (
+    "api", "board", "card", "column", "directory", "dom", "feed", "lanes", "live", "session", "story", "words",
+)  # fmt: skip
 _TYPES: Final = {
     "live.html": "text/html; charset=utf-8",
     "live.css": "text/css; charset=utf-8",
-    "board.js": "text/javascript; charset=utf-8",
-    "feed.js": "text/javascript; charset=utf-8",
-    "live.js": "text/javascript; charset=utf-8",
+    "board.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
+    **{f"{name}.js": "text/javascript; charset=utf-8" for name in _SCRIPTS},
 }
 # Only what this origin serves runs, and it speaks to this origin alone.
 _POLICY: Final = (

@@ -1,191 +1,284 @@
 // The board: a column per provider, a card per visit. Only shows; it asks nobody for anything.
 
-const SHOWN = new Set(["held", "scheduled", "confirmed", "checked_in", "in_progress", "completed"]);
+import { fillCard, flash, glide, isCalm, makeCard } from "/live/card.js";
+import { Column } from "/live/column.js";
+import { element, make } from "/live/dom.js";
+import { SHOWN, counted, dayOf, minuteOn } from "/live/words.js";
+
 const ARRIVED = new Set(["checked_in", "in_progress", "completed"]);
-const WORDS = { held: "held", confirmed: "confirmed", checked_in: "arrived", in_progress: "in progress", completed: "completed" };
-const element = (id) => document.getElementById(id);
-
-export function make(tag, text, attributes = {}) {
-  const made = document.createElement(tag);
-  if (text) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
-
-const minuteOf = (local) => Number(local.slice(11, 13)) * 60 + Number(local.slice(14, 16));
-const clockOf = (local) => local.slice(11, 16);
-const initials = (name) => name.replace(/^(Dr|Prof|Mr|Ms|Mrs)\.?\s+/i, "").split(/\s+/).map((part) => part[0]).slice(0, 2).join("").toUpperCase();
+const NOT_COUNTED = new Set(["held", "no_show"]);
+const FIRST_MIN = 8 * 60;
+const LAST_MIN = 17 * 60;
+const COLUMN_PX = 150;
+const WIDEST_PX = 440;
+// From here on the end of a visit has room in every card.
+const ROOMY_PX = 240;
 
 export class Board {
-  constructor() {
+  /** `ownId`: the provider whose visits alone may be read; others' calendars are only free or busy. */
+  constructor(directory, ownId = "") {
+    this.directory = directory;
+    this.ownId = ownId;
     this.visits = new Map();
     this.cards = new Map();
     this.columns = new Map();
-    this.names = { providers: new Map(), services: new Map(), rooms: new Map() };
-    this.from = 8 * 60;
-    this.to = 18 * 60;
+    this.shifts = new Map();
+    this.frame = element("board");
+    this.sizes = new ResizeObserver(() => this.fit());
+    this.sizes.observe(this.frame);
+    this.frame.onscroll = () => this.scrolled();
+    element("further").onclick = () => this.turnOver();
   }
 
-  /** Begin a day: `providers` are shown even when they have no visit. */
-  begin(day, locationId, names) {
+  end() {
+    this.sizes.disconnect();
+    this.clear();
+  }
+
+  /** Begin a day: nothing is shown until it is read. */
+  begin(day, place) {
     this.day = day;
-    this.locationId = locationId;
-    this.names = names;
-    this.visits.clear();
-    this.cards.clear();
-    this.columns.clear();
-    this.from = 8 * 60;
-    this.to = 18 * 60;
-    element("heads").replaceChildren(make("div", "", { class: "corner" }));
-    element("grid").replaceChildren(element("hours"), element("now"));
-    for (const id of names.providers.keys()) this.column(id);
-    this.rule();
+    this.place = place;
+    this.clear();
+    this.frame.ariaBusy = "true";
+    this.say("Reading the day…");
+    this.bound();
     this.count();
   }
 
-  /** Take the state of a visit, as REST or a message tells it; an older version changes nothing. */
+  clear() {
+    for (const each of [this.visits, this.cards, this.columns, this.shifts]) each.clear();
+    element("heads").replaceChildren(make("div", "", { class: "corner" }));
+    element("grid").replaceChildren(element("hours"), element("now"));
+  }
+
+  /** The day is read: what is known of it is all there is. */
+  ready() {
+    this.frame.ariaBusy = "false";
+    const nobody = this.columns.size ? "Nothing is booked on this day yet." : "Nobody works here on this day, and nothing is booked.";
+    this.say(this.cards.size ? "" : nobody);
+  }
+
+  say(text) {
+    element("empty").textContent = text;
+    element("empty").hidden = !text;
+  }
+
+  /** Take the state of a visit; tells whether this day's picture changed. An older version changes nothing. */
   apply(visit, isNews) {
     const id = visit.appointmentId ?? visit.id;
     const known = this.visits.get(id);
     const version = Number(visit.version);
-    if (known && known.version >= version) return null;
-    const now = { ...visit, id, version };
-    this.visits.set(id, now);
-    const here = visit.locationId === this.locationId && visit.start.slice(0, 10) === this.day && SHOWN.has(visit.status);
-    if (here) this.show(now, isNews);
-    else this.hide(id);
+    if (known && known.version >= version) return false;
+    const now = { ...visit, id, version, patientId: visit.patientId ?? (known?.patientId || undefined) };
+    const isHere = this.holds(now);
+    const wasHere = this.cards.has(id);
+    // What has left is remembered too: a list that is under way may still have it.
+    if (known || this.isThen(now) || (visit.previous && this.isThen(visit.previous))) this.visits.set(id, now);
+    if (isHere) this.show(now, known, isNews);
+    else this.hide(id, known);
+    if (isNews && this.frame.ariaBusy !== "true") this.ready();
     this.count();
-    return known ?? {};
+    return isHere || wasHere;
+  }
+
+  holds(visit) {
+    return this.isThen(visit) && SHOWN.includes(visit.status);
+  }
+
+  isThen({ locationId, start, end }) {
+    const reachesIn = dayOf(start) < this.day && end > `${this.day}T00:00:00~`;
+    return locationId === this.place.id && (dayOf(start) === this.day || reachesIn);
   }
 
   /** Forget visits that a fresh list no longer has. */
   keepOnly(ids) {
-    for (const id of [...this.cards.keys()]) if (!ids.has(id)) { this.visits.delete(id); this.hide(id); }
+    for (const id of [...this.visits.keys()]) {
+      if (ids.has(id)) continue;
+      this.hide(id, this.visits.get(id));
+      this.visits.delete(id);
+    }
     this.count();
   }
 
-  show(visit, isNews) {
-    this.stretch(minuteOf(visit.start), this.endOf(visit));
-    let card = this.cards.get(visit.id);
-    const isNew = !card;
-    if (isNew) {
-      card = make("article", "", { class: "visit", "data-id": visit.id });
-      card.append(make("b"), make("span"), make("small"));
-      this.cards.set(visit.id, card);
-    }
-    this.fill(card, visit);
-    this.move(card, this.column(visit.providerId));
-    this.place(card, visit);
-    if (isNews) this.flash(card, isNew ? "new" : "touched");
+  show(visit, before, isNews) {
+    const card = this.cards.get(visit.id) ?? makeCard(visit.id);
+    const isNew = !this.cards.has(visit.id);
+    this.cards.set(visit.id, card);
+    fillCard(card, visit, this.directory);
+    const column = this.column(visit.providerId);
+    this.bound();
+    if (isNew || card.parentElement !== column.body) glide(card, column.body, () => this.arrange(column));
+    else this.arrange(column);
+    if (before && before.providerId !== visit.providerId) this.leave(before.providerId);
+    if (isNews) flash(card, isNew ? "new" : "touched");
   }
 
-  fill(card, visit) {
-    const service = this.names.services.get(visit.serviceId) ?? "Visit";
-    card.dataset.status = visit.status;
-    card.children[0].replaceChildren(clockOf(visit.start), make("i", ` – ${clockOf(visit.end)}`));
-    card.children[1].textContent = service;
-    // A colour alone does not tell everybody.
-    card.children[2].textContent = [WORDS[visit.status], this.names.rooms.get(visit.roomId)].filter(Boolean).join(" · ");
-    card.title = `${clockOf(visit.start)} – ${clockOf(visit.end)} ${service}, ${WORDS[visit.status] ?? visit.status}`;
-    const minutes = this.endOf(visit) - minuteOf(visit.start);
-    card.classList.toggle("short", minutes < 45);
-    card.classList.toggle("brief", minutes < 20);
-  }
-
-  /** Put a card into a column; from another one it glides over. */
-  move(card, column) {
-    if (card.parentElement === column) return;
-    const before = card.isConnected ? card.getBoundingClientRect() : null;
-    column.append(card);
-    if (!before) return;
-    const after = card.getBoundingClientRect();
-    card.animate([{ transform: `translate(${before.left - after.left}px, ${before.top - after.top}px)` }, { transform: "none" }], { duration: 450, easing: "cubic-bezier(.2,.8,.2,1)" });
-  }
-
-  place(card, visit) {
-    const start = minuteOf(visit.start);
-    card.style.top = `calc(var(--minute) * ${start - this.from} + 1px)`;
-    card.style.height = `calc(var(--minute) * ${Math.max(14, this.endOf(visit) - start)} - 2px)`;
-  }
-
-  endOf(visit) {
-    return visit.end.slice(0, 10) > visit.start.slice(0, 10) ? 1440 : minuteOf(visit.end);
-  }
-
-  hide(id) {
+  hide(id, before) {
     const card = this.cards.get(id);
     if (!card) return;
     this.cards.delete(id);
     card.classList.add("gone");
+    card.removeAttribute("tabindex");
     setTimeout(() => card.remove(), 380);
+    this.leave(before.providerId);
   }
 
-  flash(card, name) {
-    card.classList.remove("new", "touched");
-    void card.offsetWidth;
-    card.classList.add(name);
-    setTimeout(() => card.classList.remove(name), name === "new" ? 600 : 1600);
+  leave(providerId) {
+    const column = this.columns.get(providerId);
+    if (column) this.arrange(column);
   }
 
-  column(providerId) {
-    let column = this.columns.get(providerId);
-    if (column) return column;
-    const { name, specialty } = this.names.providers.get(providerId) ?? { name: `Provider ${providerId.slice(0, 4)}`, specialty: "" };
-    const head = make("div", "", { class: "head" });
-    const words = make("div");
-    words.append(make("b", name), make("span", specialty));
-    head.append(make("div", initials(name), { class: "face" }), words, make("output", "", { "data-of": providerId, title: "Visits" }));
-    element("heads").append(head);
-    column = make("div", "", { class: "column", "data-provider": providerId });
-    element("grid").insertBefore(column, element("now"));
-    this.columns.set(providerId, column);
-    element("board").style.setProperty("--columns", this.columns.size);
-    this.size(column);
+  arrange(column) {
+    column.arrange(this.shown().filter((visit) => visit.providerId === column.id), this.cards);
+  }
+
+  shown() {
+    return [...this.cards.keys()].map((id) => this.visits.get(id));
+  }
+
+  /** The same, in the order in which they matter: what is still to come first. */
+  upcoming(local) {
+    const isOver = (visit) => visit.end.slice(0, 19) < local;
+    return this.shown().sort((a, b) => isOver(a) - isOver(b) || (a.start < b.start ? -1 : 1));
+  }
+
+  /** Names may have become known. */
+  rename(visits = this.shown()) {
+    for (const visit of visits) if (this.cards.has(visit.id)) fillCard(this.cards.get(visit.id), this.visits.get(visit.id), this.directory);
+  }
+
+  renameColumns() {
+    for (const [id, column] of this.columns) column.name(this.directory.providers.get(id));
+    this.rename();
+    this.count();
+  }
+
+  /** Take when providers work; who works here, or would if that may not be known, has a column. */
+  takeShifts(shifts) {
+    for (const [id, shift] of shifts) this.shifts.set(id, shift);
+    for (const id of this.directory.active(this.place)) if (this.belongs(id)) this.column(id);
+    for (const [id, column] of [...this.columns]) {
+      if (this.belongs(id) || this.shown().some((visit) => visit.providerId === id)) this.paint(column);
+      else this.remove(id);
+    }
+    this.bound();
+    this.count();
+  }
+
+  belongs(id) {
+    const shift = this.shifts.get(id);
+    if (!shift) return this.directory.isAtHome(id, this.place);
+    return shift.open.length > 0 || (this.isVeiled(id) && shift.busy.length > 0 && this.directory.isAtHome(id, this.place));
+  }
+
+  isVeiled(id) {
+    return Boolean(this.ownId) && id !== this.ownId;
+  }
+
+  paint(column) {
+    const shift = this.shifts.get(column.id);
+    if (shift) column.paint(shift, this.isVeiled(column.id));
+  }
+
+  remove(id) {
+    const { head, body } = this.columns.get(id);
+    head.remove();
+    body.remove();
+    this.columns.delete(id);
+    this.fit();
+  }
+
+  /** A provider's column; columns stand in the order of their names, one's own before them. */
+  column(id) {
+    const known = this.columns.get(id);
+    if (known) return known;
+    const column = new Column(id, this.day);
+    column.name(this.directory.providers.get(id));
+    const place = (each) => `${each.id === this.ownId ? "" : "~"}${each.title} ${each.id}`;
+    const next = [...this.columns.values()].filter((each) => place(each) > place(column)).sort((a, b) => (place(a) < place(b) ? -1 : 1))[0];
+    element("heads").insertBefore(column.head, next?.head ?? null);
+    element("grid").insertBefore(column.body, next?.body ?? element("now"));
+    this.columns.set(id, column);
+    this.paint(column);
+    this.fit();
     return column;
   }
 
-  /** Show more hours when a visit lies outside of them. */
-  stretch(start, end) {
-    const from = Math.min(this.from, Math.floor(start / 60) * 60);
-    const to = Math.max(this.to, Math.ceil(end / 60) * 60);
-    if (from === this.from && to === this.to) return;
-    this.from = from;
-    this.to = to;
-    this.rule();
-    for (const [id, card] of this.cards) this.place(card, this.visits.get(id));
+  /** Show the hours in which somebody works or something is. */
+  bound() {
+    const shifts = [...this.columns.keys()].flatMap((id) => this.shifts.get(id)?.open ?? []);
+    const spans = [...this.shown(), ...shifts];
+    const from = Math.min(FIRST_MIN, ...spans.map((each) => minuteOn(this.day, each.start)));
+    const to = Math.max(LAST_MIN, ...spans.map((each) => minuteOn(this.day, each.end)));
+    this.rule(Math.floor(from / 60) * 60, Math.ceil(to / 60) * 60);
   }
 
-  rule() {
+  rule(from, to) {
+    if (from === this.from && to === this.to) return;
+    [this.from, this.to] = [from, to];
+    this.frame.style.setProperty("--from", from);
+    this.frame.style.setProperty("--span", to - from);
     const labels = [];
-    for (let minute = this.from; minute < this.to; minute += 60) {
+    for (let minute = from; minute <= to; minute += 60) {
       const label = make("span", `${String(minute / 60).padStart(2, "0")}:00`);
-      label.style.top = `calc(var(--minute) * ${minute - this.from})`;
+      label.style.setProperty("--at", minute);
       labels.push(label);
     }
-    element("hours").replaceChildren(...labels);
-    for (const column of this.columns.values()) this.size(column);
-    this.size(element("hours"));
+    element("hours").replaceChildren(...labels, element("now-time"));
   }
 
-  size(part) {
-    part.style.height = `calc(var(--minute) * ${this.to - this.from})`;
+  /** Whole columns only: none is cut off at the edge. */
+  fit() {
+    const room = this.frame.clientWidth - element("hours").offsetWidth;
+    const places = Math.max(1, Math.min(this.columns.size, Math.floor(room / COLUMN_PX)));
+    const columnPx = Math.min(WIDEST_PX, room / places);
+    this.frame.style.setProperty("--column", `${columnPx}px`);
+    this.frame.classList.toggle("roomy", columnPx >= ROOMY_PX);
+    this.frame.style.setProperty("--columns", this.columns.size);
+    this.frame.classList.toggle("wide", places < this.columns.size);
+    element("further").hidden = places >= this.columns.size;
+    this.scrolled();
   }
 
-  /** Draw the line of the present; `local` is the location's time now, or null on another day. */
+  /** The button below the board tells how many columns lie further on, and leads there; at the end it leads back. */
+  scrolled() {
+    const { scrollLeft, clientWidth, scrollWidth } = this.frame;
+    const columnPx = (scrollWidth - element("hours").offsetWidth) / (this.columns.size || 1);
+    const left = Math.ceil((scrollWidth - clientWidth - scrollLeft - 2) / columnPx);
+    this.isAtEnd = left < 1;
+    element("further").textContent = this.isAtEnd ? "‹ Back" : `${left} more ›`;
+    element("further").ariaLabel = this.isAtEnd ? "Back to the first providers" : `${counted(left, "more provider")}`;
+  }
+
+  turnOver() {
+    const page = this.frame.clientWidth - element("hours").offsetWidth;
+    this.frame.scrollTo({ left: this.isAtEnd ? 0 : this.frame.scrollLeft + page, behavior: isCalm.matches ? "auto" : "smooth" });
+  }
+
+  /** Draw the line of the present; `local` is the location's time now. */
   tick(local) {
     const line = element("now");
-    const minute = local ? minuteOf(local) : -1;
-    line.hidden = !local || local.slice(0, 10) !== this.day || minute < this.from || minute > this.to;
-    line.style.top = `calc(var(--minute) * ${minute - this.from})`;
+    const minute = minuteOn(this.day, local);
+    line.hidden = dayOf(local) !== this.day || minute < this.from || minute > this.to;
+    const label = element("now-time");
+    label.hidden = line.hidden;
+    label.textContent = local.slice(11, 16);
+    for (const each of [line, label]) each.style.setProperty("--at", minute);
+  }
+
+  /** Bring the present into view, or the first visit. */
+  reveal() {
+    const first = [...this.cards.values()].sort((a, b) => a.offsetTop - b.offsetTop)[0];
+    const mark = element("now").hidden ? (first?.offsetTop ?? 0) - 40 : element("now").offsetTop - this.frame.clientHeight / 3;
+    this.frame.scrollTop = mark > 120 ? mark : 0;
   }
 
   count() {
-    const shown = [...this.cards.keys()].map((id) => this.visits.get(id)).filter((visit) => visit.status !== "held");
-    element("count").textContent = shown.length;
-    element("arrived").textContent = shown.filter((visit) => ARRIVED.has(visit.status)).length;
-    for (const each of element("heads").querySelectorAll("output")) {
-      each.textContent = shown.filter((visit) => visit.providerId === each.dataset.of).length || "";
-    }
-    element("empty").hidden = this.cards.size > 0;
+    const shown = this.shown().filter((visit) => !NOT_COUNTED.has(visit.status));
+    const arrived = shown.filter((visit) => ARRIVED.has(visit.status));
+    for (const each of document.querySelectorAll("[data-count=visits]")) each.textContent = shown.length;
+    for (const each of document.querySelectorAll("[data-count=arrived]")) each.textContent = arrived.length;
+    for (const [id, column] of this.columns) column.count(shown.filter((visit) => visit.providerId === id).length);
   }
 }

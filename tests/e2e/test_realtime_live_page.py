@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from ctl.ports import free_port
-from tests.support.browser import Page, browser_page, chromium
-from tests.support.fake_clinic import FakeClinic, serving
-from tests.support.realtime import Clinic, RealtimeSuite, Visit
+from tests.support.browser import Page, browser_page
+from tests.support.fake_clinic import ZONE, FakeClinic
+from tests.support.live_page import (
+    FEED,
+    MORNING,
+    booked,
+    card,
+    half_full_day,
+    in_state,
+    live_suite,
+    show,
+    text_of,
+)
+from tests.support.realtime import RealtimeSuite, Visit
 
 pytestmark = pytest.mark.browser
-
-_DAY = datetime(2026, 2, 20, 13, 0, tzinfo=UTC)
-_STATUSES = ("scheduled", "scheduled", "confirmed", "confirmed", "checked_in", "in_progress", "completed")
 
 
 @pytest.fixture
 def known() -> FakeClinic:
     """A clinic with a day about half full."""
-    chance = random.Random(7)
-    clinic = Clinic()
-    known = FakeClinic(clinic)
-    for provider in range(3):
-        for slot in sorted(chance.sample(range(1, 18), 9)):
-            visit = Visit(
-                clinic,
-                provider=provider,
-                service=slot % 3,
-                start=_DAY + timedelta(minutes=30 * slot),
-            )
-            visit.event(status=_STATUSES[0 if slot > 8 else chance.randrange(len(_STATUSES))])
-            known.visits.append(visit)
-    return known
+    return half_full_day()
 
 
 @pytest.fixture
 async def suite(tmp_path: Path, redis_url: str, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
-    """A suite whose gateway finds the made-up directory."""
-    chromium()
-    port = free_port()
-    made = RealtimeSuite(tmp_path, redis_url, {"MEDFORALL_BOOKING_TARGET": f"127.0.0.1:{port}"})
-    try:
-        async with serving(known, port):
-            made.start()
-            yield made
-    finally:
-        made.stop()
-
-
-def card(visit: Visit) -> str:
-    return f"document.querySelector('[data-id=\"{visit.id}\"]:not(.gone)')"
+    """A suite whose gateway finds the made-up clinic."""
+    async with live_suite(tmp_path, redis_url, known) as made:
+        yield made
 
 
 async def in_column(page: Page, visit: Visit, provider: int) -> None:
@@ -65,21 +47,17 @@ async def in_column(page: Page, visit: Visit, provider: int) -> None:
 async def test_a_day_is_shown_and_followed(suite: RealtimeSuite, known: FakeClinic) -> None:
     """The page shows the day, then every booking, move and cancellation, also those while it was cut off."""
     clinic = known.clinic
-    token = suite.token(clinic_id=clinic.id, scopes=("read:appointments", "read:directory"))
-    address = f"{suite.http_url}/live#token={token}&location={clinic.location_id}&date=2026-02-20"
     async with suite.events() as events, browser_page() as page:
         await events.prepare()
-        await page.open(address)
-        await page.wait_for("document.getElementById('state').dataset.state === 'live'")
+        await show(page, suite, known)
         await page.wait_for(f"document.querySelectorAll('.visit').length === {len(known.visits)}")
-        assert token not in await page.value("location.href")
 
-        new = Visit(clinic, provider=1, start=_DAY + timedelta(hours=9, minutes=30))
+        new = Visit(clinic, provider=1, start=MORNING + timedelta(hours=9, minutes=30))
         await events.publish(new.event())
         await in_column(page, new, 1)
         moved = known.visits[0]
         await events.publish(
-            moved.event("rescheduled", provider=2, start=_DAY + timedelta(hours=9, minutes=30))
+            moved.event("rescheduled", provider=2, start=MORNING + timedelta(hours=9, minutes=30))
         )
         await in_column(page, moved, 2)
         gone = known.visits[1]
@@ -88,19 +66,21 @@ async def test_a_day_is_shown_and_followed(suite: RealtimeSuite, known: FakeClin
         arrived = known.visits[-1]
         await events.publish(arrived.event("checked_in", status="checked_in"))
         await page.wait_for(f"{card(arrived)}.dataset.status === 'checked_in'")
+        told = [line.partition(" · ")[0] for line in await page.value(FEED)]
+        assert told == ["Arrived", "Canceled", "Moved", "Booked"]
 
         suite.kill("gateway")
-        await page.wait_for("document.getElementById('state').dataset.state === 'waiting'")
-        missed = Visit(clinic, provider=0, start=_DAY + timedelta(minutes=0))
+        await page.wait_for(in_state("waiting"))
+        missed = Visit(clinic, provider=0, start=MORNING)
         await events.publish(missed.event())
         await events.publish(
-            new.event("rescheduled", provider=0, start=_DAY + timedelta(hours=9, minutes=30))
+            new.event("rescheduled", provider=0, start=MORNING + timedelta(hours=9, minutes=30))
         )
         suite.restart("gateway")
-        await page.wait_for("document.getElementById('state').dataset.state === 'live'", timeout_s=30)
+        await page.wait_for(in_state("live"), timeout_s=30)
         await in_column(page, missed, 0)
         await in_column(page, new, 0)
-        assert await page.value("document.getElementById('heard').textContent") == "6"
+        assert await page.value(text_of("heard")) == "6"
         await _photographed(page)
     assert page.faults == []
 
@@ -118,12 +98,109 @@ async def _photographed(page: Page) -> None:
     await page.call("Emulation.setDeviceMetricsOverride", **phone)
     await page.wait_for("document.documentElement.scrollWidth <= 420")
     await page.screenshot("live-phone")
+    # What stands beside the board elsewhere is one touch away.
+    await page.value("document.getElementById('more').click()")
+    await page.wait_for("document.getElementById('feed').checkVisibility({visibilityProperty: true})")
+    await _stillness(page)
+    await page.screenshot("live-phone-activity")
 
 
 async def _stillness(page: Page) -> None:
     """Wait until nothing moves but what moves for ever."""
     still = "each.effect.getTiming().iterations > 1 || each.playState === 'finished'"
     await page.wait_for(f"document.getAnimations().every((each) => {still})")
+
+
+async def test_times_are_the_clinics(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """A location without a zone of its own shows now, today and what happens on the clinic's clock, in any browser."""
+    async with suite.events() as events, browser_page() as page:
+        await events.prepare()
+        await page.call("Emulation.setTimezoneOverride", timezoneId="Pacific/Kiritimati")
+        before = datetime.now(ZONE)
+        start = before.replace(hour=12, minute=0, second=0, microsecond=0).astimezone(UTC)
+        visit = Visit(known.clinic, start=start)
+        visit.event()
+        known.visits.append(visit)
+        await show(page, suite, known, day="")
+        await events.publish(visit.event("confirmed", status="confirmed"))
+        await page.wait_for("document.querySelector('#feed li time')")
+        after = datetime.now(ZONE)
+        moments = {f"{moment:%H:%M}" for moment in _minutes(before, after)}
+        assert await page.value("document.querySelector('#feed li time').textContent") in moments
+        assert await page.value("document.getElementById('day').dateTime") in {
+            before.date().isoformat(),
+            after.date().isoformat(),
+        }
+        if 8 <= before.hour < 17 and before.date() == after.date():
+            assert await page.value(text_of("now-time")) in moments
+        assert await page.value(f"{card(visit)}.querySelector('time').textContent") == "12:00"
+    assert page.faults == []
+
+
+def _minutes(first: datetime, last: datetime) -> list[datetime]:
+    count = int((last - first).total_seconds() // 60) + 2
+    return [first + timedelta(minutes=number) for number in range(count)]
+
+
+async def test_today_turns_at_midnight(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """A page that shows today shows tomorrow after midnight, and one that shows another day stays there."""
+    later = """window.laterMs = 0; const Real = Date;
+      window.Date = class extends Real {
+        constructor(...parts) { parts.length ? super(...parts) : super(Real.now() + window.laterMs); }
+        static now() { return Real.now() + window.laterMs; }
+      };"""
+    shown, looks = (
+        "document.getElementById('day').dateTime",
+        "document.dispatchEvent(new Event('visibilitychange'))",
+    )
+    async with browser_page() as page:
+        await page.call("Page.enable")
+        await page.call("Page.addScriptToEvaluateOnNewDocument", source=later)
+        await show(page, suite, known, day="")
+        before = await page.value(shown)
+        await page.value("window.laterMs = 24 * 3600000")
+        await page.value(looks)
+        tomorrow = date.fromisoformat(before) + timedelta(days=1)
+        await page.wait_for(f"{shown} === '{tomorrow}'")
+        await page.value("document.getElementById('previous').click()")
+        await page.wait_for(f"{shown} === '{before}'")
+        await page.value(looks)
+        assert await page.value(shown) == before
+    assert page.faults == []
+
+
+_OVERLAPS = """(() => {
+  const boxes = [...document.querySelectorAll('.visit:not(.gone)')].map((each) => each.getBoundingClientRect());
+  return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
+})()"""
+
+
+async def test_what_overlaps_stands_side_by_side(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """Cards never cover each other: neither overlapping visits, nor short ones that are drawn higher than they last."""
+    known.visits.clear()
+    early = booked(known, at_min=0, minutes=30)
+    early.event("completed", status="completed")
+    within = booked(known, at_min=10, minutes=20)
+    for number in range(6):
+        booked(known, at_min=60 + 5 * number, minutes=5)
+    for number in range(3):
+        booked(known, at_min=120 + 10 * number, minutes=10)
+    whole = booked(known, at_min=180, minutes=30)
+    async with browser_page() as page:
+        await show(page, suite, known)
+        await page.wait_for(f"document.querySelectorAll('.visit').length === {len(known.visits)}")
+        await _stillness(page)
+        assert await page.value(_OVERLAPS) == 0
+        width = "{0}.getBoundingClientRect().width"
+        assert (
+            await page.value(width.format(card(within))) < await page.value(width.format(card(whole))) * 0.6
+        )
+        # Ten minutes are enough to stand alone.
+        alone = known.visits[8]
+        assert await page.value(width.format(card(alone))) == await page.value(width.format(card(whole)))
+        await page.screenshot("live-lanes")
+    assert page.faults == []
 
 
 async def test_a_bad_token_is_refused_in_words(suite: RealtimeSuite) -> None:

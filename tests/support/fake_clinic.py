@@ -1,7 +1,8 @@
-"""A directory and a list of appointments for a gateway under test: a real gRPC server with made-up data."""
+"""A clinic's services for a gateway under test: a real gRPC server with made-up data."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,19 +10,22 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import grpc
 import grpc.aio
+from medforall.availability.v1 import availability_pb2, availability_pb2_grpc
 from medforall.booking.v1 import appointment_pb2, booking_pb2, booking_pb2_grpc
 from medforall.directory.v1 import directory_pb2, directory_pb2_grpc, directory_types_pb2
 
 from tests.support.realtime import Clinic, Visit
 
-_ZONE = ZoneInfo("America/New_York")
+ZONE = ZoneInfo("America/New_York")
 _NAMES = (
     ("Dr. Maya Chen", "Family medicine"),
     ("Dr. Jonas Weber", "Cardiology"),
     ("Dr. Aisha Khan", "Pediatrics"),
 )
 _SERVICES = ("Consultation", "Check-up", "Follow-up")
+PATIENTS = ("Ada Byron", "Grace Murray", "Alan Mathison")
 
 
 @dataclass
@@ -30,27 +34,54 @@ class FakeClinic:
 
     clinic: Clinic
     visits: list[Visit] = field(default_factory=list)
+    # The location's own zone; empty leaves it to the clinic's, which is New York's.
+    zone: str = ""
+    # Of visits that are not half an hour long.
+    minutes: dict[str, int] = field(default_factory=dict)
+    # Providers whose home is another location.
+    away: set[str] = field(default_factory=set)
+    # When a provider works, and when it is taken: hours of a day in New York. None: nobody may know.
+    hours: dict[str, tuple[int, int]] | None = None
+    busy: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    # Days whose list of visits waits for a signal.
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    # Days whose visits were asked for.
+    asked: set[str] = field(default_factory=set)
+    # What the directory answers first, as often as there are entries.
+    faults: list[grpc.StatusCode] = field(default_factory=list)
+    names: list[tuple[str, str]] = field(default_factory=lambda: list(_NAMES))
 
 
 class _Directory(directory_pb2_grpc.DirectoryServiceServicer):
     def __init__(self, known: FakeClinic) -> None:
+        self._known = known
         self._clinic = known.clinic
 
     async def GetClinic(self, request: Any, context: Any) -> Any:  # noqa: N802
-        clinic = directory_types_pb2.Clinic(id=self._clinic.id, name="Harbor Family Clinic")
+        clinic = directory_types_pb2.Clinic(
+            id=self._clinic.id, name="Harbor Family Clinic", default_timezone="America/New_York"
+        )
         return directory_pb2.GetClinicResponse(clinic=clinic)
 
     async def ListLocations(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self._known.faults:
+            await context.abort(self._known.faults.pop(), "Not now.")
         place = directory_types_pb2.Location(
-            id=self._clinic.location_id, name="Battery Park", timezone="America/New_York", active=True
+            id=self._clinic.location_id, name="Battery Park", timezone=self._known.zone, active=True
         )
         return directory_pb2.ListLocationsResponse(locations=[place])
 
     async def ListProviders(self, request: Any, context: Any) -> Any:  # noqa: N802
         return directory_pb2.ListProvidersResponse(
             providers=[
-                directory_types_pb2.Provider(id=id_, name=name, specialty=specialty, active=True)
-                for id_, (name, specialty) in zip(self._clinic.provider_ids, _NAMES, strict=True)
+                directory_types_pb2.Provider(
+                    id=id_,
+                    name=name,
+                    specialty=specialty,
+                    active=True,
+                    location_id=self._clinic.id if id_ in self._known.away else self._clinic.location_id,
+                )
+                for id_, (name, specialty) in zip(self._clinic.provider_ids, self._known.names, strict=True)
             ]
         )
 
@@ -70,30 +101,73 @@ class _Directory(directory_pb2_grpc.DirectoryServiceServicer):
             ]
         )
 
+    async def GetPatient(self, request: Any, context: Any) -> Any:  # noqa: N802
+        names = dict(zip(self._clinic.patient_ids, PATIENTS, strict=True))
+        patient = directory_types_pb2.Patient(id=request.patient_id, name=names[request.patient_id])
+        return directory_pb2.GetPatientResponse(patient=patient)
+
 
 class _Booking(booking_pb2_grpc.BookingServiceServicer):
     def __init__(self, known: FakeClinic) -> None:
         self._known = known
 
     async def ListAppointments(self, request: Any, context: Any) -> Any:  # noqa: N802
-        live = [visit for visit in self._known.visits if visit.version and visit.status != "canceled"]
-        return booking_pb2.ListAppointmentsResponse(appointments=[_appointment(visit) for visit in live])
+        self._known.asked.add(request.date)
+        if request.date in self._known.gates:
+            await self._known.gates[request.date].wait()
+        found = [visit for visit in self._known.visits if visit.version and visit.status != "canceled"]
+        return booking_pb2.ListAppointmentsResponse(
+            appointments=[
+                self._appointment(visit)
+                for visit in found
+                if visit.start.astimezone(ZONE).date().isoformat() == request.date
+            ]
+        )
+
+    async def GetAppointment(self, request: Any, context: Any) -> Any:  # noqa: N802
+        visit = next(each for each in self._known.visits if each.id == request.appointment_id)
+        return booking_pb2.GetAppointmentResponse(appointment=self._appointment(visit))
+
+    def _appointment(self, visit: Visit) -> appointment_pb2.Appointment:
+        local = visit.start.astimezone(ZONE)
+        status: Any = appointment_pb2.AppointmentStatus.Value(f"APPOINTMENT_STATUS_{visit.status.upper()}")
+        return appointment_pb2.Appointment(
+            id=visit.id,
+            clinic_id=visit.clinic.id,
+            location_id=visit.clinic.location_id,
+            patient_id=visit.clinic.patient_ids[visit.patient],
+            provider_id=visit.clinic.provider_ids[visit.provider],
+            room_id=visit.clinic.room_ids[visit.provider],
+            service_id=visit.clinic.service_ids[visit.service],
+            start=_text(local),
+            end=_text(local + timedelta(minutes=self._known.minutes.get(visit.id, 30))),
+            status=status,
+            version=visit.version,
+        )
 
 
-def _appointment(visit: Visit) -> appointment_pb2.Appointment:
-    local = visit.start.astimezone(_ZONE)
-    status: Any = appointment_pb2.AppointmentStatus.Value(f"APPOINTMENT_STATUS_{visit.status.upper()}")
-    return appointment_pb2.Appointment(
-        id=visit.id,
-        clinic_id=visit.clinic.id,
-        location_id=visit.clinic.location_id,
-        provider_id=visit.clinic.provider_ids[visit.provider],
-        room_id=visit.clinic.room_ids[visit.provider],
-        service_id=visit.clinic.service_ids[visit.service],
-        start=_text(local),
-        end=_text(local + timedelta(minutes=30)),
-        status=status,
-        version=visit.version,
+class _Availability(availability_pb2_grpc.AvailabilityServiceServicer):
+    def __init__(self, known: FakeClinic) -> None:
+        self._known = known
+
+    async def GetFreeBusy(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self._known.hours is None:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "Not now.")
+        assert self._known.hours is not None
+        works = self._known.hours.get(request.resource_id)
+        return availability_pb2.GetFreeBusyResponse(
+            open=[_interval(request.start, *works)] if works else [],
+            busy=[
+                availability_pb2.BusyInterval(interval=_interval(request.start, *taken), unit=1)
+                for taken in self._known.busy.get(request.resource_id, [])
+            ],
+        )
+
+
+def _interval(day: str, first_hour: int, last_hour: int) -> availability_pb2.LocalInterval:
+    midnight = datetime.fromisoformat(day[:10]).replace(tzinfo=ZONE)
+    return availability_pb2.LocalInterval(
+        start=_text(midnight.replace(hour=first_hour)), end=_text(midnight.replace(hour=last_hour))
     )
 
 
@@ -113,9 +187,15 @@ async def serving(known: FakeClinic, port: int) -> AsyncIterator[None]:
         _Booking(known),  # type: ignore[abstract]
         server,
     )
+    availability_pb2_grpc.add_AvailabilityServiceServicer_to_server(
+        _Availability(known),  # type: ignore[abstract]
+        server,
+    )
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
         yield
     finally:
+        for gate in known.gates.values():
+            gate.set()
         await server.stop(None)

@@ -1,0 +1,104 @@
+"""Whom `/live` shows to whom: patients, colleagues, and providers who come from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chassis.auth.principal import Role
+from tests.support.browser import browser_page
+from tests.support.fake_clinic import PATIENTS, FakeClinic
+from tests.support.live_page import SCOPES, booked, card, live_suite, news_of, show
+from tests.support.realtime import Clinic, RealtimeSuite, directory_event
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def known() -> FakeClinic:
+    """An empty clinic whose first two providers work all day; the third is seldom here."""
+    clinic = Clinic()
+    first, second, _ = clinic.provider_ids
+    return FakeClinic(clinic, hours={first: (8, 17), second: (9, 12)})
+
+
+@pytest.fixture
+async def suite(tmp_path: Path, redis_url: str, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
+    """A suite whose gateway finds the made-up clinic."""
+    async with live_suite(tmp_path, redis_url, known) as made:
+        yield made
+
+
+_COLUMNS = "[...document.querySelectorAll('.column')].map((each) => each.ariaLabel)"
+_HEADS = "[...document.querySelectorAll('.head b')].map((each) => each.textContent)"
+_BUSY = "[...document.querySelectorAll('.busy')].map((each) => each.title)"
+
+
+async def test_patients_are_named_to_those_who_may_read_them(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """With `read:phi` cards name who comes, also who is booked meanwhile; without it nobody is asked for or named."""
+    there = booked(known, at_min=60, patient=0)
+    async with suite.events() as events, browser_page() as page:
+        await events.prepare()
+        await show(page, suite, known, scopes=(*SCOPES, "read:phi"))
+        await page.wait_for(f"{card(there)}.innerText.includes('{PATIENTS[0]}')")
+        new = booked(known, at_min=120, patient=1)
+        await events.publish(news_of(new))
+        await page.wait_for(f"{card(new)}?.innerText.includes('{PATIENTS[1]}')")
+        label = await page.value(f"{card(new)}.ariaLabel")
+        assert label == f"10:00 to 10:30, Dr. Maya Chen, {PATIENTS[1]}, Consultation, Room 1, scheduled"
+        kept = (
+            "location.href + document.title + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)"
+        )
+        assert not _names_in(await page.value(kept))
+
+        await page.open("about:blank")
+        await show(page, suite, known)
+        await page.wait_for(f"{card(there)}.innerText.includes('Consultation')")
+        asked = "performance.getEntriesByType('resource').filter((each) => each.name.includes('/patients')).length"
+        assert await page.value(asked) == 0
+        assert not _names_in(await page.value("document.body.innerHTML"))
+    assert page.faults == []
+
+
+def _names_in(text: str) -> list[str]:
+    return [name for name in PATIENTS if name in text]
+
+
+async def test_a_provider_sees_when_colleagues_are_busy(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """A provider's page shows its own visits, and colleagues' taken time as grey blocks that follow what happens."""
+    own, colleague, _ = known.clinic.provider_ids
+    mine = booked(known, at_min=60)
+    known.busy = {own: [(9, 10)], colleague: [(10, 11)]}
+    async with suite.events() as events, browser_page() as page:
+        await events.prepare()
+        token = suite.token(Role.PROVIDER, clinic_id=known.clinic.id, scopes=SCOPES, provider_id=own)
+        await show(page, suite, known, token)
+        await page.wait_for(f"{card(mine)}")
+        await page.wait_for(f"{_BUSY}.join() === 'Busy 10:00 to 11:00'")
+        known.busy[colleague] = [(9, 10), (10, 11)]
+        theirs = booked(known, provider=1, at_min=60)
+        await events.publish(news_of(theirs))
+        await page.wait_for(f"{_BUSY}.join() === 'Busy 09:00 to 10:00,Busy 10:00 to 11:00'")
+        assert await page.value(f"{card(theirs)} === null")
+        await page.screenshot("live-provider")
+    assert page.faults == []
+
+
+async def test_columns_are_of_those_who_are_here(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """Who works or has a visit here that day has a named column, wherever it is at home; new names show at once."""
+    first, _, third = known.clinic.provider_ids
+    known.away = {first, third}
+    async with suite.events() as events, browser_page() as page:
+        await events.prepare()
+        await show(page, suite, known)
+        await page.wait_for(f"{_HEADS}.join() === 'Dr. Jonas Weber,Dr. Maya Chen'")
+        known.names[2] = ("Dr. Aisha Khan-Weber", "Pediatrics")
+        visit = booked(known, provider=2, at_min=60)
+        await events.publish(news_of(visit))
+        await page.wait_for(f"{_HEADS}.join() === 'Dr. Aisha Khan,Dr. Jonas Weber,Dr. Maya Chen'")
+        await events.publish(directory_event(known.clinic, "provider"))
+        await page.wait_for(f"{_HEADS}.join() === 'Dr. Aisha Khan-Weber,Dr. Jonas Weber,Dr. Maya Chen'")
+        assert (await page.value(_COLUMNS))[0] == "Dr. Aisha Khan-Weber, 1 visit"
+    assert page.faults == []
