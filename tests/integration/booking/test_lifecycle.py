@@ -277,6 +277,21 @@ async def test_a_conflict_names_what_is_taken_and_what_is_free(suite: Suite, mak
     assert await outcome(client.create(best.start, patient=1, provider_id=best.provider.id)) == "OK"
 
 
+async def test_a_conflict_fits_into_its_error_however_many_rooms_there_are(
+    suite: Suite, make_client: MakeClient
+) -> None:
+    """With fifty rooms the refusal still says what is taken and which slots are free, each with its best rooms."""
+    practice = suite.practice(providers=2, rooms=50)
+    client = make_client(practice)
+    await client.create(at(9))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.create(at(9), patient=1)
+    conflict = details_of(refused.value)["BookingConflict"]
+    assert [item.id for item in conflict.taken] == [practice.provider]
+    assert (len(conflict.same_provider), len(conflict.any_provider)) == (3, 3)
+    assert {len(slot.room_options) for slot in (*conflict.same_provider, *conflict.any_provider)} == {3}
+
+
 async def test_old_slots_and_suspended_clinics_are_refused(suite: Suite, make_client: MakeClient) -> None:
     """availabilityFetchedAt older than 30 s is refused; a suspended clinic reads and cancels only."""
     practice = suite.practice()
