@@ -119,7 +119,7 @@ export type BatchSearchSlotsResponse = {
   results: Array<SearchSlotsResponse>;
 };
 
-/** Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient. */
+/** Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient. A slot names its three best rooms at most, and the farthest slots are left out where names are so long that all would not fit. */
 export type BookingConflict = {
   /** What is taken. */
   taken: Array<TakenResource>;
@@ -842,6 +842,12 @@ export type GetAppointmentResponse = {
   appointment?: Appointment;
 };
 
+/** What the clinic's callers may use together. */
+export type GetClinicLimitsResponse = {
+  /** Requests a minute of all callers together; 0 means what the gateway is set to. */
+  requestsPerMinute: number;
+};
+
 /** The clinic. */
 export type GetClinicResponse = {
   clinic?: Clinic;
@@ -971,6 +977,21 @@ export type ListLocationsResponse = {
   locations: Array<Location>;
   /** Empty on the last page. */
   nextPageToken: string;
+};
+
+/** Which ones. All filters must hold. */
+export type ListPatientsRequest = {
+  /** Rows a page; 0 means 50. */
+  pageSize?: number | null;
+  pageToken?: string | null;
+  /** Deactivated ones too. */
+  includeInactive?: boolean | null;
+  /** Beginning of any word of the name, at least two letters. */
+  namePrefix?: string | null;
+  phone?: string | null;
+  email?: string | null;
+  /** `YYYY-MM-DD`. */
+  dob?: string | null;
 };
 
 /** A page of them. */
@@ -1912,6 +1933,9 @@ export class Medforall {
   /** Changes name, zone, public search or limits of the caller's clinic. */
   updateClinic(parameters: { clinicId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ClinicInput, options?: CallOptions): Promise<Answer<UpdateClinicResponse>>;
 
+  /** Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens. */
+  getClinicLimits(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetClinicLimitsResponse>>;
+
   /** Returns what anybody may know of a clinic that opened public search: names, places, services. No patient, no staff detail. */
   getPublicClinic(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetPublicClinicResponse>>;
 
@@ -2027,7 +2051,7 @@ export class Medforall {
   createWindow(parameters: { clinicId: string; idempotencyKey?: string; strict?: boolean }, body?: WindowInput, options?: CallOptions): Promise<Answer<CreateWindowResponse>>;
 
   /** Lists them ordered by start, then id. */
-  listWindows(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; resourceId?: string; locationId?: string }, options?: CallOptions): Promise<Answer<ListWindowsResponse>>;
+  listWindows(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; resourceId: string; locationId?: string }, options?: CallOptions): Promise<Answer<ListWindowsResponse>>;
 
   /** Returns working time, time off or maintenance of a provider, room or equipment item. NOT_FOUND: unknown or another clinic's. */
   getWindow(parameters: { clinicId: string; windowId: string }, options?: CallOptions): Promise<Answer<GetWindowResponse>>;
@@ -2056,7 +2080,7 @@ export class Medforall {
   /** Creates a patient of the clinic. */
   createPatient(parameters: { clinicId: string; idempotencyKey?: string; strict?: boolean }, body?: PatientInput, options?: CallOptions): Promise<Answer<CreatePatientResponse>>;
 
-  /** Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited. */
+  /** Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is searched for stands in the body and in no address. */
   listPatients(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; namePrefix?: string; phone?: string; email?: string; dob?: string }, options?: CallOptions): Promise<Answer<ListPatientsResponse>>;
 
   /** Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else. */
@@ -2064,6 +2088,9 @@ export class Medforall {
 
   /** Changes the fields in the mask. */
   updatePatient(parameters: { clinicId: string; patientId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: PatientInput, options?: CallOptions): Promise<Answer<UpdatePatientResponse>>;
+
+  /** Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is searched for stands in the body and in no address. */
+  searchPatients(parameters: { clinicId: string }, body?: ListPatientsRequest, options?: CallOptions): Promise<Answer<ListPatientsResponse>>;
 
   /** Deactivates a patient: its history stays, nothing new can be booked. */
   deactivatePatient(parameters: { clinicId: string; patientId: string }, body?: DeactivatePatientRequest, options?: CallOptions): Promise<Answer<DeactivatePatientResponse>>;

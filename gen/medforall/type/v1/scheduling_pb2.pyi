@@ -198,7 +198,9 @@ Global___Slot: _TypeAlias = Slot  # noqa: Y015
 
 @_typing.final
 class BookingConflict(_message.Message):
-    """Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient."""
+    """Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient. A slot
+    names its three best rooms at most, and the farthest slots are left out where names are so long that all would not fit.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
