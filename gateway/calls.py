@@ -21,32 +21,20 @@ from chassis.interceptors.methods import Method
 from chassis.tracing import current_traceparent
 from gateway import http_policy
 from gateway.authentication import AUTHORIZATION, Authenticator, authorize
+from gateway.exchange import RATE
 from gateway.http_policy import Caching, Policy
-from gateway.messages import JSON, Reply, Request
+from gateway.messages import JSON, Reply, Request, read_query
 from gateway.problems import BodyTimeout, MalformedRequest, MethodNotAllowed, NoRoute, UnsupportedMediaType
+from gateway.rate_limit import Limiter
 from gateway.transcoding.bindings import WHOLE_BODY, Binding, field_at
 from gateway.transcoding.decoding import Decoder, Violations, Wrong, parse_text
 from gateway.transcoding.encoding import Encode
-from gateway.transcoding.query import fill_from_query, parse_query
+from gateway.transcoding.query import fill_from_query
 from gateway.transcoding.router import Router, WrongMethod
 from gateway.upstreams import Invoke
 from scheduling.errors import Invalid, NotFound
 
 _UPDATE_MASK = "update_mask"
-
-
-class Limiter(Protocol):
-    """Takes tokens out of rate buckets."""
-
-    async def admit(
-        self, principal: Principal | None, client: str, clinic_id: str, rate_class: int
-    ) -> Mapping[str, str]:
-        """The rate headers of an admitted call. Raises RateLimited, which carries them too."""
-        ...
-
-    def learn(self, principal: Principal, authorization: str) -> None:
-        """See a caller pass who may know more of its clinic's limits; never waits."""
-        ...
 
 
 class PublicClinics(Protocol):
@@ -111,7 +99,10 @@ class Calls:
 
     async def serve(self, request: Request, endpoint: Endpoint, variables: Mapping[str, str]) -> Reply:
         """Answer one request. Raises what `Refusals` turns into an answer; rate headers go to the scope."""
-        principal = await self._authenticator.principal(request.headers, endpoint.method)
+        rate_class = endpoint.binding.access.rate_class
+        principal = await self._authenticator.principal(
+            request.headers, current_call().client_address or "", endpoint.method, rate_class
+        )
         _enter(principal, endpoint.method.path)
         await self._admit(request, endpoint, variables, principal)
         message = await self._message(request, endpoint, variables)
@@ -127,10 +118,10 @@ class Calls:
         self, request: Request, endpoint: Endpoint, variables: Mapping[str, str], principal: Principal | None
     ) -> None:
         clinic_id = principal.clinic_id if principal else variables.get("clinic_id", "").lower()
-        rate_class = endpoint.binding.access.rate_class
-        request.scope["gateway.rate"] = await self._limiter.admit(
-            principal, request.client, clinic_id, rate_class
+        rate = await self._limiter.admit(
+            principal, current_call().client_address or "", clinic_id, endpoint.binding.access.rate_class
         )
+        request.scope[RATE] = rate
         if principal is not None:
             authorize(endpoint.method, principal, variables)
             self._limiter.learn(principal, request.headers[AUTHORIZATION])
@@ -143,7 +134,7 @@ class Calls:
         violations = Violations()
         if endpoint.binding.body:
             await self._fill_from_body(request, endpoint, message, violations)
-        elif request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        elif request.has_body:
             violations.add("body", "is not taken by this call")
         self._fill_from_query(request, endpoint, message, violations)
         self._fill_from_path(endpoint, variables, message, violations)
@@ -191,10 +182,7 @@ class Calls:
     def _fill_from_query(
         self, request: Request, endpoint: Endpoint, message: Message, violations: Violations
     ) -> None:
-        try:
-            parameters = parse_query(request.query)
-        except ValueError:
-            raise MalformedRequest("The query string is not UTF-8, or has too many parameters.") from None
+        parameters = read_query(request.query)
         fill_from_query(parameters, endpoint.query_fields, message, self._decoder, violations)
 
     def _fill_from_path(
@@ -226,6 +214,7 @@ def _enter(principal: Principal | None, method: str) -> None:
     enter_call(
         CallContext(
             request_id=call.request_id,
+            client_address=call.client_address,
             method=method,
             principal=principal,
             deadline=call.deadline,
@@ -258,9 +247,10 @@ def _mask_what_is_given(message: Message, inner: Message, value: Mapping[str, An
 
 def _metadata(request: Request) -> Metadata:
     """What travels with the call: token, request id, trace, address; nothing else of the client's headers."""
-    metadata = [("x-request-id", request.request_id)]
-    if request.client:
-        metadata.append((CLIENT_ADDRESS, request.client))
+    call = current_call()
+    metadata = [("x-request-id", call.request_id)]
+    if call.client_address:
+        metadata.append((CLIENT_ADDRESS, call.client_address))
     token = request.headers.get(AUTHORIZATION)
     if token:
         metadata.append((AUTHORIZATION, token))

@@ -10,6 +10,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway.problems import BodyTooLarge, ClientGone, MalformedRequest
+from gateway.transcoding.query import parse_query
 
 JSON = "application/json"
 
@@ -20,17 +21,20 @@ _SINGLE_HEADERS = frozenset(("authorization", "idempotency-key", "if-match", "if
 class Request:
     """One HTTP request; `raw_path` is still percent-encoded, header names are lower case."""
 
-    __slots__ = ("client", "headers", "method", "query", "raw_path", "receive", "request_id", "scope")
+    __slots__ = ("headers", "method", "query", "raw_path", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, *, request_id: str, client: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
-        self.request_id = request_id
-        self.client = client
         self.method: str = scope["method"]
         self.raw_path: str = scope["raw_path"].decode("latin-1")
         self.query: bytes = scope["query_string"]
         self.headers = _headers(scope["headers"])
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body is announced."""
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
     async def body(self, bytes_max: int) -> bytes:
         """The whole body. Raises BodyTooLarge beyond `bytes_max`, ClientGone when it ends early."""
@@ -60,6 +64,14 @@ def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
             raise MalformedRequest(f"The header {key} is given more than once.")
         headers[key] = value.decode("latin-1")
     return headers
+
+
+def read_query(raw: bytes) -> dict[str, list[str]]:
+    """The parameters of a query string, each with its values in order. Raises MalformedRequest."""
+    try:
+        return parse_query(raw)
+    except ValueError:
+        raise MalformedRequest("The query string is not UTF-8, or has too many parameters.") from None
 
 
 @dataclass(slots=True)

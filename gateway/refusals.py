@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status
 from chassis.interceptors.errors import DETAILS_KEY, status_of
 from gateway.http_policy import http_status, retry_after
 from gateway.messages import Reply, json_reply
-from gateway.problems import HttpProblem, RateLimited
+from gateway.problems import HttpProblem, RateLimited, UnknownCaller
 from gateway.transcoding.encoding import Encoder
 
 _OUR_TYPES = "medforall."
@@ -69,8 +69,9 @@ class Refusals:
         if isinstance(error, grpc.aio.AioRpcError):
             return self._of_status(_status_of_call(error))
         refusal = self._of_status(status_of(error, request_id))
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimited | UnknownCaller):
             refusal.headers |= error.headers
+        if isinstance(error, RateLimited):
             refusal.extra = {
                 "retryAfter": int(error.retry_after_s or 1),
                 "limit": error.limit_per_min,
