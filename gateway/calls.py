@@ -23,12 +23,13 @@ from gateway import http_policy
 from gateway.authentication import AUTHORIZATION, Authenticator, authorize
 from gateway.exchange import RATE
 from gateway.http_policy import Caching, Policy
-from gateway.messages import JSON, Reply, Request, read_query
-from gateway.problems import BodyTimeout, MalformedRequest, MethodNotAllowed, NoRoute, UnsupportedMediaType
+from gateway.messages import JSON, Reply, Request, read_json, read_query
+from gateway.problems import BodyTimeout, MethodNotAllowed, NoRoute, UnsupportedMediaType
 from gateway.rate_limit import Limiter
 from gateway.transcoding.bindings import WHOLE_BODY, Binding, field_at
 from gateway.transcoding.decoding import Decoder, Violations, Wrong, parse_text
 from gateway.transcoding.encoding import Encode
+from gateway.transcoding.names import RestNames
 from gateway.transcoding.query import fill_from_query
 from gateway.transcoding.router import Router, WrongMethod
 from gateway.upstreams import Invoke
@@ -57,6 +58,7 @@ class Endpoint:
     path_fields: Sequence[tuple[str, FieldDescriptor]]
     encode: Encode
     invoke: Invoke
+    names: RestNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,9 @@ class Calls:
         raw = await endpoint.invoke(message, self._remaining_s(), _metadata(request))
         if principal is None and not endpoint.method.public:
             raw = http_policy.strip_anonymous(endpoint.policy, endpoint.binding.reply, raw)
+        if endpoint.policy.caching is Caching.PUBLIC:
+            # What a cache gives to everybody says nothing of the one who asked first.
+            del request.scope[RATE]
         return _answer(endpoint, request, variables, endpoint.encode(raw))
 
     async def _admit(
@@ -172,12 +177,7 @@ class Calls:
         if not raw:
             return {}
         _check_media_type(request.headers)
-        try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise MalformedRequest(
-                f"The body is not JSON: line {error.lineno}, column {error.colno}."
-            ) from None
+        return read_json(raw)
 
     def _fill_from_query(
         self, request: Request, endpoint: Endpoint, message: Message, violations: Violations
@@ -291,6 +291,7 @@ def build_endpoint(
         path_fields=[(path, _path_field(binding, path)) for path in sorted(binding.path_fields)],
         encode=encode,
         invoke=invoke,
+        names=RestNames(binding.request, binding.body),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from medforall.options.v1 import options_pb2
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.grpc.context import CallContext, current_call, use_call
+from chassis.grpc.context import REQUEST_ID, CallContext, current_call, use_call
 from chassis.metrics import Metrics
 from chassis.tracing import Tracing
 from gateway.calls import Calls, Endpoint
@@ -27,7 +26,6 @@ from gateway.rate_limit import Limiter
 from gateway.refusals import Refusals
 from scheduling.errors import Expired
 
-_REQUEST_ID = re.compile(r"[\w.:-]{8,128}", re.ASCII)
 _FULL_RETRY_S = 1.0
 
 
@@ -115,7 +113,7 @@ class Edge:
 
     def _request_id(self, given: bytes | None) -> str:
         text = _text(given)
-        return text if text is not None and _REQUEST_ID.fullmatch(text) else self._new_id()
+        return text if text is not None and REQUEST_ID.fullmatch(text) else self._new_id()
 
     async def _serve(self, exchange: Exchange, headers: Mapping[bytes, bytes], receive: Receive) -> None:
         scope = exchange.scope
@@ -131,7 +129,7 @@ class Edge:
         except HttpProblem as problem:
             await self._refuse_stranger(exchange, problem)
             return
-        exchange.route = endpoint.binding.template
+        exchange.route, exchange.names = endpoint.binding.template, endpoint.names
         await self._call(exchange, request, endpoint, variables)
 
     async def _visit(self, exchange: Exchange, receive: Receive) -> None:
@@ -197,7 +195,7 @@ class Edge:
         await self._refusal(exchange, error).send(exchange.send)
 
     def _refusal(self, exchange: Exchange, error: Exception) -> Reply:
-        refusal = self._refusals.of(error, exchange.request_id)
+        refusal = self._refusals.of(error, exchange.request_id, exchange.names)
         exchange.reason = refusal.code
         self._refused.labels(refusal.code).inc()
         if refusal.status == 500 and not isinstance(error, grpc.aio.AioRpcError):

@@ -9,6 +9,7 @@ from typing import Any, Final
 from starlette.types import Message, Scope, Send
 
 from gateway.messages import Reply
+from gateway.transcoding.names import RestNames
 
 OTHER_ROUTE: Final = "other"
 RATE: Final = "gateway.rate"
@@ -31,7 +32,7 @@ _EXPOSED = (
     b"x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
 )
 _ALLOWED_HEADERS = (
-    b"authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, "
+    b"authorization, content-type, hold-token, idempotency-key, if-match, if-none-match, last-event-id, "
     b"traceparent, x-request-id"
 )
 
@@ -65,6 +66,7 @@ class Exchange:
         "_added",
         "_has_tls",
         "_send",
+        "names",
         "reason",
         "request_id",
         "route",
@@ -79,6 +81,7 @@ class Exchange:
         self.scope = scope
         self.request_id = request_id
         self.route = OTHER_ROUTE
+        self.names: RestNames | None = None
         self.status = 0
         self.reason = ""
         self.started_s = time.perf_counter()

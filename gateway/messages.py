@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,14 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.problems import BodyTooLarge, ClientGone, MalformedRequest
 from gateway.transcoding.query import parse_query
+from scheduling.errors import Invalid
 
 JSON = "application/json"
 
 # A second one of these would leave open which one counts, here and in whatever stands in front.
-_SINGLE_HEADERS = frozenset(("authorization", "idempotency-key", "if-match", "if-none-match", "content-type"))
+_SINGLE_HEADERS = frozenset(
+    ("authorization", "content-type", "hold-token", "idempotency-key", "if-match", "if-none-match")
+)
 
 
 class Request:
@@ -72,6 +76,26 @@ def read_query(raw: bytes) -> dict[str, list[str]]:
         return parse_query(raw)
     except ValueError:
         raise MalformedRequest("The query string is not UTF-8, or has too many parameters.") from None
+
+
+def read_json(raw: bytes) -> Any:
+    """The value of a body. Raises MalformedRequest, and Invalid for an object with a name twice."""
+    try:
+        value = orjson.loads(raw)
+        json.loads(raw, object_pairs_hook=_once)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise MalformedRequest("The body is nested too deep.") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise Invalid.field(name[:64], "is given more than once")
+        seen.add(name)
 
 
 @dataclass(slots=True)
