@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -33,11 +34,14 @@ from gateway.transcoding.names import descriptor_of, json_path, message_type
 from scheduling.errors import Invalid, Unauthenticated
 
 IDEMPOTENCY_KEY = "idempotency-key"
+HOLD_TOKEN = "hold-token"  # noqa: S105 - the name of a header
 IDEMPOTENT_REPLAYED = "idempotent-replayed"
 X_FETCHED_AT = "x-fetched-at"
 
 _IDEMPOTENCY_FIELD = "idempotency_key"
 _ETAG_FIELD = "etag"
+_HOLD_TOKEN_FIELD = "hold_token"  # noqa: S105 - the name of a field
+_ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 _METADATA_TYPE = "medforall.availability.v1.SearchMetadata"
 _SLOT_TYPE = "medforall.type.v1.Slot"
 _TAG_DIGITS = 24
@@ -88,6 +92,7 @@ class Policy:
     caching: Caching
     takes_idempotency_key: bool
     takes_etag: bool
+    takes_hold_token: bool
     # The field of the answer (its JSON name) that carries the entity tag.
     tagged: str | None
     # Where a created resource is read, and the field of the answer that holds it.
@@ -147,6 +152,7 @@ def _policy(binding: Binding, readers: Mapping[str, Binding]) -> Policy:
         caching=_caching(binding, tagged),
         takes_idempotency_key=_has_text(binding.request, _IDEMPOTENCY_FIELD),
         takes_etag=_has_text(binding.request, _ETAG_FIELD),
+        takes_hold_token=_has_text(binding.request, _HOLD_TOKEN_FIELD),
         tagged=tagged.json_name if tagged else None,
         location=reader.segments if reader else None,
         created=created.json_name if created else None,
@@ -180,10 +186,17 @@ def apply_headers(policy: Policy, headers: Mapping[str, str], message: Message) 
     key = headers.get(IDEMPOTENCY_KEY)
     if key is not None and policy.takes_idempotency_key:
         _fill(message, _IDEMPOTENCY_FIELD, key, "Idempotency-Key")
+    hold_token = headers.get(HOLD_TOKEN)
+    if hold_token is not None:
+        if not policy.takes_hold_token:
+            raise Invalid.field("Hold-Token", "is not supported by this call")
+        _fill(message, _HOLD_TOKEN_FIELD, hold_token, "Hold-Token")
     match = headers.get("if-match")
     if match is None or match.strip() == "*":
         return
     if policy.takes_etag:
+        if not _ENTITY_TAGS.fullmatch(match):
+            raise Invalid.field("If-Match", 'must be entity tags in double quotes, such as "7", or *')
         _fill(message, _ETAG_FIELD, match.strip(), "If-Match")
     elif policy.caching is Caching.NOTHING:
         # To ignore it would make a change that its sender believes to be conditional.
@@ -193,7 +206,7 @@ def apply_headers(policy: Policy, headers: Mapping[str, str], message: Message) 
 def _fill(message: Message, field: str, value: str, header: str) -> None:
     given = getattr(message, field)
     if given and given != value:
-        raise Invalid.field(header, f"differs from {json_path(descriptor_of(message), field)} in the body")
+        raise Invalid.field(header, f"differs from {json_path(descriptor_of(message), field)} of the request")
     setattr(message, field, value)
 
 
@@ -251,7 +264,7 @@ def is_unchanged(headers: Mapping[str, str], etag: str | None) -> bool:
 
 
 _PRIVATE_KINDS = frozenset((options_pb2.RESOURCE_KIND_PATIENT, options_pb2.RESOURCE_KIND_APPOINTMENT))
-_PRIVATE_FIELDS = ("hold_token",)
+_PRIVATE_FIELDS = (_HOLD_TOKEN_FIELD,)
 
 
 def guard_anonymous_request(message: Message) -> None:

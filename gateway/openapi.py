@@ -262,6 +262,10 @@ def _headers(binding: Binding, policy: Policy) -> list[Schema]:
         found.append(
             _header("Idempotency-Key", "One per intent, a UUID is best; kept for 72 hours.", max_length=255)
         )
+    if policy.takes_hold_token:
+        found.append(
+            _header("Hold-Token", "The same as `holdToken`, in no address and no log.", max_length=128)
+        )
     if policy.takes_etag:
         found.append(
             _header("If-Match", "The `ETag` that was read; 412 when it has changed since.", max_length=64)

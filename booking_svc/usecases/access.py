@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from booking_svc.model import Appointment
+from booking_svc.usecases.etags import is_wanted
 from chassis.auth.principal import Principal, Role
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import Forbidden, NotFound, Reason, Refused, Stale
@@ -71,8 +72,7 @@ def require_open(clinic_status: str, *, may_be_suspended: bool) -> None:
 
 def require_etag(visit: Appointment, etag: str) -> None:
     """Refuse a change of something that has changed since the caller read it. An empty tag checks nothing."""
-    wanted = etag.strip().removeprefix("W/")
-    if wanted in ("", "*") or wanted.strip('"') == str(visit.version):
+    if is_wanted(etag, visit.etag):
         return
     raise Stale(
         "The appointment has changed since it was read.",

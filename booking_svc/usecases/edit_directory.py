@@ -21,6 +21,7 @@ from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.displacement import VisitsConcerned, require_no_visits_ahead
+from booking_svc.usecases.etags import is_wanted
 from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
@@ -161,8 +162,7 @@ async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
 
 def require_etag(entry: Entry, etag: str) -> None:
     """Refuse a change of something that has changed since it was read. An empty tag checks nothing."""
-    wanted = etag.strip().removeprefix("W/")
-    if wanted not in ("", "*", entry.etag):
+    if not is_wanted(etag, entry.etag):
         raise Stale(
             "It has changed since it was read.",
             reason=Reason.STALE_ETAG,

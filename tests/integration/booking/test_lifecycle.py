@@ -261,6 +261,26 @@ async def test_other_clinics_look_like_nothing(suite: Suite, make_client: MakeCl
             assert await outcome(stranger.create(at(9), **named)) == "NOT_FOUND NOT_FOUND", field
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ('"7", "1"', "OK"),
+        ('"7","8"', "ABORTED STALE_ETAG"),
+        ('W/"1"', "ABORTED STALE_ETAG"),
+        ('W/"1", "1"', "OK"),
+        ("1", "OK"),
+        ("*", "OK"),
+    ],
+)
+async def test_any_of_several_tags_may_match_and_a_weak_one_never(
+    suite: Suite, make_client: MakeClient, tags: str, expected: str
+) -> None:
+    """A list of entity tags matches when one of them does, compared strongly."""
+    client = make_client(suite.practice())
+    visit = (await client.create(at(9))).appointment
+    assert await outcome(client.call("CancelAppointment", appointment_id=visit.id, etag=tags)) == expected
+
+
 async def test_a_conflict_names_what_is_taken_and_what_is_free(suite: Suite, make_client: MakeClient) -> None:
     """The error tells the resource and the nearest slots of the same and of any provider; they can be booked."""
     practice = suite.practice(providers=2, rooms=2)
