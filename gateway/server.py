@@ -209,10 +209,16 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve `sockets`; uvicorn's own way gives a TLS handshake a whole minute."""
         config = self.config
-        tls = {"ssl": config.ssl, "ssl_handshake_timeout": self.handshake_timeout_s} if config.ssl else {}
+        timeout_s = self.handshake_timeout_s if config.ssl else None
         loop = asyncio.get_running_loop()
         self.servers = [
-            await loop.create_server(self._protocol, sock=listener, backlog=config.backlog, **tls)
+            await loop.create_server(
+                self._protocol,
+                sock=listener,
+                backlog=config.backlog,
+                ssl=config.ssl,
+                ssl_handshake_timeout=timeout_s,
+            )
             for listener in sockets or ()
         ]
         self.started = True

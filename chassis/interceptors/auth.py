@@ -37,11 +37,11 @@ class Auth:
         check_access(method, call.principal)
 
     def check(self, call: Call, request: Message) -> None:
-        """Raise NotFound for a request that names another clinic than the caller's."""
+        """Raise NotFound for a request that names another clinic than the caller's; ids are spelled in either case."""
         principal = call.principal
         if principal is None or not call.method.has_clinic:
             return
-        if request.clinic_id != principal.clinic_id and principal.role is not Role.PLATFORM:  # type: ignore[attr-defined]
+        if request.clinic_id.lower() != principal.clinic_id and principal.role is not Role.PLATFORM:  # type: ignore[attr-defined]
             raise NotFound("There is no such clinic.")
 
     def leave(self, call: Call) -> None:
