@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import orjson
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from grpc.aio import Metadata
 
@@ -34,8 +33,6 @@ from gateway.transcoding.query import fill_from_query
 from gateway.transcoding.router import Router, WrongMethod
 from gateway.upstreams import Invoke
 from scheduling.errors import Invalid, NotFound
-
-_UPDATE_MASK = "update_mask"
 
 
 class PublicClinics(Protocol):
@@ -91,12 +88,11 @@ class Calls:
 
     def route(self, request: Request) -> tuple[Endpoint, Mapping[str, str]]:
         """The endpoint of a request and its path variables. Raises NoRoute or MethodNotAllowed."""
-        method = "GET" if request.method == "HEAD" else request.method
-        found = self._router.find(method, request.raw_path)
+        found = self._router.find(http_policy.method_of(request.method), request.raw_path)
         if found is None:
             raise NoRoute
         if isinstance(found, WrongMethod):
-            raise MethodNotAllowed(_with_head(found.allowed))
+            raise MethodNotAllowed(http_policy.allowed_methods(found.allowed))
         return found.target, found.variables
 
     async def serve(self, request: Request, endpoint: Endpoint, variables: Mapping[str, str]) -> Reply:
@@ -165,7 +161,7 @@ class Calls:
             and endpoint.binding.http_method == "PATCH"
             and "updateMask" not in request.query.decode("latin-1")
         ):
-            _mask_what_is_given(message, inner, value)
+            http_policy.mask_what_is_given(message, inner, value)
 
     async def _json_body(self, request: Request) -> Any:
         """The body as JSON; no body at all is an empty object, so that `:confirm` needs none."""
@@ -223,10 +219,6 @@ def _enter(principal: Principal | None, method: str) -> None:
     )
 
 
-def _with_head(allowed: Sequence[str]) -> Sequence[str]:
-    return (*allowed, "HEAD") if "GET" in allowed else allowed
-
-
 def _check_media_type(headers: Mapping[str, str]) -> None:
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType
@@ -234,15 +226,6 @@ def _check_media_type(headers: Mapping[str, str]) -> None:
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if media_type.strip().lower() != JSON or charset not in ("", "utf-8"):
         raise UnsupportedMediaType
-
-
-def _mask_what_is_given(message: Message, inner: Message, value: Mapping[str, Any]) -> None:
-    """A PATCH without an update mask changes the fields that its body has, set or null, and no others."""
-    if _UPDATE_MASK not in message.DESCRIPTOR.fields_by_name:
-        return
-    by_json_name = {field.json_name: field.name for field in inner.DESCRIPTOR.fields}
-    paths = [by_json_name[name] for name in value if name in by_json_name]
-    message.update_mask.CopyFrom(FieldMask(paths=paths))  # type: ignore[attr-defined]
 
 
 def _metadata(request: Request) -> Metadata:

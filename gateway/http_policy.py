@@ -1,15 +1,22 @@
-"""Every way in which the REST API differs from plain transcoding of the contracts. There are no others.
+"""Every way in which the REST API differs from plain transcoding of the contracts: here, or in the module in brackets.
 
 - A call that creates something answers 201 with `Location`; its `Idempotency-Key` may come as a header.
 - A refusal by a rule or a state is 422, something taken is 409, a stale entity tag 412, a full instance 503.
-- `If-Match` fills the request's `etag`; replies carry `ETag`; `If-None-Match` is answered by 304.
+- `If-Match` fills the request's `etag`; replies carry `ETag`; `If-None-Match` is answered by 304. `Hold-Token` fills
+  `hold_token`.
 - Availability has a weak entity tag over its slots alone, so that `fetchedAt` does not defeat it; a 304 says
   when it was confirmed in `X-Fetched-At`.
-- A repeated idempotency key is marked `Idempotent-Replayed: true`.
-- Enum values are lower case without their type's prefix, reasons in capitals (`names`).
+- A repeated idempotency key is marked `Idempotent-Replayed: true`, refusals too (`refusals`).
+- HEAD is answered as GET, without the body (`server`).
+- A PATCH without an update mask changes what its body has. No body at all is an empty object (`calls`).
+- Enum values are lower case without their type's prefix, reasons in capitals. Refusals name fields as JSON does
+  (`names`).
 - Every field without presence is printed; 64-bit integers are strings (`encoding`).
-- Unknown fields and parameters are refused by name (`decoding`, `query`).
+- Unknown fields and parameters are refused by name (`decoding`, `query`), and so is a name that stands twice in an
+  object (`messages`). `null` is not given (`decoding`); neither is an empty parameter (`query`).
 - Without a token an answer carries no room, and a request names no patient, appointment or hold.
+- Every refusal is the seed's error body; a 429 has `retryAfter`, `limit` and `window` besides (`refusals`).
+- Counted answers have the rate headers (`rate_limit`), publicly cacheable ones have not (`calls`).
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ from typing import Any
 import orjson
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from medforall.options.v1 import options_pb2
@@ -44,6 +52,7 @@ _HOLD_TOKEN_FIELD = "hold_token"  # noqa: S105 - the name of a field
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 _METADATA_TYPE = "medforall.availability.v1.SearchMetadata"
 _SLOT_TYPE = "medforall.type.v1.Slot"
+_UPDATE_MASK = "update_mask"
 _TAG_DIGITS = 24
 
 _HTTP_STATUS: Mapping[int, int] = {
@@ -179,6 +188,25 @@ def _is_of(field: FieldDescriptor | None, full_name: str) -> bool:
 def _has_text(message: Descriptor, name: str) -> bool:
     field = message.fields_by_name.get(name)
     return field is not None and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
+
+
+def method_of(method: str) -> str:
+    """The method whose route serves a request of this one."""
+    return "GET" if method == "HEAD" else method
+
+
+def allowed_methods(routed: Sequence[str]) -> Sequence[str]:
+    """The methods that an address takes, given those that it has routes for."""
+    return (*routed, "HEAD") if "GET" in routed else routed
+
+
+def mask_what_is_given(message: Message, inner: Message, value: Mapping[str, Any]) -> None:
+    """A PATCH without an update mask changes the fields that its body has, set or null, and no others."""
+    if _UPDATE_MASK not in descriptor_of(message).fields_by_name:
+        return
+    by_json_name = {field.json_name: field.name for field in descriptor_of(inner).fields}
+    paths = [by_json_name[name] for name in value if name in by_json_name]
+    message.update_mask.CopyFrom(FieldMask(paths=paths))  # type: ignore[attr-defined]
 
 
 def apply_headers(policy: Policy, headers: Mapping[str, str], message: Message) -> None:

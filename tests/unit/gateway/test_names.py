@@ -10,10 +10,10 @@ from medforall.directory.v1 import directory_pb2
 
 from gateway.transcoding.names import RestNames
 
-LIST: Descriptor = booking_pb2.ListAppointmentsRequest.DESCRIPTOR  # type: ignore[assignment]
-RULE: Descriptor = directory_pb2.CreateServiceRuleRequest.DESCRIPTOR  # type: ignore[assignment]
-BATCH: Descriptor = availability_pb2.BatchSearchSlotsRequest.DESCRIPTOR  # type: ignore[assignment]
-CREATE: Descriptor = booking_pb2.CreateAppointmentRequest.DESCRIPTOR  # type: ignore[assignment]
+LIST: Descriptor = booking_pb2.ListAppointmentsRequest.DESCRIPTOR
+RULE: Descriptor = directory_pb2.CreateServiceRuleRequest.DESCRIPTOR
+BATCH: Descriptor = availability_pb2.BatchSearchSlotsRequest.DESCRIPTOR
+CREATE: Descriptor = booking_pb2.CreateAppointmentRequest.DESCRIPTOR
 
 
 @pytest.mark.parametrize(
