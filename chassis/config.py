@@ -197,6 +197,25 @@ def parse_listen(raw: str) -> Listen:
     return Listen(host=host.strip("[]"), port=int(port))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rate:
+    """A bucket's refill a minute and its capacity."""
+
+    per_min: int
+    burst: int
+
+    def __str__(self) -> str:
+        return f"{self.per_min}/{self.burst}"
+
+
+def parse_rate(raw: str) -> Rate:
+    """Read `per_min/burst`, both at least one. Raises ValueError."""
+    per_min, _, burst = raw.partition("/")
+    if not (per_min.isdigit() and burst.isdigit() and int(per_min) and int(burst)):
+        raise ValueError("two whole numbers above zero such as 60/120")
+    return Rate(int(per_min), int(burst))
+
+
 _SCALARS: dict[Any, Callable[[str], Any]] = {
     str: str,
     int: _parse_int,
@@ -204,6 +223,7 @@ _SCALARS: dict[Any, Callable[[str], Any]] = {
     bool: _parse_bool,
     Path: Path,
     Listen: parse_listen,
+    Rate: parse_rate,
 }
 
 

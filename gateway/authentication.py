@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+
+from medforall.options.v1 import options_pb2
 
 from chassis.auth.principal import Principal, Role
 from chassis.auth.verifier import TokenVerifier, UnknownKey
 from chassis.interceptors.auth import bearer_token, check_access
 from chassis.interceptors.methods import Method
 from chassis.lifecycle import Fatal
+from gateway.problems import UnknownCaller
+from gateway.rate_limit import Limiter
 from scheduling.errors import NotFound, Unauthenticated, Unavailable
 
 AUTHORIZATION = "authorization"
@@ -52,23 +56,51 @@ class Keys:
 
 
 class Authenticator:
-    """Verifies bearer tokens; reads the key set again, off the loop, when a token names a new key."""
+    """Verifies bearer tokens; reads the key set again, off the loop, when a token names a new key.
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    Whoever comes with none that is good counts by its address: guesses are as rare as calls without a token.
+    """
+
+    def __init__(self, verifier: TokenVerifier, limiter: Limiter) -> None:
         self._verifier = verifier
+        self._limiter = limiter
 
-    async def principal(self, headers: Mapping[str, str], method: Method) -> Principal | None:
+    async def principal(
+        self, headers: Mapping[str, str], client: str, method: Method, rate_class: int
+    ) -> Principal | None:
         """The caller; None for a public call, or for one without a token where the contract allows that.
 
-        Raises Unauthenticated.
+        Raises UnknownCaller, and RateLimited when its address has come with too many.
         """
         header = headers.get(AUTHORIZATION)
         if method.public or (not header and method.anonymous):
             return None
-        return await self.verify(bearer_token(header))
+        return await self.bearer(header, client, rate_class)
 
-    async def verify(self, token: str) -> Principal:
-        """The principal of a token. Raises Unauthenticated."""
+    async def bearer(
+        self, header: str | None, client: str, rate_class: int = options_pb2.RATE_CLASS_READ
+    ) -> Principal:
+        """The principal of an `Authorization` header. Raises as `principal` does."""
+        return await self.counted(lambda: self._verified(bearer_token(header)), client, rate_class)
+
+    async def verify(self, token: str, client: str) -> Principal:
+        """The principal of a token. Raises as `principal` does."""
+        return await self.counted(lambda: self._verified(token), client)
+
+    async def counted(
+        self,
+        verify: Callable[[], Awaitable[Principal]],
+        client: str,
+        rate_class: int = options_pb2.RATE_CLASS_READ,
+    ) -> Principal:
+        """Whom `verify` finds; that it finds nobody counts. Raises as `principal` does."""
+        try:
+            return await verify()
+        except Unauthenticated as error:
+            headers = await self._limiter.admit(None, client, "", rate_class)
+            raise UnknownCaller(error.message, headers) from None
+
+    async def _verified(self, token: str) -> Principal:
         try:
             return self._verifier.verify(token)
         except UnknownKey:

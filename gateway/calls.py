@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 from google.protobuf import message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from grpc.aio import Metadata
 
@@ -21,33 +20,19 @@ from chassis.interceptors.methods import Method
 from chassis.tracing import current_traceparent
 from gateway import http_policy
 from gateway.authentication import AUTHORIZATION, Authenticator, authorize
+from gateway.exchange import RATE
 from gateway.http_policy import Caching, Policy
-from gateway.messages import JSON, Reply, Request
-from gateway.problems import BodyTimeout, MalformedRequest, MethodNotAllowed, NoRoute, UnsupportedMediaType
+from gateway.messages import JSON, Reply, Request, read_json, read_query
+from gateway.problems import BodyTimeout, MethodNotAllowed, NoRoute, UnsupportedMediaType
+from gateway.rate_limit import Limiter
 from gateway.transcoding.bindings import WHOLE_BODY, Binding, field_at
 from gateway.transcoding.decoding import Decoder, Violations, Wrong, parse_text
 from gateway.transcoding.encoding import Encode
-from gateway.transcoding.names import descriptor_of, message_type
-from gateway.transcoding.query import fill_from_query, parse_query
+from gateway.transcoding.names import RestNames
+from gateway.transcoding.query import fill_from_query
 from gateway.transcoding.router import Router, WrongMethod
 from gateway.upstreams import Invoke
 from scheduling.errors import Invalid, NotFound
-
-_UPDATE_MASK = "update_mask"
-
-
-class Limiter(Protocol):
-    """Takes tokens out of rate buckets."""
-
-    async def admit(
-        self, principal: Principal | None, client: str, clinic_id: str, rate_class: int
-    ) -> Mapping[str, str]:
-        """The rate headers of an admitted call. Raises RateLimited, which carries them too."""
-        ...
-
-    def learn(self, principal: Principal, authorization: str) -> None:
-        """See a caller pass who may know more of its clinic's limits; never waits."""
-        ...
 
 
 class PublicClinics(Protocol):
@@ -70,6 +55,7 @@ class Endpoint:
     path_fields: Sequence[tuple[str, FieldDescriptor]]
     encode: Encode
     invoke: Invoke
+    names: RestNames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +88,19 @@ class Calls:
 
     def route(self, request: Request) -> tuple[Endpoint, Mapping[str, str]]:
         """The endpoint of a request and its path variables. Raises NoRoute or MethodNotAllowed."""
-        method = "GET" if request.method == "HEAD" else request.method
-        found = self._router.find(method, request.raw_path)
+        found = self._router.find(http_policy.method_of(request.method), request.raw_path)
         if found is None:
             raise NoRoute
         if isinstance(found, WrongMethod):
-            raise MethodNotAllowed(_with_head(found.allowed))
+            raise MethodNotAllowed(http_policy.allowed_methods(found.allowed))
         return found.target, found.variables
 
     async def serve(self, request: Request, endpoint: Endpoint, variables: Mapping[str, str]) -> Reply:
         """Answer one request. Raises what `Refusals` turns into an answer; rate headers go to the scope."""
-        principal = await self._authenticator.principal(request.headers, endpoint.method)
+        rate_class = endpoint.binding.access.rate_class
+        principal = await self._authenticator.principal(
+            request.headers, current_call().client_address or "", endpoint.method, rate_class
+        )
         _enter(principal, endpoint.method.path)
         await self._admit(request, endpoint, variables, principal)
         message = await self._message(request, endpoint, variables)
@@ -122,16 +110,19 @@ class Calls:
         raw = await endpoint.invoke(message, self._remaining_s(), _metadata(request))
         if principal is None and not endpoint.method.public:
             raw = http_policy.strip_anonymous(endpoint.policy, endpoint.binding.reply, raw)
+        if endpoint.policy.caching is Caching.PUBLIC:
+            # What a cache gives to everybody says nothing of the one who asked first.
+            del request.scope[RATE]
         return _answer(endpoint, request, variables, endpoint.encode(raw))
 
     async def _admit(
         self, request: Request, endpoint: Endpoint, variables: Mapping[str, str], principal: Principal | None
     ) -> None:
         clinic_id = principal.clinic_id if principal else variables.get("clinic_id", "").lower()
-        rate_class = endpoint.binding.access.rate_class
-        request.scope["gateway.rate"] = await self._limiter.admit(
-            principal, request.client, clinic_id, rate_class
+        rate = await self._limiter.admit(
+            principal, current_call().client_address or "", clinic_id, endpoint.binding.access.rate_class
         )
+        request.scope[RATE] = rate
         if principal is not None:
             authorize(endpoint.method, principal, variables)
             self._limiter.learn(principal, request.headers[AUTHORIZATION])
@@ -144,7 +135,7 @@ class Calls:
         violations = Violations()
         if endpoint.binding.body:
             await self._fill_from_body(request, endpoint, message, violations)
-        elif request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        elif request.has_body:
             violations.add("body", "is not taken by this call")
         self._fill_from_query(request, endpoint, message, violations)
         self._fill_from_path(endpoint, variables, message, violations)
@@ -170,7 +161,7 @@ class Calls:
             and endpoint.binding.http_method == "PATCH"
             and "updateMask" not in request.query.decode("latin-1")
         ):
-            _mask_what_is_given(message, inner, value)
+            http_policy.mask_what_is_given(message, inner, value)
 
     async def _json_body(self, request: Request) -> Any:
         """The body as JSON; no body at all is an empty object, so that `:confirm` needs none."""
@@ -182,20 +173,12 @@ class Calls:
         if not raw:
             return {}
         _check_media_type(request.headers)
-        try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            raise MalformedRequest(
-                f"The body is not JSON: line {error.lineno}, column {error.colno}."
-            ) from None
+        return read_json(raw)
 
     def _fill_from_query(
         self, request: Request, endpoint: Endpoint, message: Message, violations: Violations
     ) -> None:
-        try:
-            parameters = parse_query(request.query)
-        except ValueError:
-            raise MalformedRequest("The query string is not UTF-8, or has too many parameters.") from None
+        parameters = read_query(request.query)
         fill_from_query(parameters, endpoint.query_fields, message, self._decoder, violations)
 
     def _fill_from_path(
@@ -227,16 +210,13 @@ def _enter(principal: Principal | None, method: str) -> None:
     enter_call(
         CallContext(
             request_id=call.request_id,
+            client_address=call.client_address,
             method=method,
             principal=principal,
             deadline=call.deadline,
             traceparent=call.traceparent,
         )
     )
-
-
-def _with_head(allowed: Sequence[str]) -> Sequence[str]:
-    return (*allowed, "HEAD") if "GET" in allowed else allowed
 
 
 def _check_media_type(headers: Mapping[str, str]) -> None:
@@ -248,42 +228,12 @@ def _check_media_type(headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType
 
 
-def _mask_what_is_given(message: Message, inner: Message, value: Mapping[str, Any]) -> None:
-    """A PATCH without an update mask changes the fields that its body has, set or null, and no others."""
-    if _UPDATE_MASK not in message.DESCRIPTOR.fields_by_name:
-        return
-    paths = list(_paths_given(descriptor_of(inner), value))
-    message.update_mask.CopyFrom(FieldMask(paths=paths))  # type: ignore[attr-defined]
-
-
-def _paths_given(
-    descriptor: Descriptor, value: Mapping[str, Any], *, is_nested: bool = False
-) -> Iterator[str]:
-    """What a body names: fields, and of a nested message of ours each field by itself, so that the others stay."""
-    for field in descriptor.fields:
-        if field.json_name not in value:
-            continue
-        given = value[field.json_name]
-        if is_nested or not isinstance(given, dict) or not _has_parts(field):
-            yield field.name
-        else:
-            yield from (
-                f"{field.name}.{path}" for path in _paths_given(message_type(field), given, is_nested=True)
-            )
-
-
-def _has_parts(field: FieldDescriptor) -> bool:
-    """Whether a field is one message of ours; a list, and a free form of Google's, is changed as a whole."""
-    if field.type != FieldDescriptor.TYPE_MESSAGE or field.is_repeated:
-        return False
-    return not message_type(field).full_name.startswith("google.protobuf.")
-
-
 def _metadata(request: Request) -> Metadata:
     """What travels with the call: token, request id, trace, address; nothing else of the client's headers."""
-    metadata = [("x-request-id", request.request_id)]
-    if request.client:
-        metadata.append((CLIENT_ADDRESS, request.client))
+    call = current_call()
+    metadata = [("x-request-id", call.request_id)]
+    if call.client_address:
+        metadata.append((CLIENT_ADDRESS, call.client_address))
     token = request.headers.get(AUTHORIZATION)
     if token:
         metadata.append((AUTHORIZATION, token))
@@ -324,6 +274,7 @@ def build_endpoint(
         path_fields=[(path, _path_field(binding, path)) for path in sorted(binding.path_fields)],
         encode=encode,
         invoke=invoke,
+        names=RestNames(binding.request, binding.body),
     )
 
 

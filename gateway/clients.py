@@ -42,6 +42,14 @@ class ClientAddresses:
         return address is not None and any(address in network for network in self._trusted)
 
 
+def network_of(client: str) -> str:
+    """What counts as one client: an address, of IPv6 the /64 that one household or host has to itself."""
+    address = _parse(client)
+    if not isinstance(address, IPv6Address):
+        return client
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False).network_address)
+
+
 def _parse(text: str) -> _Address | None:
     try:
         return ip_address(text)

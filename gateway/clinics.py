@@ -22,10 +22,10 @@ ValueT = TypeVar("ValueT")
 
 _CLINICS_MAX = 10_000
 _OPEN_FOR_S = 30.0
-_LIMIT_FOR_S = 60.0
+# So soon does a limit hold after it was changed.
+_LIMIT_FOR_S = 10.0
 _LIMIT_RETRY_S = 5.0
 _TIMEOUT_S = 2.0
-_READ_SCOPE = "read:directory"
 _CLOSED = frozenset(
     (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
 )
@@ -78,7 +78,7 @@ class PublicSearch:
 
 
 class ClinicLimits:
-    """The clinics' own requests a minute, learnt beside the calls of those who may read them.
+    """The clinics' own requests a minute, learnt beside their callers' calls, whatever those may read.
 
     No call waits for it: until a clinic's limit is known, the default holds.
     """
@@ -86,9 +86,9 @@ class ClinicLimits:
     name = "clinic limits"
 
     def __init__(
-        self, get_clinic: Invoke, *, default_per_min: int, now_s: Callable[[], float] = time.monotonic
+        self, get_clinic_limits: Invoke, *, default_per_min: int, now_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._ask = get_clinic
+        self._ask = get_clinic_limits
         self._default = default_per_min
         self._known: _Recent[int] = _Recent(now_s)
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -99,10 +99,10 @@ class ClinicLimits:
         return known or self._default
 
     def learn(self, principal: Principal, authorization: str) -> None:
-        """Use the chance that this caller may read its clinic."""
+        """Use the chance that somebody of this clinic calls."""
         clinic_id = principal.clinic_id
         _, is_good = self._known.get(clinic_id)
-        if is_good or not clinic_id or clinic_id in self._asking or _READ_SCOPE not in principal.scopes:
+        if is_good or not clinic_id or clinic_id in self._asking:
             return
         task = asyncio.create_task(self._look(clinic_id, authorization), name=f"clinic limit {clinic_id}")
         self._asking[clinic_id] = task
@@ -119,7 +119,7 @@ class ClinicLimits:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self, clinic_id: str, authorization: str) -> None:
-        request = directory_pb2.GetClinicRequest(clinic_id=clinic_id)
+        request = directory_pb2.GetClinicLimitsRequest(clinic_id=clinic_id)
         known, _ = self._known.get(clinic_id)
         try:
             reply = await self._ask(request, _TIMEOUT_S, grpc.aio.Metadata((AUTHORIZATION, authorization)))
@@ -128,5 +128,5 @@ class ClinicLimits:
             self._known.put(clinic_id, known or 0, _LIMIT_RETRY_S)
             _log.debug("clinic_limit.unknown", clinic_id=clinic_id, code=error.code().name)
             return
-        clinic = directory_pb2.GetClinicResponse.FromString(reply).clinic
-        self._known.put(clinic_id, clinic.requests_per_minute, _LIMIT_FOR_S)
+        limits = directory_pb2.GetClinicLimitsResponse.FromString(reply)
+        self._known.put(clinic_id, limits.requests_per_minute, _LIMIT_FOR_S)

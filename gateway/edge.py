@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import structlog
+from medforall.options.v1 import options_pb2
 from prometheus_client import Histogram
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from chassis.grpc.context import CallContext, current_call, use_call
+from chassis.grpc.context import REQUEST_ID, CallContext, current_call, use_call
 from chassis.metrics import Metrics
 from chassis.tracing import Tracing
 from gateway.calls import Calls, Endpoint
 from gateway.clients import ClientAddresses
+from gateway.exchange import OTHER_ROUTE, RATE, SWITCHING_PROTOCOLS, Cors, Exchange
 from gateway.messages import Reply, Request
-from gateway.problems import ClientGone, Full, HttpProblem, NoRoute
+from gateway.problems import ClientGone, Full, HttpProblem, MethodNotAllowed, NoRoute, RateLimited
+from gateway.rate_limit import Limiter
 from gateway.refusals import Refusals
 from scheduling.errors import Expired
 
-_REQUEST_ID = re.compile(r"[\w.:-]{8,128}", re.ASCII)
-_OTHER_ROUTE = "other"
 _FULL_RETRY_S = 1.0
-
-# The API's answers are data: nothing may frame, sniff, run or embed them. Pages set a policy of their own.
-_SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-_CONTENT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-
-_EXPOSED = (
-    b"etag, idempotent-replayed, location, retry-after, x-fetched-at, x-ratelimit-limit, "
-    b"x-ratelimit-remaining, x-ratelimit-reset, x-request-id"
-)
-_ALLOWED_HEADERS = (
-    b"authorization, content-type, idempotency-key, if-match, if-none-match, last-event-id, "
-    b"traceparent, x-request-id"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,80 +35,6 @@ class EdgeLimits:
 
     deadline_s: float = 30.0
     in_flight_max: int = 256
-
-
-class Cors:
-    """Which pages of other origins may call."""
-
-    def __init__(self, origins: Collection[str]) -> None:
-        self._origins = frozenset(origin.rstrip("/").encode("latin-1") for origin in origins)
-
-    def headers(self, origin: bytes | None) -> list[tuple[bytes, bytes]]:
-        """What to add to an answer for a page of `origin`."""
-        if origin is None or origin not in self._origins:
-            return []
-        return [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", _EXPOSED)]
-
-    def preflight(self, origin: bytes | None) -> Reply:
-        """The answer to a browser that asks before it calls."""
-        reply = Reply(204, headers={"vary": "origin", "cache-control": "no-store"})
-        if origin is not None and origin in self._origins:
-            reply.headers["access-control-allow-methods"] = "GET, POST, PATCH, PUT, DELETE"
-            reply.headers["access-control-allow-headers"] = _ALLOWED_HEADERS.decode()
-            reply.headers["access-control-max-age"] = "600"
-        return reply
-
-
-class Exchange:
-    """One request and what was answered; adds the common headers when the answer starts."""
-
-    __slots__ = (
-        "_added",
-        "_has_tls",
-        "_send",
-        "reason",
-        "request_id",
-        "route",
-        "scope",
-        "started_s",
-        "status",
-    )
-
-    def __init__(
-        self, scope: Scope, send: Send, *, request_id: str, added: list[tuple[bytes, bytes]]
-    ) -> None:
-        self.scope = scope
-        self.request_id = request_id
-        self.route = _OTHER_ROUTE
-        self.status = 0
-        self.reason = ""
-        self.started_s = time.perf_counter()
-        self._added = added
-        self._has_tls = scope["scheme"] == "https"
-        self._send = send
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds since the request arrived."""
-        return time.perf_counter() - self.started_s
-
-    async def send(self, message: Message) -> None:
-        """Hand an ASGI message on; the first one gets the common headers."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._common(message.get("headers", ()))]
-        await self._send(message)
-
-    def _common(self, given: Any) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", self.request_id.encode("latin-1")), *_SECURITY_HEADERS, *self._added]
-        if _CONTENT_POLICY[0] not in dict(given):
-            headers.append(_CONTENT_POLICY)
-        if self._has_tls:
-            headers.append(_STRICT_TRANSPORT)
-        rate = self.scope.get("gateway.rate")
-        if rate:
-            headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in rate.items()]
-        return headers
 
 
 class Edge:
@@ -139,6 +46,7 @@ class Edge:
         calls: Calls,
         others: ASGIApp,
         refusals: Refusals,
+        limiter: Limiter,
         clients: ClientAddresses,
         cors: Cors,
         limits: EdgeLimits,
@@ -149,6 +57,7 @@ class Edge:
         self._calls = calls
         self._others = others
         self._refusals = refusals
+        self._limiter = limiter
         self._clients = clients
         self._cors = cors
         self._limits = limits
@@ -170,22 +79,21 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection scope."""
-        if scope["type"] != "http":
-            await self._others(scope, receive, send)
-            return
         headers = dict(scope["headers"])
-        origin = headers.get(b"origin")
-        request_id = self._request_id(headers.get(b"x-request-id"))
-        exchange = Exchange(scope, send, request_id=request_id, added=self._cors.headers(origin))
-        traceparent, span = self._tracing.enter_server(_span_name(scope), _text(headers.get(b"traceparent")))
-        context = CallContext(
-            request_id=request_id,
-            method=scope["method"],
-            traceparent=traceparent,
-            deadline=time.monotonic() + self._limits.deadline_s,
+        exchange = Exchange(
+            scope,
+            send,
+            request_id=self._request_id(headers.get(b"x-request-id")),
+            added=self._cors.headers(headers.get(b"origin")),
         )
+        if scope["type"] == "websocket":
+            with use_call(self._context(exchange, headers)):
+                await self._serve_websocket(exchange, receive)
+            return
+        traceparent, span = self._tracing.enter_server(exchange.method, _text(headers.get(b"traceparent")))
+        deadline = time.monotonic() + self._limits.deadline_s
         try:
-            with use_call(context):
+            with use_call(self._context(exchange, headers, traceparent=traceparent, deadline=deadline)):
                 try:
                     await self._serve(exchange, headers, receive)
                 finally:
@@ -193,9 +101,19 @@ class Edge:
         finally:
             self._tracing.leave_server(span, str(exchange.status), failed=exchange.status >= 500)
 
+    def _context(self, exchange: Exchange, headers: Mapping[bytes, bytes], **more: Any) -> CallContext:
+        client = exchange.scope.get("client")
+        peer = client[0] if client else ""
+        return CallContext(
+            request_id=exchange.request_id,
+            method=exchange.method,
+            client_address=self._clients.of(peer, _text(headers.get(b"x-forwarded-for"))),
+            **more,
+        )
+
     def _request_id(self, given: bytes | None) -> str:
         text = _text(given)
-        return text if text is not None and _REQUEST_ID.fullmatch(text) else self._new_id()
+        return text if text is not None and REQUEST_ID.fullmatch(text) else self._new_id()
 
     async def _serve(self, exchange: Exchange, headers: Mapping[bytes, bytes], receive: Receive) -> None:
         scope = exchange.scope
@@ -203,22 +121,46 @@ class Edge:
             await self._cors.preflight(headers.get(b"origin")).send(exchange.send)
             return
         try:
-            request = self._request(exchange, receive, headers)
+            request = Request(scope, receive)
             endpoint, variables = self._calls.route(request)
         except NoRoute:
-            await self._others(scope, receive, exchange.send)
+            await self._visit(exchange, receive)
             return
         except HttpProblem as problem:
-            await self._refuse(exchange, problem)
+            await self._refuse_stranger(exchange, problem)
             return
-        exchange.route = endpoint.binding.template
+        exchange.route, exchange.names = endpoint.binding.template, endpoint.names
         await self._call(exchange, request, endpoint, variables)
 
-    def _request(self, exchange: Exchange, receive: Receive, headers: Mapping[bytes, bytes]) -> Request:
-        client = exchange.scope.get("client")
-        peer = client[0] if client else ""
-        address = self._clients.of(peer, _text(headers.get(b"x-forwarded-for")))
-        return Request(exchange.scope, receive, request_id=exchange.request_id, client=address)
+    async def _visit(self, exchange: Exchange, receive: Receive) -> None:
+        """Let the pages answer; what they refuse looks like every other refusal."""
+        try:
+            await self._others(exchange.scope, receive, exchange.send)
+        except (NoRoute, MethodNotAllowed) as problem:
+            await self._refuse_stranger(exchange, problem)
+        except Exception as error:
+            if exchange.status:
+                raise
+            await self._refuse(exchange, error)
+
+    async def _serve_websocket(self, exchange: Exchange, receive: Receive) -> None:
+        try:
+            await self._visit(exchange, receive)
+        finally:
+            # What happens on an open one is told where it happens.
+            if exchange.status != SWITCHING_PROTOCOLS:
+                self._report(exchange)
+
+    async def _refuse_stranger(self, exchange: Exchange, problem: HttpProblem) -> None:
+        """Refuse what no call takes. It counts: whoever looks for addresses has no more of them than of others."""
+        client = current_call().client_address or ""
+        try:
+            rate = await self._limiter.admit(None, client, "", options_pb2.RATE_CLASS_READ)
+        except RateLimited as limited:
+            await self._refuse(exchange, limited)
+            return
+        exchange.scope[RATE] = rate
+        await self._refuse(exchange, problem)
 
     async def _call(
         self, exchange: Exchange, request: Request, endpoint: Endpoint, variables: Mapping[str, str]
@@ -253,7 +195,7 @@ class Edge:
         await self._refusal(exchange, error).send(exchange.send)
 
     def _refusal(self, exchange: Exchange, error: Exception) -> Reply:
-        refusal = self._refusals.of(error, exchange.request_id)
+        refusal = self._refusals.of(error, exchange.request_id, exchange.names)
         exchange.reason = refusal.code
         self._refused.labels(refusal.code).inc()
         if refusal.status == 500 and not isinstance(error, grpc.aio.AioRpcError):
@@ -263,7 +205,7 @@ class Edge:
 
     def _measure(self, route: str, method: str, status: int, duration_s: float) -> None:
         # Methods of unknown addresses are as many as clients can think of.
-        key = (route, method if route != _OTHER_ROUTE else "", status)
+        key = (route, method if route != OTHER_ROUTE else "", status)
         child = self._durations.get(key)
         if child is None:
             child = self._durations[key] = self._duration.labels(*key)
@@ -273,10 +215,10 @@ class Edge:
         """One measurement and one line. The line has the route's template: an address may hold anything."""
         duration_s = exchange.duration_s
         scope = exchange.scope
-        self._measure(exchange.route, scope["method"], exchange.status, duration_s)
-        path = exchange.route if exchange.route != _OTHER_ROUTE else _known_path(scope)
+        self._measure(exchange.route, exchange.method, exchange.status, duration_s)
+        path = exchange.route if exchange.route != OTHER_ROUTE else _known_path(scope)
         fields: dict[str, Any] = {
-            "method": scope["method"][:16],
+            "method": exchange.method[:16],
             "path": path,
             "status": exchange.status,
             "duration_ms": round(duration_s * 1_000, 3),
@@ -311,11 +253,7 @@ _PROBES = frozenset(("/healthz", "/readyz"))
 
 def _known_path(scope: Scope) -> str:
     path = scope["path"]
-    return path if path in _PAGES else _OTHER_ROUTE
-
-
-def _span_name(scope: Scope) -> str:
-    return f"{scope['method']}"
+    return path if path in _PAGES else OTHER_ROUTE
 
 
 def _text(value: bytes | None) -> str | None:

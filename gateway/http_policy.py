@@ -1,21 +1,29 @@
-"""Every way in which the REST API differs from plain transcoding of the contracts. There are no others.
+"""Every way in which the REST API differs from plain transcoding of the contracts: here, or in the module in brackets.
 
 - A call that creates something answers 201 with `Location`; its `Idempotency-Key` may come as a header.
 - A refusal by a rule or a state is 422, something taken is 409, a stale entity tag 412, a full instance 503.
-- `If-Match` fills the request's `etag`; replies carry `ETag`; `If-None-Match` is answered by 304.
+- `If-Match` fills the request's `etag`; replies carry `ETag`; `If-None-Match` is answered by 304. `Hold-Token` fills
+  `hold_token`.
 - Availability has a weak entity tag over its slots alone, so that `fetchedAt` does not defeat it; a 304 says
   when it was confirmed in `X-Fetched-At`.
-- A repeated idempotency key is marked `Idempotent-Replayed: true`.
-- Enum values are lower case without their type's prefix, reasons in capitals (`names`).
+- A repeated idempotency key is marked `Idempotent-Replayed: true`, refusals too (`refusals`).
+- HEAD is answered as GET, without the body (`server`).
+- A PATCH without an update mask changes what its body has. No body at all is an empty object (`calls`).
+- Enum values are lower case without their type's prefix, reasons in capitals. Refusals name fields as JSON does
+  (`names`).
 - Every field without presence is printed; 64-bit integers are strings (`encoding`).
-- Unknown fields and parameters are refused by name (`decoding`, `query`).
+- Unknown fields and parameters are refused by name (`decoding`, `query`), and so is a name that stands twice in an
+  object (`messages`). `null` is not given (`decoding`); neither is an empty parameter (`query`).
 - Without a token an answer carries no room, and a request names no patient, appointment or hold.
+- Every refusal is the seed's error body; a 429 has `retryAfter`, `limit` and `window` besides (`refusals`).
+- Counted answers have the rate headers (`rate_limit`), publicly cacheable ones have not (`calls`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -24,22 +32,28 @@ from typing import Any
 import orjson
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from medforall.options.v1 import options_pb2
 
 from gateway.transcoding.bindings import Binding, Segment
+from gateway.transcoding.masks import paths_given
 from gateway.transcoding.names import descriptor_of, json_path, message_type
 from scheduling.errors import Invalid, Unauthenticated
 
 IDEMPOTENCY_KEY = "idempotency-key"
+HOLD_TOKEN = "hold-token"  # noqa: S105 - the name of a header
 IDEMPOTENT_REPLAYED = "idempotent-replayed"
 X_FETCHED_AT = "x-fetched-at"
 
 _IDEMPOTENCY_FIELD = "idempotency_key"
 _ETAG_FIELD = "etag"
+_HOLD_TOKEN_FIELD = "hold_token"  # noqa: S105 - the name of a field
+_ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
 _METADATA_TYPE = "medforall.availability.v1.SearchMetadata"
 _SLOT_TYPE = "medforall.type.v1.Slot"
+_UPDATE_MASK = "update_mask"
 _TAG_DIGITS = 24
 
 _HTTP_STATUS: Mapping[int, int] = {
@@ -88,6 +102,7 @@ class Policy:
     caching: Caching
     takes_idempotency_key: bool
     takes_etag: bool
+    takes_hold_token: bool
     # The field of the answer (its JSON name) that carries the entity tag.
     tagged: str | None
     # Where a created resource is read, and the field of the answer that holds it.
@@ -147,6 +162,7 @@ def _policy(binding: Binding, readers: Mapping[str, Binding]) -> Policy:
         caching=_caching(binding, tagged),
         takes_idempotency_key=_has_text(binding.request, _IDEMPOTENCY_FIELD),
         takes_etag=_has_text(binding.request, _ETAG_FIELD),
+        takes_hold_token=_has_text(binding.request, _HOLD_TOKEN_FIELD),
         tagged=tagged.json_name if tagged else None,
         location=reader.segments if reader else None,
         created=created.json_name if created else None,
@@ -175,15 +191,40 @@ def _has_text(message: Descriptor, name: str) -> bool:
     return field is not None and field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
 
 
+def method_of(method: str) -> str:
+    """The method whose route serves a request of this one."""
+    return "GET" if method == "HEAD" else method
+
+
+def allowed_methods(routed: Sequence[str]) -> Sequence[str]:
+    """The methods that an address takes, given those that it has routes for."""
+    return (*routed, "HEAD") if "GET" in routed else routed
+
+
+def mask_what_is_given(message: Message, inner: Message, value: Mapping[str, Any]) -> None:
+    """A PATCH without an update mask changes the fields that its body has, set or null, and no others."""
+    if _UPDATE_MASK not in descriptor_of(message).fields_by_name:
+        return
+    paths = paths_given(descriptor_of(inner), value)
+    message.update_mask.CopyFrom(FieldMask(paths=paths))  # type: ignore[attr-defined]
+
+
 def apply_headers(policy: Policy, headers: Mapping[str, str], message: Message) -> None:
     """Fill the fields that headers stand for. Raises Invalid when header and body disagree."""
     key = headers.get(IDEMPOTENCY_KEY)
     if key is not None and policy.takes_idempotency_key:
         _fill(message, _IDEMPOTENCY_FIELD, key, "Idempotency-Key")
+    hold_token = headers.get(HOLD_TOKEN)
+    if hold_token is not None:
+        if not policy.takes_hold_token:
+            raise Invalid.field("Hold-Token", "is not supported by this call")
+        _fill(message, _HOLD_TOKEN_FIELD, hold_token, "Hold-Token")
     match = headers.get("if-match")
     if match is None or match.strip() == "*":
         return
     if policy.takes_etag:
+        if not _ENTITY_TAGS.fullmatch(match):
+            raise Invalid.field("If-Match", 'must be entity tags in double quotes, such as "7", or *')
         _fill(message, _ETAG_FIELD, match.strip(), "If-Match")
     elif policy.caching is Caching.NOTHING:
         # To ignore it would make a change that its sender believes to be conditional.
@@ -193,7 +234,7 @@ def apply_headers(policy: Policy, headers: Mapping[str, str], message: Message) 
 def _fill(message: Message, field: str, value: str, header: str) -> None:
     given = getattr(message, field)
     if given and given != value:
-        raise Invalid.field(header, f"differs from {json_path(descriptor_of(message), field)} in the body")
+        raise Invalid.field(header, f"differs from {json_path(descriptor_of(message), field)} of the request")
     setattr(message, field, value)
 
 
@@ -251,7 +292,7 @@ def is_unchanged(headers: Mapping[str, str], etag: str | None) -> bool:
 
 
 _PRIVATE_KINDS = frozenset((options_pb2.RESOURCE_KIND_PATIENT, options_pb2.RESOURCE_KIND_APPOINTMENT))
-_PRIVATE_FIELDS = ("hold_token",)
+_PRIVATE_FIELDS = (_HOLD_TOKEN_FIELD,)
 
 
 def guard_anonymous_request(message: Message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,27 +11,34 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from gateway.problems import BodyTooLarge, ClientGone, MalformedRequest
+from gateway.transcoding.query import parse_query
+from scheduling.errors import Invalid
 
 JSON = "application/json"
 
 # A second one of these would leave open which one counts, here and in whatever stands in front.
-_SINGLE_HEADERS = frozenset(("authorization", "idempotency-key", "if-match", "if-none-match", "content-type"))
+_SINGLE_HEADERS = frozenset(
+    ("authorization", "content-type", "hold-token", "idempotency-key", "if-match", "if-none-match")
+)
 
 
 class Request:
     """One HTTP request; `raw_path` is still percent-encoded, header names are lower case."""
 
-    __slots__ = ("client", "headers", "method", "query", "raw_path", "receive", "request_id", "scope")
+    __slots__ = ("headers", "method", "query", "raw_path", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, *, request_id: str, client: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
-        self.request_id = request_id
-        self.client = client
         self.method: str = scope["method"]
         self.raw_path: str = scope["raw_path"].decode("latin-1")
         self.query: bytes = scope["query_string"]
         self.headers = _headers(scope["headers"])
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body is announced."""
+        return self.headers.get("content-length", "0") != "0" or "transfer-encoding" in self.headers
 
     async def body(self, bytes_max: int) -> bytes:
         """The whole body. Raises BodyTooLarge beyond `bytes_max`, ClientGone when it ends early."""
@@ -60,6 +68,34 @@ def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:
             raise MalformedRequest(f"The header {key} is given more than once.")
         headers[key] = value.decode("latin-1")
     return headers
+
+
+def read_query(raw: bytes) -> dict[str, list[str]]:
+    """The parameters of a query string, each with its values in order. Raises MalformedRequest."""
+    try:
+        return parse_query(raw)
+    except ValueError:
+        raise MalformedRequest("The query string is not UTF-8, or has too many parameters.") from None
+
+
+def read_json(raw: bytes) -> Any:
+    """The value of a body. Raises MalformedRequest, and Invalid for an object with a name twice."""
+    try:
+        value = orjson.loads(raw)
+        json.loads(raw, object_pairs_hook=_once)
+    except orjson.JSONDecodeError as error:
+        raise MalformedRequest(f"The body is not JSON: line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise MalformedRequest("The body is nested too deep.") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise Invalid.field(name[:64], "is given more than once")
+        seen.add(name)
 
 
 @dataclass(slots=True)

@@ -8,10 +8,11 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from medforall.options.v1 import options_pb2
 
+from chassis.config import load
 from gateway.http_policy import Caching, Policy, policies
-from gateway.rate_limit import ANONYMOUS, AUTHENTICATED
 from gateway.realtime.paths import TICKET_SCHEME, realtime_paths
 from gateway.schemas import Schema, Schemas, is_demanded
+from gateway.settings import RateSettings
 from gateway.transcoding.bindings import WHOLE_BODY, Binding, field_at
 from gateway.transcoding.names import json_path, message_type
 
@@ -28,6 +29,9 @@ _ROLES = {number: name.removeprefix("ROLE_").lower() for name, number in options
 _CLASSES = {
     number: name.removeprefix("RATE_CLASS_").lower() for name, number in options_pb2.RateClass.items()
 }
+
+# What holds unless an installation is set otherwise.
+_RATES = load(RateSettings, {}).table
 
 _ERROR: Schema = {
     "type": "object",
@@ -78,6 +82,24 @@ _MUTATION_REFUSALS: Mapping[str, str] = {
 }
 
 
+_EVERYWHERE: Mapping[str, str] = {"X-Request-Id": "The request's id."}
+_RATE_HEADERS: Mapping[str, str] = {
+    "X-RateLimit-Limit": "Requests a minute of the bucket that this call took from.",
+    "X-RateLimit-Remaining": "Requests that are left in it now.",
+    "X-RateLimit-Reset": "When it is full again, in seconds since 1970.",
+}
+_RETRY: Mapping[str, str] = {"Retry-After": "Seconds to wait."}
+_REFUSAL_HEADERS: Mapping[str, Mapping[str, str]] = {
+    "401": {"WWW-Authenticate": "The scheme: `Bearer`."},
+    "409": {"Idempotent-Replayed": "`true` when this is the first refusal again.", **_RETRY},
+    "422": {"Idempotent-Replayed": "`true` when this is the first refusal again."},
+    "429": _RETRY,
+    "503": _RETRY,
+}
+# A full instance answers before it counts.
+_UNCOUNTED = frozenset(("503", "default"))
+
+
 def build_document(
     bindings: Sequence[Binding], comments: Mapping[str, str], *, version: str
 ) -> dict[str, Any]:
@@ -111,9 +133,9 @@ def build_document(
             },
             "schemas": {**schemas.made, "Error": _ERROR},
             "responses": {
-                status: _refusal(text) for status, text in {**_REFUSALS, **_MUTATION_REFUSALS}.items()
+                status: _refusal(status, text) for status, text in {**_REFUSALS, **_MUTATION_REFUSALS}.items()
             }
-            | {"default": _refusal("Any other refusal.")},
+            | {"default": _refusal("default", "Any other refusal.")},
         },
     }
 
@@ -124,8 +146,19 @@ def _conflict() -> Any:
     return scheduling_pb2.BookingConflict.DESCRIPTOR
 
 
-def _refusal(description: str) -> Schema:
-    return {"description": description, "content": _json({"$ref": "#/components/schemas/Error"})}
+def _refusal(status: str, description: str) -> Schema:
+    headers = {**_EVERYWHERE, **_REFUSAL_HEADERS.get(status, {})}
+    if status not in _UNCOUNTED:
+        headers |= _RATE_HEADERS
+    return {
+        "description": description,
+        "headers": _described(headers),
+        "content": _json({"$ref": "#/components/schemas/Error"}),
+    }
+
+
+def _described(headers: Mapping[str, str]) -> Schema:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
 
 
 def _json(schema: Schema) -> Schema:
@@ -145,9 +178,8 @@ def _operation(
 ) -> dict[str, Any]:
     comment = comments.get(f"{binding.service.full_name}.{binding.rpc.name}", "")
     summary, _, rest = comment.partition("\n\n")
-    name = binding.rpc.name
     operation: dict[str, Any] = {
-        "operationId": name[0].lower() + name[1:],
+        "operationId": _operation_id(binding),
         "tags": [binding.service.name],
         "summary": summary,
         "description": "\n\n".join(part for part in (rest, _access_text(binding)) if part),
@@ -168,10 +200,18 @@ def _operation(
     return operation
 
 
+def _operation_id(binding: Binding) -> str:
+    """The RPC's name; another route of it is named by its custom method and what it is about."""
+    if binding.is_additional:
+        return binding.verb[1:] + binding.segments[-1].literal.title()
+    name = binding.rpc.name
+    return name[0].lower() + name[1:]
+
+
 def _access_text(binding: Binding) -> str:
     access = binding.access
-    rate = AUTHENTICATED.get(access.rate_class)
-    anonymous = ANONYMOUS.get(access.rate_class) if access.anonymous else None
+    rate = _RATES.authenticated.get(access.rate_class)
+    anonymous = _RATES.anonymous.get(access.rate_class) if access.anonymous else None
     sentences = []
     if access.scopes:
         sentences.append(f"Scope: {' or '.join(f'`{scope}`' for scope in sorted(access.scopes))}.")
@@ -222,6 +262,10 @@ def _headers(binding: Binding, policy: Policy) -> list[Schema]:
         found.append(
             _header("Idempotency-Key", "One per intent, a UUID is best; kept for 72 hours.", max_length=255)
         )
+    if policy.takes_hold_token:
+        found.append(
+            _header("Hold-Token", "The same as `holdToken`, in no address and no log.", max_length=128)
+        )
     if policy.takes_etag:
         found.append(
             _header("If-Match", "The `ETag` that was read; 412 when it has changed since.", max_length=64)
@@ -258,17 +302,22 @@ def _responses(binding: Binding, policy: Policy, schemas: Schemas) -> Schema:
     statuses = {**_REFUSALS, **(_MUTATION_REFUSALS if binding.access.mutating or binding.body else {})}
     responses: Schema = {str(policy.success_status): answer}
     if binding.http_method == "GET" and policy.caching is not Caching.NOTHING:
-        responses["304"] = {"description": "What you have still holds."}
+        kept = _answer_headers(policy)
+        if policy.has_metadata:
+            kept["X-Fetched-At"] = _described({"X-Fetched-At": "When that was so."})["X-Fetched-At"]
+        responses["304"] = {"description": "What you have still holds.", "headers": kept}
     responses |= {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     return {**responses, "default": {"$ref": "#/components/responses/default"}}
 
 
 def _answer_headers(policy: Policy) -> Schema:
-    names = {"X-Request-Id": "The request's id."}
+    names = {**_EVERYWHERE, "Cache-Control": f"`{policy.caching.value}`."}
+    if policy.caching is not Caching.PUBLIC:
+        names |= _RATE_HEADERS
     if policy.tagged is not None or policy.caching is Caching.AVAILABILITY:
         names["ETag"] = "The answer's entity tag."
     if policy.location is not None:
         names["Location"] = "Where it can be read."
     if policy.replays:
         names["Idempotent-Replayed"] = "`true` when this is the first answer again."
-    return {name: {"description": text, "schema": {"type": "string"}} for name, text in names.items()}
+    return _described(names)

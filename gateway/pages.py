@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Scope, Send
 
-from chassis.grpc.context import current_call
 from gateway.messages import JSON, Reply, json_reply
 from gateway.problems import HttpProblem, MethodNotAllowed, NoRoute
-from gateway.refusals import Refusal
 
 Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 
@@ -56,30 +54,34 @@ def document_route(
     return Route(path, serve)
 
 
-def build_pages(routes: Sequence[BaseRoute]) -> Starlette:
-    """The application for everything that no contract routes; its refusals look like all others."""
-    return Starlette(routes=list(routes), exception_handlers={HTTPException: _refuse, HttpProblem: _refuse})
+class Pages(Router):
+    """The application for everything that no contract routes; it raises an HttpProblem for what it does not serve."""
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        # A redirect would repeat the host that the client named.
+        super().__init__(routes, redirect_slashes=False, default=_refuse_unknown)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection scope. Raises NoRoute and MethodNotAllowed."""
+        # With an application around them, routes raise what they refuse.
+        scope["app"] = self
+        try:
+            await super().__call__(scope, receive, send)
+        except HTTPException as error:
+            raise _problem_of(error) from None
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
-    request_id = current_call().request_id
-    problem = _problem_of(error)
-    return _response(
-        Refusal(problem.status, problem.code, problem.message, headers=problem.headers).reply(request_id)
-    )
+async def _refuse_unknown(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    raise NoRoute
 
 
-def _problem_of(error: Exception) -> HttpProblem:
-    if isinstance(error, HttpProblem):
-        return error
-    if isinstance(error, HTTPException) and error.status_code == 405:
+def _problem_of(error: HTTPException) -> HttpProblem:
+    if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "GET")
         return MethodNotAllowed([method.strip() for method in allowed.split(",")])
-    if isinstance(error, HTTPException) and error.status_code != 404:
-        problem = HttpProblem(error.detail)
-        problem.status = error.status_code
-        return problem
-    return NoRoute()
+    problem = HttpProblem(error.detail)
+    problem.status = error.status_code
+    return problem
 
 
 def _response(reply: Reply) -> Response:

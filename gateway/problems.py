@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from scheduling.errors import Exhausted, Reason
+from scheduling.errors import Exhausted, Reason, Unauthenticated
 
 
 class HttpProblem(Exception):
@@ -40,6 +40,13 @@ class MethodNotAllowed(HttpProblem):
 
     def __init__(self, allowed: Sequence[str]) -> None:
         super().__init__(headers={"allow": ", ".join(allowed)})
+
+
+class OriginNotAllowed(HttpProblem):
+    """Pages of this origin may not connect."""
+
+    status = 403
+    code = "ORIGIN_NOT_ALLOWED"
 
 
 class BodyTimeout(HttpProblem):
@@ -85,6 +92,14 @@ class RateLimited(Exhausted):
             retry_after_s=float(retry_after_s),
         )
         self.limit_per_min = limit_per_min
+        self.headers = dict(headers)
+
+
+class UnknownCaller(Unauthenticated):
+    """The caller is not known; `headers` say how often its address may still try."""
+
+    def __init__(self, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
         self.headers = dict(headers)
 
 

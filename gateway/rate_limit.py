@@ -9,18 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from medforall.options.v1 import options_pb2
-
 from chassis.auth.principal import Principal
+from chassis.config import Rate
+from gateway.clients import network_of
 from gateway.problems import RateLimited
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A bucket's refill a minute and its capacity."""
-
-    per_min: int
-    burst: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +25,13 @@ class Taken:
     full_in_s: float
 
 
-AUTHENTICATED: Mapping[int, Rate] = {
-    options_pb2.RATE_CLASS_AVAILABILITY: Rate(60, 120),
-    options_pb2.RATE_CLASS_BOOKING: Rate(20, 40),
-    options_pb2.RATE_CLASS_READ: Rate(100, 200),
-}
-ANONYMOUS: Mapping[int, Rate] = {
-    options_pb2.RATE_CLASS_AVAILABILITY: Rate(10, 20),
-    options_pb2.RATE_CLASS_BOOKING: Rate(5, 10),
-    options_pb2.RATE_CLASS_READ: Rate(30, 60),
-}
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one caller may use, by rate class; a class that is not in it is not limited."""
+
+    authenticated: Mapping[int, Rate]
+    anonymous: Mapping[int, Rate]
+
 
 Bucket = tuple[str, Rate]
 
@@ -106,6 +95,20 @@ def taken(rate: Rate, level: float, *, is_admitted: bool) -> Taken:
     )
 
 
+class Limiter(Protocol):
+    """Takes tokens out of rate buckets."""
+
+    async def admit(
+        self, principal: Principal | None, client: str, clinic_id: str, rate_class: int
+    ) -> Mapping[str, str]:
+        """The rate headers of an admitted call. Raises RateLimited, which carries them too."""
+        ...
+
+    def learn(self, principal: Principal, authorization: str) -> None:
+        """See a caller pass with whose token its clinic's limits can be asked for; never waits."""
+        ...
+
+
 class ClinicLimits(Protocol):
     """Knows the clinics' own limits."""
 
@@ -114,7 +117,7 @@ class ClinicLimits(Protocol):
         ...
 
     def learn(self, principal: Principal, authorization: str) -> None:
-        """Use the chance that this caller may read its clinic; never waits."""
+        """Use the chance that somebody of this clinic calls; never waits."""
         ...
 
 
@@ -122,17 +125,23 @@ class RateLimiter:
     """Admits calls by the table of the contracts' rate classes and by their clinic."""
 
     def __init__(
-        self, buckets: Buckets, clinics: ClinicLimits, *, now_s: Callable[[], float] = time.time
+        self,
+        buckets: Buckets,
+        clinics: ClinicLimits,
+        table: Table,
+        *,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._buckets = buckets
         self._clinics = clinics
+        self._table = table
         self._now_s = now_s
 
     async def admit(
         self, principal: Principal | None, client: str, clinic_id: str, rate_class: int
     ) -> Mapping[str, str]:
         """The rate headers of an admitted call. Raises RateLimited, whose headers say the same."""
-        rate = (AUTHENTICATED if principal else ANONYMOUS).get(rate_class)
+        rate = (self._table.authenticated if principal else self._table.anonymous).get(rate_class)
         if rate is None:
             return {}
         wanted = self._wanted(principal, client, clinic_id, rate_class, rate)
@@ -157,7 +166,7 @@ class RateLimiter:
         # The clinic is the hash tag: one slot of a Redis cluster has both keys, so one script may touch both.
         # A caller without a token may name any clinic: its own bucket is by address alone.
         if principal is None:
-            return [(f"rate:{{{client}}}:{rate_class}", rate)]
+            return [(f"rate:{{{network_of(client)}}}:{rate_class}", rate)]
         own: Bucket = (f"rate:{{{clinic_id}}}:{rate_class}:{principal.subject}", rate)
         if not clinic_id:
             return [own]

@@ -13,10 +13,11 @@ from google.rpc import code_pb2, error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from chassis.interceptors.errors import DETAILS_KEY, status_of
-from gateway.http_policy import http_status, retry_after
+from gateway.http_policy import IDEMPOTENT_REPLAYED, http_status, retry_after
 from gateway.messages import Reply, json_reply
-from gateway.problems import HttpProblem, RateLimited
+from gateway.problems import HttpProblem, RateLimited, UnknownCaller
 from gateway.transcoding.encoding import Encoder
+from gateway.transcoding.names import RestNames
 
 _OUR_TYPES = "medforall."
 _SILENT_CODES = frozenset((code_pb2.UNKNOWN, code_pb2.INTERNAL, code_pb2.DATA_LOSS))
@@ -62,15 +63,20 @@ class Refusals:
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
-    def of(self, error: BaseException, request_id: str) -> Refusal:
-        """The refusal that `error` is; anything unknown is a 500 that says the request id alone."""
+    def of(self, error: BaseException, request_id: str, names: RestNames | None = None) -> Refusal:
+        """The refusal that `error` is; anything unknown is a 500 that says the request id alone.
+
+        `names` spells what a service says of the request.
+        """
         if isinstance(error, HttpProblem):
             return Refusal(error.status, error.code, error.message, headers=dict(error.headers))
         if isinstance(error, grpc.aio.AioRpcError):
-            return self._of_status(_status_of_call(error))
+            refusal = self._of_status(_status_of_call(error))
+            return refusal if names is None else _spelled(refusal, names)
         refusal = self._of_status(status_of(error, request_id))
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimited | UnknownCaller):
             refusal.headers |= error.headers
+        if isinstance(error, RateLimited):
             refusal.extra = {
                 "retryAfter": int(error.retry_after_s or 1),
                 "limit": error.limit_per_min,
@@ -94,6 +100,8 @@ class Refusals:
         match detail:
             case error_details_pb2.ErrorInfo():
                 refusal.code = detail.reason
+                if detail.metadata.get("replayed") == "true":
+                    refusal.headers[IDEMPOTENT_REPLAYED] = "true"
                 refusal.details |= {
                     key: value for key, value in detail.metadata.items() if key != "requestId"
                 }
@@ -106,6 +114,19 @@ class Refusals:
             case Message() if detail.DESCRIPTOR.full_name.startswith(_OUR_TYPES):
                 name = detail.DESCRIPTOR.name
                 refusal.details[name[0].lower() + name[1:]] = self._encoder.encode(detail)
+
+
+def _spelled(refusal: Refusal, names: RestNames) -> Refusal:
+    """The refusal in the names of REST: its violations, and its message, which may begin with one of their fields."""
+    message = refusal.message
+    for violation in refusal.details.get("violations", ()):
+        field = violation["field"]
+        violation["field"] = names.path(field)
+        violation["description"] = names.text(violation["description"])
+        if field and message.startswith(f"{field}: "):
+            message = violation["field"] + message[len(field) :]
+    refusal.message = names.text(message)
+    return refusal
 
 
 def _unpack(packed: PackedAny) -> Message | None:

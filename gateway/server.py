@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,37 +13,43 @@ from typing import Any
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from chassis.config import ConfigError, Listen
 from chassis.lifecycle import Fatal
 from chassis.settings import TlsSettings
+from gateway.exchange import SECURITY_HEADERS
 from gateway.realtime.direct import DirectWebSocketProtocol
+from gateway.refusals import Refusal
 from gateway.settings import HttpSettings
 from gateway.sse import TRANSPORT
 
 _log = structlog.get_logger(__name__)
+_access_log = structlog.get_logger("gateway.access")
 
 _BACKLOG = 2_048
 _SEND_BUFFER_BYTES = 131_072
 _UNREAD_MS_MAX = 60_000
-_REFUSED_HEAD = (
-    b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-)
 _STARTED_POLL_S = 0.01
 _WEBSOCKET_BYTES_MAX = 65_536
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with bounds on connections, header count and size, and the time a request's head may take."""
+    """HTTP/1.1 with bounds on connections, header count and size, and how long a client may leave a request unfinished.
+
+    A body that nobody waits for any more has its time too: a refusal may come before the body does.
+    """
 
     limits: HttpSettings
+    new_id: Callable[[], str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        self._is_refused = False
+        self._body_timer: asyncio.TimerHandle | None = None
+        # Refused, or a WebSocket: what comes is not HTTP any more.
+        self._is_over = False
         self._is_in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -61,13 +67,39 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the connection is already refused; a head that began must end in time."""
-        if self._is_refused:
+        """Parse what came, unless the connection is already refused; there is always something that ends a wait."""
+        if self._is_over:
             return
         super().data_received(data)
+        if self._is_over:
+            return
         # Most heads come whole: those that do need no timer.
-        if self._is_in_head and self._head_timer is None and not self._is_refused:
-            self._await_head()
+        if self._is_in_head:
+            if self._head_timer is None:
+                self._await_head()
+        elif self._is_idle and self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the last request is here and answered."""
+        return self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body
+
+    def on_response_complete(self) -> None:
+        """The answer is written; what is missing of its request has as long as any body."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
+            self._body_timer = self.loop.call_later(
+                self.limits.body_timeout_ms / 1_000, self.timeout_keep_alive_handler
+            )
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, unless its head was refused."""
+        if not self._is_over:
+            self._is_over = True
+            super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
         """A request begins: its head has a budget of bytes and time."""
@@ -89,70 +121,113 @@ class BoundedProtocol(HttpToolsProtocol):
         """The head is there; a refused one goes no further."""
         self._is_in_head = False
         self._disarm()
-        if not self._is_refused:
+        if self.parser.get_http_version() != "1.0" and sum(name == b"host" for name, _ in self.headers) != 1:
+            self.send_400_response("")
+        if not self._is_over:
             # A stream whose client stops reading is cut off by its own endpoint.
             self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Hand on a piece of the body."""
-        if not self._is_refused:
+        if not self._is_over:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Hand on the body's end."""
-        if not self._is_refused:
-            super().on_message_complete()
+        if self._is_over:
+            return
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle.more_body = False
+            self._disarm()
 
     def _count(self, size_bytes: int) -> None:
         self._head_bytes += size_bytes
         if self._head_bytes > self.limits.header_bytes_max or len(self.headers) > self.limits.headers_max:
-            self._refuse(
-                b"431 Request Header Fields Too Large",
-                b"HEADERS_TOO_LARGE",
-                b"The request's headers are too many or too large.",
-            )
+            self._refuse(431, "HEADERS_TOO_LARGE", "The request's headers are too many or too large.")
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.header_timeout_ms / 1_000, self._on_slow_head)
 
     def _disarm(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        for timer in (self._head_timer, self._body_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._body_timer = None
 
     def _on_slow_head(self) -> None:
         self._head_timer = None
         if self.cycle is None or self.cycle.response_complete:
-            self._refuse(
-                b"408 Request Timeout", b"REQUEST_TIMEOUT", b"The request's headers did not arrive in time."
-            )
+            self._refuse(408, "REQUEST_TIMEOUT", "The request's headers did not arrive in time.")
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words stay inside
         """Refuse what is not HTTP in the form of every other refusal."""
-        self._refuse(b"400 Bad Request", b"INVALID_ARGUMENT", b"The request is not well-formed HTTP.")
+        self._refuse(400, "INVALID_ARGUMENT", "The request is not well-formed HTTP.")
 
-    def _refuse(self, status: bytes, code: bytes, message: bytes) -> None:
+    def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer without the application, and close: what follows on this connection cannot be trusted."""
-        if self._is_refused or self.transport.is_closing():
+        if self._is_over or self.transport.is_closing():
             return
-        self._is_refused = True
+        self._is_over = True
         self._disarm()
-        body = b'{"error":"%s","message":"%s","details":{},"requestId":""}' % (code, message)
-        self.transport.write(_REFUSED_HEAD % (status, len(body)) + body)
+        request_id = self.new_id()
+        self.transport.write(_refusal(Refusal(status, code, message), request_id))
         self.transport.close()
+        _access_log.info("http.refused", status=status, reason=code, request_id=request_id)
 
 
-def bounded_protocol(limits: HttpSettings) -> type[BoundedProtocol]:
+def _refusal(refusal: Refusal, request_id: str) -> bytes:
+    """A whole answer with the headers that every answer has."""
+    reply = refusal.reply(request_id)
+    headers = [
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()),
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"connection", b"close"),
+        (b"x-request-id", request_id.encode("latin-1")),
+        *SECURITY_HEADERS,
+    ]
+    lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+    return STATUS_LINE[refusal.status] + lines + b"\r\n" + reply.body
+
+
+def bounded_protocol(limits: HttpSettings, new_id: Callable[[], str]) -> type[BoundedProtocol]:
     """The protocol class with these limits: uvicorn makes the instances itself."""
-    return type("GatewayProtocol", (BoundedProtocol,), {"limits": limits})
+    return type("GatewayProtocol", (BoundedProtocol,), {"limits": limits, "new_id": staticmethod(new_id)})
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
+        super().__init__(config)
+        self.handshake_timeout_s = handshake_timeout_s
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave signals to the process: it drains everything in its own order."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve `sockets`; uvicorn's own way gives a TLS handshake a whole minute."""
+        config = self.config
+        timeout_s = self.handshake_timeout_s if config.ssl else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._protocol,
+                sock=listener,
+                backlog=config.backlog,
+                ssl=config.ssl,
+                ssl_handshake_timeout=timeout_s,
+            )
+            for listener in sockets or ()
+        ]
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 class HttpServer:
@@ -160,13 +235,21 @@ class HttpServer:
 
     name = "http"
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings, tls: TlsSettings, *, drain_ms: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: HttpSettings,
+        tls: TlsSettings,
+        *,
+        drain_ms: int,
+        new_id: Callable[[], str],
+    ) -> None:
         self._settings = settings
         self._listen = settings.listen
         self._tls = tls
         config = uvicorn.Config(
             app,
-            http=bounded_protocol(settings),
+            http=bounded_protocol(settings, new_id),
             ws=DirectWebSocketProtocol,
             ws_max_size=_WEBSOCKET_BYTES_MAX,
             ws_per_message_deflate=False,
@@ -179,7 +262,7 @@ class HttpServer:
             # Half of the drain: the rest is for what stops after this.
             timeout_graceful_shutdown=max(1, drain_ms // 2_000),
         )
-        self._server = _Server(config)
+        self._server = _Server(config, settings.header_timeout_ms / 1_000)
         self._config = config
         self._task: asyncio.Task[None] | None = None
         self.port = self._listen.port

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-from chassis.config import Listen, setting
+from medforall.options.v1 import options_pb2
+
+from chassis.config import Listen, Rate, setting
 from chassis.settings import AuthSettings, CommonSettings, RedisSettings, TlsSettings, TracingSettings
+from gateway.rate_limit import Table
 from gateway.realtime.settings import RealtimeSettings
 
 _LISTEN = Listen("127.0.0.1", 8080)
@@ -131,6 +134,42 @@ class RateSettings:
     is_on: bool = setting(
         "MEDFORALL_RATE_LIMIT", default=True, doc="Whether rate limits hold; `off` is for load tests."
     )
+    availability: Rate = setting(
+        "MEDFORALL_RATE_AVAILABILITY",
+        default=Rate(60, 120),
+        unit="requests/min / burst",
+        doc="Searches of one user: how many a minute, and how many at once.",
+    )
+    booking: Rate = setting(
+        "MEDFORALL_RATE_BOOKING",
+        default=Rate(20, 40),
+        unit="requests/min / burst",
+        doc="Changes by one user: how many a minute, and how many at once.",
+    )
+    read: Rate = setting(
+        "MEDFORALL_RATE_READ",
+        default=Rate(100, 200),
+        unit="requests/min / burst",
+        doc="Other reads of one user, streams that it opens included.",
+    )
+    anonymous_availability: Rate = setting(
+        "MEDFORALL_RATE_ANONYMOUS_AVAILABILITY",
+        default=Rate(10, 20),
+        unit="requests/min / burst",
+        doc="Searches without a token from one address.",
+    )
+    anonymous_booking: Rate = setting(
+        "MEDFORALL_RATE_ANONYMOUS_BOOKING",
+        default=Rate(5, 10),
+        unit="requests/min / burst",
+        doc="Changes that are tried without a good token from one address.",
+    )
+    anonymous_read: Rate = setting(
+        "MEDFORALL_RATE_ANONYMOUS_READ",
+        default=Rate(30, 60),
+        unit="requests/min / burst",
+        doc="Other calls without a good token from one address, unknown addresses included.",
+    )
     clinic_per_min: int = setting(
         "MEDFORALL_RATE_CLINIC_PER_MIN",
         default=5_000,
@@ -145,6 +184,22 @@ class RateSettings:
         minimum=100,
         doc="Buckets that one instance remembers while Redis is away.",
     )
+
+    @property
+    def table(self) -> Table:
+        """What one caller may use."""
+        return Table(
+            {
+                options_pb2.RATE_CLASS_AVAILABILITY: self.availability,
+                options_pb2.RATE_CLASS_BOOKING: self.booking,
+                options_pb2.RATE_CLASS_READ: self.read,
+            },
+            {
+                options_pb2.RATE_CLASS_AVAILABILITY: self.anonymous_availability,
+                options_pb2.RATE_CLASS_BOOKING: self.anonymous_booking,
+                options_pb2.RATE_CLASS_READ: self.anonymous_read,
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,27 +14,28 @@ from starlette.types import Receive, Scope, Send
 
 from chassis.auth.principal import Principal
 from chassis.grpc.context import current_call
-from chassis.interceptors.auth import bearer_token
 from gateway.authentication import AUTHORIZATION, Authenticator
-from gateway.calls import Limiter
-from gateway.messages import json_reply
-from gateway.problems import HttpProblem, MethodNotAllowed
+from gateway.exchange import RATE
+from gateway.messages import Request, json_reply
+from gateway.problems import MethodNotAllowed
+from gateway.rate_limit import Limiter
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link
 from gateway.realtime.members import Member, Members, check_may_listen
 from gateway.realtime.news import notice, sse_event
 from gateway.realtime.origins import refuse_token_in_address
 from gateway.realtime.outlets import GRACE_S, QueueLimits, QueueOutlet
+from gateway.realtime.paths import LIST_PARAMETERS
 from gateway.realtime.protocol import REASONS, CloseCode
 from gateway.realtime.subscribing import SessionGone, join, sequence_of, sort_out
 from gateway.realtime.tickets import TTL_S, Tickets
-from gateway.refusals import Refusals
 from scheduling.channels import CHANNELS_MAX
-from scheduling.errors import DomainError, Invalid, Unauthenticated, Unavailable
+from scheduling.errors import Invalid, Unavailable
 from scheduling.positions import Position, parse_position
 
 _log = structlog.get_logger(__name__)
 
+_PARAMETERS: Final = frozenset({*LIST_PARAMETERS, "resumeFrom", "ticket"})
 KEEP_ALIVE_S: Final = 15.0
 _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 4_000
@@ -58,7 +59,6 @@ class SseParts:
     authenticator: Authenticator
     tickets: Tickets
     limiter: Limiter
-    refusals: Refusals
     instruments: Instruments
     limits: QueueLimits
     spread: Callable[[], float] = random.random
@@ -70,20 +70,12 @@ class SseTickets:
     def __init__(self, parts: SseParts) -> None:
         self._parts = parts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a ticket."""
-        await _answered(self._parts, scope, send, self._issue)
-
-    async def _issue(self, scope: Scope, send: Send) -> None:
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(["POST"])
-        refuse_token_in_address(scope["query_string"])
-        principal = await _principal_of_header(self._parts, _headers(scope))
-        if principal is None:
-            raise Unauthenticated("A bearer token is required.")
-        scope["gateway.rate"] = await self._parts.limiter.admit(
-            principal, "", principal.clinic_id, options_pb2.RATE_CLASS_READ
-        )
+        request = _request(scope, receive, "POST")
+        _only(refuse_token_in_address(request.query), ())
+        principal = await self._parts.authenticator.bearer(request.headers.get(AUTHORIZATION), _client())
+        scope[RATE] = await _admit(self._parts, principal)
         check_may_listen(principal)
         ticket = await self._parts.tickets.issue(principal)
         reply = json_reply(201, {"ticket": ticket, "expiresIn": TTL_S}, {"cache-control": "no-store"})
@@ -98,59 +90,61 @@ class RealtimeSse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one stream from its request to its end."""
+        request = _request(scope, receive, "GET")
+        wanted = _Wanted.read(request)
+        principal = await self._principal(request, wanted)
+        scope[RATE] = await _admit(self._parts, principal)
+        await Stream(self._parts, scope, receive, send).serve(principal, wanted)
 
-        async def serve(scope: Scope, send: Send) -> None:
-            if scope["method"] != "GET":
-                raise MethodNotAllowed(["GET"])
-            request = _Wanted.read(scope)
-            principal = await _principal_of_header(self._parts, request.headers)
-            if principal is None:
-                if not request.ticket:
-                    raise Unauthenticated("A bearer token or a ticket is required.")
-                principal = await self._parts.tickets.redeem(request.ticket)
-            await Stream(self._parts, scope, receive, send).serve(principal, request)
-
-        await _answered(self._parts, scope, send, serve)
-
-
-async def _answered(
-    parts: SseParts, scope: Scope, send: Send, serve: Callable[[Scope, Send], Awaitable[None]]
-) -> None:
-    """Serve, and answer a refusal as every route does."""
-    try:
-        await serve(scope, send)
-    except (HttpProblem, DomainError) as error:
-        request_id = current_call().request_id
-        await parts.refusals.of(error, request_id).reply(request_id).send(send)
+    async def _principal(self, request: Request, wanted: _Wanted) -> Principal:
+        header = request.headers.get(AUTHORIZATION)
+        if wanted.ticket and not header:
+            return await self._parts.authenticator.counted(
+                lambda: self._parts.tickets.redeem(wanted.ticket), _client()
+            )
+        return await self._parts.authenticator.bearer(header, _client())
 
 
-async def _principal_of_header(parts: SseParts, headers: Mapping[bytes, bytes]) -> Principal | None:
-    header = headers.get(AUTHORIZATION.encode())
-    return await parts.authenticator.verify(bearer_token(header.decode("latin-1"))) if header else None
+def _request(scope: Scope, receive: Receive, method: str) -> Request:
+    """The request. Raises MethodNotAllowed for another method, Invalid for one with a body."""
+    if scope["method"] != method:
+        raise MethodNotAllowed([method])
+    request = Request(scope, receive)
+    if request.has_body:
+        raise Invalid.field("body", "is not taken by this call")
+    return request
 
 
-def _headers(scope: Scope) -> Mapping[bytes, bytes]:
-    return dict(scope["headers"])
+def _client() -> str:
+    return current_call().client_address or ""
+
+
+async def _admit(parts: SseParts, principal: Principal) -> Mapping[str, str]:
+    return await parts.limiter.admit(principal, _client(), principal.clinic_id, options_pb2.RATE_CLASS_READ)
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What the address and the headers ask for."""
 
-    headers: Mapping[bytes, bytes]
     channels: Sequence[str]
     resume_from: Position | None
     ticket: str
 
     @classmethod
-    def read(cls, scope: Scope) -> _Wanted:
-        headers = _headers(scope)
-        query = refuse_token_in_address(scope["query_string"])
+    def read(cls, request: Request) -> _Wanted:
+        query = refuse_token_in_address(request.query)
+        _only(query, _PARAMETERS)
         # A browser that connects again by itself sends the header; a page that does it sends the parameter.
-        resume = headers.get(b"last-event-id", b"").decode("latin-1") or _one(query, "resumeFrom")
-        return cls(
-            headers, _channels(query), parse_position(resume) if resume else None, _one(query, "ticket")
-        )
+        resume = request.headers.get("last-event-id") or _one(query, "resumeFrom")
+        return cls(_channels(query), parse_position(resume) if resume else None, _one(query, "ticket"))
+
+
+def _only(query: Mapping[str, Sequence[str]], known: Collection[str]) -> None:
+    """Refuse parameters that there are not, as for every other call. Raises Invalid."""
+    for name in query:
+        if name not in known:
+            raise Invalid.field(name[:64], "is not a parameter of this request")
 
 
 def _channels(query: Mapping[str, Sequence[str]]) -> list[str]:

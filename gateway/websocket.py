@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
+from medforall.options.v1 import options_pb2
 from starlette.types import Receive, Scope, Send
 
+from chassis.auth.principal import Principal
+from chassis.grpc.context import current_call
 from gateway.authentication import Authenticator
-from gateway.problems import MalformedRequest
+from gateway.problems import OriginNotAllowed, RateLimited
+from gateway.rate_limit import Limiter
 from gateway.realtime.direct import DirectConnection, direct_connection
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link
@@ -53,6 +57,7 @@ class WebSocketParts:
     origins: OriginPolicy
     instruments: Instruments
     limits: QueueLimits
+    limiter: Limiter
 
 
 class RealtimeWebSocket:
@@ -62,30 +67,14 @@ class RealtimeWebSocket:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one WebSocket from its handshake to its end."""
+        """Serve one WebSocket from its handshake to its end. Raises an HttpProblem that refuses the handshake."""
         await receive()
         if not self._parts.origins.allows(dict(scope["headers"]), scope["scheme"]):
-            await _refuse(scope, send, 403, b"ORIGIN_NOT_ALLOWED")
-            return
-        try:
-            refuse_token_in_address(scope["query_string"])
-        except MalformedRequest:
-            await _refuse(scope, send, 400, b"TOKEN_IN_ADDRESS")
-            return
+            raise OriginNotAllowed
+        refuse_token_in_address(scope["query_string"])
         await send({"type": "websocket.accept"})
         connection = Connection(self._parts, receive, send, direct_connection(scope))
         await connection.serve()
-
-
-async def _refuse(scope: Scope, send: Send, status: int, code: bytes) -> None:
-    """Answer the handshake with an HTTP error; a bare 403 where the server cannot say more."""
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close"})
-        return
-    body = b'{"error":"%s","message":"The connection is refused.","details":{}}' % code
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
 
 
 class Connection:
@@ -146,13 +135,19 @@ class Connection:
             self._say_error(message, Unauthenticated("The first message must be `authenticate`."))
             raise Ended(CloseCode.UNAUTHENTICATED)
         try:
-            principal = await self._parts.authenticator.verify(message.text("token"))
+            principal = await self._verify(message)
+            await self._parts.limiter.admit(
+                principal, _client(), principal.clinic_id, options_pb2.RATE_CLASS_READ
+            )
             self.member = await self._parts.members.admit(principal, self._outlet, self._end, "websocket")
         except DomainError as error:
             self._say_error(message, error)
-            is_passing = isinstance(error, Unavailable)
+            is_passing = isinstance(error, Unavailable | RateLimited)
             raise Ended(CloseCode.TRY_AGAIN_LATER if is_passing else CloseCode.UNAUTHENTICATED) from None
         self._say_authenticated(message, self.member, [])
+
+    async def _verify(self, message: ClientMessage) -> Principal:
+        return await self._parts.authenticator.verify(message.text("token"), _client())
 
     async def _next(self) -> ClientMessage | None:
         """The client's next message; None for one that was malformed, and answered so."""
@@ -197,7 +192,7 @@ class Connection:
             self._say_error(message, error)
 
     async def _renew(self, message: ClientMessage, member: Member) -> None:
-        principal = await self._parts.authenticator.verify(message.text("token"))
+        principal = await self._verify(message)
         lost = await self._parts.members.renew(member, principal)
         self._say_authenticated(message, member, lost)
 
@@ -281,6 +276,10 @@ class Connection:
                 chunk = await outlet.next(60.0)
                 if chunk is not None:
                     await self._send({"type": "websocket.send", "text": chunk.decode()})
+
+
+def _client() -> str:
+    return current_call().client_address or ""
 
 
 def _utc_text(unix_s: int) -> str:

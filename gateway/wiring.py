@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import grpc
 import uuid_utils
-from starlette.routing import BaseRoute
 
 from chassis.auth.revocations import Revoked, build_watch
 from chassis.auth.verifier import TokenVerifier, build_verifier
@@ -20,14 +19,15 @@ from chassis.logging import configure_logging
 from chassis.metrics import Metrics, MetricsServer, build_metrics
 from chassis.tracing import build_tracing
 from gateway.authentication import Authenticator, Keys
-from gateway.calls import Calls, Endpoint, Limiter, Limits, build_endpoint
+from gateway.calls import Calls, Endpoint, Limits, build_endpoint
 from gateway.clients import ClientAddresses
 from gateway.clinics import ClinicLimits, PublicSearch
 from gateway.contracts import Contract, load_contracts, load_files
-from gateway.edge import Cors, Edge, EdgeLimits
+from gateway.edge import Edge, EdgeLimits
+from gateway.exchange import Cors
 from gateway.http_policy import policies
-from gateway.pages import Health, Readiness, build_pages, document_routes
-from gateway.rate_limit import LocalBuckets, NoLimits, RateLimiter
+from gateway.pages import Health, Pages, Readiness, document_routes
+from gateway.rate_limit import Limiter, LocalBuckets, NoLimits, RateLimiter
 from gateway.realtime.wiring import Realtime, build_realtime
 from gateway.redis_buckets import RedisBuckets
 from gateway.refusals import Refusals
@@ -64,19 +64,23 @@ def assemble(settings: GatewaySettings) -> Gateway:
     common = settings.common
     shared = _shared(settings)
     endpoints = _endpoints(load_contracts(), shared.channels, shared.encoder)
-    clinics = ClinicLimits(_invoke(endpoints, "GetClinic"), default_per_min=settings.rates.clinic_per_min)
+    clinics = ClinicLimits(
+        _invoke(endpoints, "GetClinicLimits"), default_per_min=settings.rates.clinic_per_min
+    )
     limiter = _limiter(settings, shared.cache, clinics, shared.metrics)
+    authenticator = Authenticator(shared.verifier, limiter)
     calls = Calls(
         endpoints,
-        authenticator=shared.authenticator,
+        authenticator=authenticator,
         limiter=limiter,
         public_clinics=PublicSearch(_invoke(endpoints, "GetPublicClinic")),
         limits=_limits(settings),
     )
     health = Health(_readiness(shared.channels))
-    realtime = _realtime(settings, shared, limiter)
-    edge = _edge(settings, shared, calls, [*health.routes(), *realtime.routes, *document_routes()])
-    server = HttpServer(edge, settings.http, settings.tls, drain_ms=common.drain_ms)
+    realtime = _realtime(settings, shared, authenticator, limiter)
+    pages = Pages([*health.routes(), *realtime.routes, *document_routes()])
+    edge = _edge(settings, shared, calls, pages, limiter)
+    server = HttpServer(edge, settings.http, settings.tls, drain_ms=common.drain_ms, new_id=new_id)
     services: Sequence[Service] = [
         MetricsServer(shared.metrics, common.metrics_listen),
         Keys(shared.verifier),
@@ -99,7 +103,6 @@ class _Shared:
     metrics: Metrics
     revoked: Revoked
     verifier: TokenVerifier
-    authenticator: Authenticator
     channels: Channels
     cache: AsyncCache
     encoder: Encoder
@@ -113,7 +116,6 @@ def _shared(settings: GatewaySettings) -> _Shared:
         metrics=metrics,
         revoked=revoked,
         verifier=verifier,
-        authenticator=Authenticator(verifier),
         channels=_channels(settings),
         cache=AsyncCache(settings.redis, build_breaker(settings.redis, metrics)),
         encoder=encoder,
@@ -121,26 +123,28 @@ def _shared(settings: GatewaySettings) -> _Shared:
     )
 
 
-def _realtime(settings: GatewaySettings, shared: _Shared, limiter: Limiter) -> Realtime:
+def _realtime(
+    settings: GatewaySettings, shared: _Shared, authenticator: Authenticator, limiter: Limiter
+) -> Realtime:
     return build_realtime(
         settings.realtime,
         channel=shared.channels["realtime"],
-        authenticator=shared.authenticator,
+        authenticator=authenticator,
         life_s=shared.verifier.life_s,
         cache=shared.cache,
         limiter=limiter,
-        refusals=shared.refusals,
         origins=settings.http.cors_origins,
         metrics=shared.metrics,
         gateway_id=new_id(),
     )
 
 
-def _edge(settings: GatewaySettings, shared: _Shared, calls: Calls, routes: Sequence[BaseRoute]) -> Edge:
+def _edge(settings: GatewaySettings, shared: _Shared, calls: Calls, pages: Pages, limiter: Limiter) -> Edge:
     http = settings.http
     return Edge(
         calls=calls,
-        others=build_pages(routes),
+        others=pages,
+        limiter=limiter,
         refusals=shared.refusals,
         clients=ClientAddresses(http.trusted_proxies),
         cors=Cors(http.cors_origins),
@@ -227,7 +231,8 @@ def _limiter(
     fallbacks = metrics.counter(
         "gateway_rate_limit_fallbacks_total", "Calls counted by this instance alone, because Redis was away."
     )
-    return RateLimiter(RedisBuckets(cache, LocalBuckets(settings.rates.buckets_max), fallbacks), clinics)
+    buckets = RedisBuckets(cache, LocalBuckets(settings.rates.buckets_max), fallbacks)
+    return RateLimiter(buckets, clinics, settings.rates.table)
 
 
 def _limits(settings: GatewaySettings) -> Limits:

@@ -32,9 +32,13 @@ def build_python() -> Path:
     source = OUTPUT / "python"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(CLIENTS / "python", source)
-    for package in ("medforall", "buf"):
-        shutil.copytree(
-            ROOT / "gen" / package, source / "src" / package, ignore=shutil.ignore_patterns("__pycache__")
+    stubs = source / "src" / "medforall"
+    _copy(ROOT / "gen" / "medforall", stubs)
+    # Under a name of ours: `buf` belongs to whatever else the integrator has installed.
+    _copy(ROOT / "gen" / "buf", stubs / "buf")
+    for path in (*stubs.rglob("*.py"), *stubs.rglob("*.pyi")):
+        path.write_text(
+            path.read_text().replace("from buf.validate import", "from medforall.buf.validate import")
         )
     command = [
         sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps",
@@ -42,6 +46,10 @@ def build_python() -> Path:
     ]  # fmt: skip
     subprocess.run(command, check=True)
     return next(OUTPUT.glob("medforall_client-*.whl"))
+
+
+def _copy(package: Path, target: Path) -> None:
+    shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def build_typescript() -> Path:

@@ -18,16 +18,23 @@ export class MedforallError extends Error {
   requestId: string;
 }
 
-/** An answer; `data` is undefined when `ifNoneMatch` still held (304). */
 export interface Answer<T> { status: number; etag: string | null; replayed: boolean; data: T }
+
+/** The answer when what `ifNoneMatch` names still holds. */
+export interface Unchanged { status: 304; etag: string | null; replayed: false; data: undefined }
 
 export interface CallOptions {
   /** The `etag` that was read; the call is refused with STALE_ETAG when it has changed since. */
   ifMatch?: string;
-  ifNoneMatch?: string;
   /** One per intent; a fresh one is made when it is left out. */
   idempotencyKey?: string;
+  /** Ends the call, and the wait for another try. */
   signal?: AbortSignal;
+}
+
+export interface ConditionalOptions extends CallOptions {
+  /** The `etag` of the answer at hand. */
+  ifNoneMatch?: string;
 }
 
 export interface Settings {
@@ -38,6 +45,8 @@ export interface Settings {
   /** How often a call is tried, the first time included; only what may safely be tried again is. */
   attempts?: number;
   firstWaitMs?: number;
+  /** The longest wait for another try; a call whose service asks for a longer one fails at once. */
+  waitMaxMs?: number;
 }
 """
 
@@ -107,10 +116,15 @@ def _method_type(_: str, __: str, operation: Mapping[str, Any]) -> str:
         arguments.append(
             f"body{optional}: {_type(operation['requestBody']['content']['application/json']['schema'])}"
         )
-    arguments.append("options?: CallOptions")
-    result = _type(_answer_schema(operation) or {})
-    comment = _comment({"description": operation["summary"]}, "  ")
-    return f"{comment}  {operation['operationId']}({', '.join(arguments)}): Promise<Answer<{result}>>;\n"
+    given = ", ".join(arguments)
+    result = f"Answer<{_type(_answer_schema(operation) or {})}>"
+    name = f"{_comment({'description': operation['summary']}, '  ')}  {operation['operationId']}"
+    if not any(parameter["name"] == "If-None-Match" for parameter in operation["parameters"]):
+        return f"{name}({given}, options?: CallOptions): Promise<{result}>;\n"
+    return (
+        f"{name}({given}, options?: CallOptions & {{ ifNoneMatch?: undefined }}): Promise<{result}>;\n"
+        f"  {operation['operationId']}({given}, options: ConditionalOptions): Promise<{result} | Unchanged>;\n"
+    )
 
 
 def _parameters(operation: Mapping[str, Any], place: str) -> list[Mapping[str, Any]]:

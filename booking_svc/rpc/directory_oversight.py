@@ -106,6 +106,16 @@ class OversightHandlers:
         )
         return directory_pb2.GetClinicResponse(clinic=shown_to(caller.principal, clinic_message(entry)))
 
+    async def GetClinicLimits(
+        self, request: directory_pb2.GetClinicLimitsRequest, _context: Context
+    ) -> directory_pb2.GetClinicLimitsResponse:
+        """What the clinic's callers may use together."""
+        caller = caller_of(request)
+        entry = await self._transactions.read(
+            request.clinic_id.lower(), lambda session: self._clinics.get(session, caller)
+        )
+        return directory_pb2.GetClinicLimitsResponse(requests_per_minute=entry.record["requests_per_minute"])
+
     async def GetPublicClinic(
         self, request: directory_pb2.GetPublicClinicRequest, _context: Context
     ) -> directory_pb2.GetPublicClinicResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from medforall.type.v1 import reason_pb2, scheduling_pb2
 from booking_svc.model import Appointment, Conflicts, FreeSlot, Outcome
 from booking_svc.rpc.requests import ROOM_MODES, STATUSES
 from chassis.auth.principal import Principal, Role
+from chassis.interceptors.errors import DETAIL_BYTES_MAX
 from scheduling.clock import instant_of
 from scheduling.facts import ResourceKind
 from scheduling.localtime import zone_of
@@ -34,6 +34,7 @@ _KINDS: Final = {
 _STAFF: Final = (Role.ADMIN, Role.FRONT_DESK, Role.PROVIDER)
 _PHI_SCOPE: Final = "read:phi"
 _SECONDS_A_MINUTE: Final = 60
+_CONFLICT_ROOMS_MAX: Final = 3
 
 
 def may_read_phi(principal: Principal) -> bool:
@@ -107,8 +108,8 @@ class AnswerCodec(Generic[AnswerT]):
 
 
 def conflict_message(conflicts: Conflicts) -> scheduling_pb2.BookingConflict:
-    """What is taken and what is free instead, as an error's detail."""
-    return scheduling_pb2.BookingConflict(
+    """What is taken and what is free instead, as an error's detail: all that is taken, and as many slots as fit."""
+    message = scheduling_pb2.BookingConflict(
         taken=[
             scheduling_pb2.TakenResource(
                 kind=_KINDS[item.kind],
@@ -118,29 +119,32 @@ def conflict_message(conflicts: Conflicts) -> scheduling_pb2.BookingConflict:
             for item in conflicts.taken
             if item.kind in _KINDS
         ],
-        same_provider=_slots(conflicts.same_provider),
-        any_provider=_slots(conflicts.any_provider),
+        same_provider=map(_slot, conflicts.same_provider),
+        any_provider=map(_slot, conflicts.any_provider),
     )
+    # The last one is the farthest away.
+    while message.ByteSize() > DETAIL_BYTES_MAX and (message.same_provider or message.any_provider):
+        longer = max(message.same_provider, message.any_provider, key=len)
+        del longer[-1]
+    return message
 
 
-def _slots(slots: Iterable[FreeSlot]) -> list[scheduling_pb2.Slot]:
-    return [
-        scheduling_pb2.Slot(
-            start=local_text(slot.start_min, slot.zone),
-            end=local_text(slot.end_min, slot.zone),
-            start_utc=_minute(slot.start_min),
-            end_utc=_minute(slot.end_min),
-            provider=scheduling_pb2.ProviderSummary(
-                id=slot.provider_id, name=slot.provider_name, specialty=slot.specialty
-            ),
-            room_options=[
-                scheduling_pb2.RoomOption(id=room.id, name=room.name, type=room.type) for room in slot.rooms
-            ],
-            score=slot.score,
-            location_id=slot.location_id,
-        )
-        for slot in slots
-    ]
+def _slot(slot: FreeSlot) -> scheduling_pb2.Slot:
+    return scheduling_pb2.Slot(
+        start=local_text(slot.start_min, slot.zone),
+        end=local_text(slot.end_min, slot.zone),
+        start_utc=_minute(slot.start_min),
+        end_utc=_minute(slot.end_min),
+        provider=scheduling_pb2.ProviderSummary(
+            id=slot.provider_id, name=slot.provider_name, specialty=slot.specialty
+        ),
+        room_options=[
+            scheduling_pb2.RoomOption(id=room.id, name=room.name, type=room.type)
+            for room in slot.rooms[:_CONFLICT_ROOMS_MAX]
+        ],
+        score=slot.score,
+        location_id=slot.location_id,
+    )
 
 
 @lru_cache(maxsize=8_192)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Final
 
 from chassis.auth.principal import Principal
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
+"""What a caller may choose as its request's id: it is logged as it stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

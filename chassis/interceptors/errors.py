@@ -38,6 +38,8 @@ REQUEST_ID_KEY = "x-request-id"
 # What the HTTP/2 headers of a reply may hold; a status that is larger would break the connection for some
 # clients.
 _STATUS_BYTES_MAX = 6_144
+DETAIL_BYTES_MAX = 4_096
+"""What one detail of a refusal may take: a larger one is left out, so whoever makes it keeps to this."""
 _RETRY_DEFAULT_S = 1.0
 
 _CODES: Mapping[type[DomainError], int] = {

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from prometheus_client import Histogram
 
-from chassis.grpc.context import leave_call
+from chassis.grpc.context import REQUEST_ID, leave_call
 from chassis.interceptors.chain import Call, IdleChecks
 from chassis.metrics import Metrics
 from chassis.tracing import Tracing
 
-_REQUEST_ID = re.compile(r"[\w.:-]{8,128}")
 _SERVER_FAULTS = frozenset(
     {"INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNIMPLEMENTED"}
 )
@@ -35,7 +33,7 @@ class Observe(IdleChecks):
     def enter(self, call: Call) -> None:
         """Give the call its request id and its place in a trace."""
         given = call.metadata.get("x-request-id")
-        call.request_id = given if isinstance(given, str) and _REQUEST_ID.fullmatch(given) else self._new_id()
+        call.request_id = given if isinstance(given, str) and REQUEST_ID.fullmatch(given) else self._new_id()
         call.traceparent, call.span = self._tracing.enter_server(
             call.method.path, call.metadata.get("traceparent")
         )

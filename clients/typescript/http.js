@@ -17,13 +17,14 @@ export class MedforallError extends Error {
 }
 
 export class Transport {
-  constructor({ baseUrl, token, fetch = globalThis.fetch, timeoutMs = 30_000, attempts = 3, firstWaitMs = 200 }) {
+  constructor({ baseUrl, token, fetch = globalThis.fetch, timeoutMs = 30_000, attempts = 3, firstWaitMs = 200, waitMaxMs = 10_000 }) {
     this.baseUrl = baseUrl.replace(/\/$/, "");
     this.token = typeof token === "function" ? token : () => token;
     this.fetch = fetch;
     this.timeoutMs = timeoutMs;
     this.attempts = attempts;
     this.firstWaitMs = firstWaitMs;
+    this.waitMaxMs = waitMaxMs;
   }
 
   async call({ method, path, pathNames, queryNames, hasKey }, parameters = {}, body, options = {}) {
@@ -33,8 +34,10 @@ export class Transport {
       const outcome = await this.once(method, address, headers, body, options.signal);
       if (!(outcome instanceof MedforallError)) return outcome;
       if (tried >= this.attempts || !RETRIED.has(outcome.reason) || (method !== "GET" && !headers["idempotency-key"])) throw outcome;
+      // To come back earlier than the service asks is of no use: who waits no longer is told so.
+      if (outcome.retryAfterMs > this.waitMaxMs) throw outcome;
       const doubled = this.firstWaitMs * 2 ** (tried - 1) * (0.5 + Math.random() / 2);
-      await new Promise((resolve) => setTimeout(resolve, Math.max(doubled, outcome.retryAfterMs || 0)));
+      await pause(Math.max(Math.min(doubled, this.waitMaxMs), outcome.retryAfterMs || 0), options.signal);
     }
   }
 
@@ -71,6 +74,21 @@ export class Transport {
   }
 }
 
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
 function parsed(text) {
   try {
     return JSON.parse(text);
@@ -80,7 +98,11 @@ function parsed(text) {
 }
 
 function fill(path, names, parameters) {
-  return names.reduce((address, name) => address.replace(`{${name}}`, encodeURIComponent(parameters[name])), path);
+  return names.reduce((address, name) => {
+    const value = parameters[name];
+    if (value === undefined || value === null || value === "") throw new TypeError(`${name} is missing`);
+    return address.replace(`{${name}}`, () => encodeURIComponent(value));
+  }, path);
 }
 
 function query(names, parameters) {

@@ -7,16 +7,23 @@ export class MedforallError extends Error {
   requestId: string;
 }
 
-/** An answer; `data` is undefined when `ifNoneMatch` still held (304). */
 export interface Answer<T> { status: number; etag: string | null; replayed: boolean; data: T }
+
+/** The answer when what `ifNoneMatch` names still holds. */
+export interface Unchanged { status: 304; etag: string | null; replayed: false; data: undefined }
 
 export interface CallOptions {
   /** The `etag` that was read; the call is refused with STALE_ETAG when it has changed since. */
   ifMatch?: string;
-  ifNoneMatch?: string;
   /** One per intent; a fresh one is made when it is left out. */
   idempotencyKey?: string;
+  /** Ends the call, and the wait for another try. */
   signal?: AbortSignal;
+}
+
+export interface ConditionalOptions extends CallOptions {
+  /** The `etag` of the answer at hand. */
+  ifNoneMatch?: string;
 }
 
 export interface Settings {
@@ -27,6 +34,8 @@ export interface Settings {
   /** How often a call is tried, the first time included; only what may safely be tried again is. */
   attempts?: number;
   firstWaitMs?: number;
+  /** The longest wait for another try; a call whose service asks for a longer one fails at once. */
+  waitMaxMs?: number;
 }
 
 /** A postal address. */
@@ -119,7 +128,7 @@ export type BatchSearchSlotsResponse = {
   results: Array<SearchSlotsResponse>;
 };
 
-/** Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient. */
+/** Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient. A slot names its three best rooms at most, and the farthest slots are left out where names are so long that all would not fit. */
 export type BookingConflict = {
   /** What is taken. */
   taken: Array<TakenResource>;
@@ -842,6 +851,12 @@ export type GetAppointmentResponse = {
   appointment?: Appointment;
 };
 
+/** What the clinic's callers may use together. */
+export type GetClinicLimitsResponse = {
+  /** Requests a minute of all callers together; 0 means what the gateway is set to. */
+  requestsPerMinute: number;
+};
+
 /** The clinic. */
 export type GetClinicResponse = {
   clinic?: Clinic;
@@ -971,6 +986,21 @@ export type ListLocationsResponse = {
   locations: Array<Location>;
   /** Empty on the last page. */
   nextPageToken: string;
+};
+
+/** Which ones. All filters must hold. */
+export type ListPatientsRequest = {
+  /** Rows a page; 0 means 50. */
+  pageSize?: number | null;
+  pageToken?: string | null;
+  /** Deactivated ones too. */
+  includeInactive?: boolean | null;
+  /** Beginning of any word of the name, at least two letters. */
+  namePrefix?: string | null;
+  phone?: string | null;
+  email?: string | null;
+  /** `YYYY-MM-DD`. */
+  dob?: string | null;
 };
 
 /** A page of them. */
@@ -1838,22 +1868,27 @@ export type Error_ = {
 export class Medforall {
   constructor(settings: Settings);
   /** Returns every bookable slot of a service at a location in a window, best first. */
-  searchSlots(parameters: { clinicId: string; serviceId: string; locationId: string; start: string; end: string; providerIds?: Array<string>; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; limit?: number; pageToken?: string; orderBy?: "score" | "time"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions): Promise<Answer<SearchSlotsResponse>>;
+  searchSlots(parameters: { clinicId: string; serviceId: string; locationId: string; start: string; end: string; providerIds?: Array<string>; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; limit?: number; pageToken?: string; orderBy?: "score" | "time"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<SearchSlotsResponse>>;
+  searchSlots(parameters: { clinicId: string; serviceId: string; locationId: string; start: string; end: string; providerIds?: Array<string>; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; limit?: number; pageToken?: string; orderBy?: "score" | "time"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options: ConditionalOptions): Promise<Answer<SearchSlotsResponse> | Unchanged>;
 
   /** Returns the first slots from now (or `after`) over chosen or all providers and locations, up to 365 days ahead. */
-  findNextAvailable(parameters: { clinicId: string; serviceId: string; locationIds?: Array<string>; providerIds?: Array<string>; after?: string; count?: number; withinDays?: number; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions): Promise<Answer<FindNextAvailableResponse>>;
+  findNextAvailable(parameters: { clinicId: string; serviceId: string; locationIds?: Array<string>; providerIds?: Array<string>; after?: string; count?: number; withinDays?: number; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<FindNextAvailableResponse>>;
+  findNextAvailable(parameters: { clinicId: string; serviceId: string; locationIds?: Array<string>; providerIds?: Array<string>; after?: string; count?: number; withinDays?: number; preferredTimeOfDay?: "morning" | "afternoon" | "evening"; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options: ConditionalOptions): Promise<Answer<FindNextAvailableResponse> | Unchanged>;
 
   /** Answers up to 20 searches of one clinic, in the order asked, from one reading: each location and each calendar is read once for all of them, at least as new as every consistency token asks, and all have the same `fetchedAt` and `freshAt`. */
   batchSearchSlots(parameters: { clinicId: string }, body: BatchSearchSlotsRequest, options?: CallOptions): Promise<Answer<BatchSearchSlotsResponse>>;
 
   /** Returns when one provider, room or equipment item is open and when it is taken; never by whom. */
-  getFreeBusy(parameters: { clinicId: string; resourceId: string; locationId?: string; start: string; end: string; consistencyToken?: string }, options?: CallOptions): Promise<Answer<GetFreeBusyResponse>>;
+  getFreeBusy(parameters: { clinicId: string; resourceId: string; locationId?: string; start: string; end: string; consistencyToken?: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetFreeBusyResponse>>;
+  getFreeBusy(parameters: { clinicId: string; resourceId: string; locationId?: string; start: string; end: string; consistencyToken?: string }, options: ConditionalOptions): Promise<Answer<GetFreeBusyResponse> | Unchanged>;
 
   /** Says for one time and every candidate provider each rule that was judged, what stands in the way, since and until when, and the nearest time that works. Free exactly when SearchSlots offers it. */
-  explainSlot(parameters: { clinicId: string; serviceId: string; locationId: string; start: string; providerIds?: Array<string>; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions): Promise<Answer<ExplainSlotResponse>>;
+  explainSlot(parameters: { clinicId: string; serviceId: string; locationId: string; start: string; providerIds?: Array<string>; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<ExplainSlotResponse>>;
+  explainSlot(parameters: { clinicId: string; serviceId: string; locationId: string; start: string; providerIds?: Array<string>; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options: ConditionalOptions): Promise<Answer<ExplainSlotResponse> | Unchanged>;
 
   /** Says the same for a whole local day: for each candidate provider the runs of time that are blocked, and by what. */
-  explainDay(parameters: { clinicId: string; serviceId: string; locationId: string; date: string; providerIds?: Array<string>; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions): Promise<Answer<ExplainDayResponse>>;
+  explainDay(parameters: { clinicId: string; serviceId: string; locationId: string; date: string; providerIds?: Array<string>; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<ExplainDayResponse>>;
+  explainDay(parameters: { clinicId: string; serviceId: string; locationId: string; date: string; providerIds?: Array<string>; patientId?: string; durationMin?: number; holdToken?: string; ignoreAppointmentId?: string; consistencyToken?: string }, options: ConditionalOptions): Promise<Answer<ExplainDayResponse> | Unchanged>;
 
   /** Books provider, room, equipment and patient in one transaction, or nothing. */
   createAppointment(parameters: { clinicId: string }, body: CreateAppointmentRequest, options?: CallOptions): Promise<Answer<CreateAppointmentResponse>>;
@@ -1862,7 +1897,8 @@ export class Medforall {
   listAppointments(parameters: { clinicId: string; providerId?: string; patientId?: string; locationId?: string; date?: string; dateRange?: string; status?: Array<"held" | "scheduled" | "confirmed" | "checked_in" | "in_progress" | "completed" | "canceled" | "no_show" | "released" | "expired">; page?: number; limit?: number; pageToken?: string }, options?: CallOptions): Promise<Answer<ListAppointmentsResponse>>;
 
   /** Returns one appointment. A patient sees its own, a provider its own patients' visits. */
-  getAppointment(parameters: { clinicId: string; appointmentId: string }, options?: CallOptions): Promise<Answer<GetAppointmentResponse>>;
+  getAppointment(parameters: { clinicId: string; appointmentId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetAppointmentResponse>>;
+  getAppointment(parameters: { clinicId: string; appointmentId: string }, options: ConditionalOptions): Promise<Answer<GetAppointmentResponse> | Unchanged>;
 
   /** Reschedules (`start`), cancels or moves on (`status`), or changes notes: hands over to the RPC of that name. */
   updateAppointment(parameters: { clinicId: string; appointmentId: string }, body?: UpdateAppointmentRequest, options?: CallOptions): Promise<Answer<UpdateAppointmentResponse>>;
@@ -1907,13 +1943,18 @@ export class Medforall {
   listClinics(parameters: { pageSize?: number; pageToken?: string; status?: "active" | "suspended" | "archived" }, options?: CallOptions): Promise<Answer<ListClinicsResponse>>;
 
   /** Returns the caller's clinic. */
-  getClinic(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetClinicResponse>>;
+  getClinic(parameters: { clinicId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetClinicResponse>>;
+  getClinic(parameters: { clinicId: string }, options: ConditionalOptions): Promise<Answer<GetClinicResponse> | Unchanged>;
 
   /** Changes name, zone, public search or limits of the caller's clinic. */
   updateClinic(parameters: { clinicId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ClinicInput, options?: CallOptions): Promise<Answer<UpdateClinicResponse>>;
 
+  /** Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens. */
+  getClinicLimits(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetClinicLimitsResponse>>;
+
   /** Returns what anybody may know of a clinic that opened public search: names, places, services. No patient, no staff detail. */
-  getPublicClinic(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetPublicClinicResponse>>;
+  getPublicClinic(parameters: { clinicId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetPublicClinicResponse>>;
+  getPublicClinic(parameters: { clinicId: string }, options: ConditionalOptions): Promise<Answer<GetPublicClinicResponse> | Unchanged>;
 
   /** Activates, suspends or archives a clinic. Suspended: reads and cancels, books nothing. Archived: NOT_FOUND to its users. Platform role only. */
   setClinicStatus(parameters: { clinicId: string }, body: SetClinicStatusRequest, options?: CallOptions): Promise<Answer<SetClinicStatusResponse>>;
@@ -1925,7 +1966,8 @@ export class Medforall {
   listLocations(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean }, options?: CallOptions): Promise<Answer<ListLocationsResponse>>;
 
   /** Returns a place where visits happen, with its opening hours. NOT_FOUND: unknown or another clinic's. */
-  getLocation(parameters: { clinicId: string; locationId: string }, options?: CallOptions): Promise<Answer<GetLocationResponse>>;
+  getLocation(parameters: { clinicId: string; locationId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetLocationResponse>>;
+  getLocation(parameters: { clinicId: string; locationId: string }, options: ConditionalOptions): Promise<Answer<GetLocationResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateLocation(parameters: { clinicId: string; locationId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: LocationInput, options?: CallOptions): Promise<Answer<UpdateLocationResponse>>;
@@ -1940,7 +1982,8 @@ export class Medforall {
   listClosures(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; locationId?: string }, options?: CallOptions): Promise<Answer<ListClosuresResponse>>;
 
   /** Returns days or hours when a location, or the whole clinic, is closed. NOT_FOUND: unknown or another clinic's. */
-  getClosure(parameters: { clinicId: string; closureId: string }, options?: CallOptions): Promise<Answer<GetClosureResponse>>;
+  getClosure(parameters: { clinicId: string; closureId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetClosureResponse>>;
+  getClosure(parameters: { clinicId: string; closureId: string }, options: ConditionalOptions): Promise<Answer<GetClosureResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateClosure(parameters: { clinicId: string; closureId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ClosureInput, options?: CallOptions): Promise<Answer<UpdateClosureResponse>>;
@@ -1955,7 +1998,8 @@ export class Medforall {
   listProviders(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; locationId?: string; specialty?: string }, options?: CallOptions): Promise<Answer<ListProvidersResponse>>;
 
   /** Returns somebody who sees patients. NOT_FOUND: unknown or another clinic's. */
-  getProvider(parameters: { clinicId: string; providerId: string }, options?: CallOptions): Promise<Answer<GetProviderResponse>>;
+  getProvider(parameters: { clinicId: string; providerId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetProviderResponse>>;
+  getProvider(parameters: { clinicId: string; providerId: string }, options: ConditionalOptions): Promise<Answer<GetProviderResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateProvider(parameters: { clinicId: string; providerId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ProviderInput, options?: CallOptions): Promise<Answer<UpdateProviderResponse>>;
@@ -1970,7 +2014,8 @@ export class Medforall {
   listRooms(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; locationId?: string; roomType?: string }, options?: CallOptions): Promise<Answer<ListRoomsResponse>>;
 
   /** Returns a room of a location. NOT_FOUND: unknown or another clinic's. */
-  getRoom(parameters: { clinicId: string; roomId: string }, options?: CallOptions): Promise<Answer<GetRoomResponse>>;
+  getRoom(parameters: { clinicId: string; roomId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetRoomResponse>>;
+  getRoom(parameters: { clinicId: string; roomId: string }, options: ConditionalOptions): Promise<Answer<GetRoomResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateRoom(parameters: { clinicId: string; roomId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: RoomInput, options?: CallOptions): Promise<Answer<UpdateRoomResponse>>;
@@ -1985,7 +2030,8 @@ export class Medforall {
   listEquipment(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; locationId?: string; type?: string }, options?: CallOptions): Promise<Answer<ListEquipmentResponse>>;
 
   /** Returns an equipment item, or a pool of equal ones. NOT_FOUND: unknown or another clinic's. */
-  getEquipment(parameters: { clinicId: string; equipmentId: string }, options?: CallOptions): Promise<Answer<GetEquipmentResponse>>;
+  getEquipment(parameters: { clinicId: string; equipmentId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetEquipmentResponse>>;
+  getEquipment(parameters: { clinicId: string; equipmentId: string }, options: ConditionalOptions): Promise<Answer<GetEquipmentResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateEquipment(parameters: { clinicId: string; equipmentId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: EquipmentInput, options?: CallOptions): Promise<Answer<UpdateEquipmentResponse>>;
@@ -2000,7 +2046,8 @@ export class Medforall {
   listServices(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean }, options?: CallOptions): Promise<Answer<ListServicesResponse>>;
 
   /** Returns what a patient can book. NOT_FOUND: unknown or another clinic's. */
-  getService(parameters: { clinicId: string; serviceId: string }, options?: CallOptions): Promise<Answer<GetServiceResponse>>;
+  getService(parameters: { clinicId: string; serviceId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetServiceResponse>>;
+  getService(parameters: { clinicId: string; serviceId: string }, options: ConditionalOptions): Promise<Answer<GetServiceResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateService(parameters: { clinicId: string; serviceId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ServiceInput, options?: CallOptions): Promise<Answer<UpdateServiceResponse>>;
@@ -2015,7 +2062,8 @@ export class Medforall {
   listServiceRules(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; serviceId?: string; providerId?: string }, options?: CallOptions): Promise<Answer<ListServiceRulesResponse>>;
 
   /** Returns a rule that bookings must keep. NOT_FOUND: unknown or another clinic's. */
-  getServiceRule(parameters: { clinicId: string; serviceRuleId: string }, options?: CallOptions): Promise<Answer<GetServiceRuleResponse>>;
+  getServiceRule(parameters: { clinicId: string; serviceRuleId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetServiceRuleResponse>>;
+  getServiceRule(parameters: { clinicId: string; serviceRuleId: string }, options: ConditionalOptions): Promise<Answer<GetServiceRuleResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateServiceRule(parameters: { clinicId: string; serviceRuleId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ServiceRuleInput, options?: CallOptions): Promise<Answer<UpdateServiceRuleResponse>>;
@@ -2027,10 +2075,11 @@ export class Medforall {
   createWindow(parameters: { clinicId: string; idempotencyKey?: string; strict?: boolean }, body?: WindowInput, options?: CallOptions): Promise<Answer<CreateWindowResponse>>;
 
   /** Lists them ordered by start, then id. */
-  listWindows(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; resourceId?: string; locationId?: string }, options?: CallOptions): Promise<Answer<ListWindowsResponse>>;
+  listWindows(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; resourceId: string; locationId?: string }, options?: CallOptions): Promise<Answer<ListWindowsResponse>>;
 
   /** Returns working time, time off or maintenance of a provider, room or equipment item. NOT_FOUND: unknown or another clinic's. */
-  getWindow(parameters: { clinicId: string; windowId: string }, options?: CallOptions): Promise<Answer<GetWindowResponse>>;
+  getWindow(parameters: { clinicId: string; windowId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetWindowResponse>>;
+  getWindow(parameters: { clinicId: string; windowId: string }, options: ConditionalOptions): Promise<Answer<GetWindowResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updateWindow(parameters: { clinicId: string; windowId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: WindowInput, options?: CallOptions): Promise<Answer<UpdateWindowResponse>>;
@@ -2045,7 +2094,8 @@ export class Medforall {
   listPreferences(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; providerId?: string }, options?: CallOptions): Promise<Answer<ListPreferencesResponse>>;
 
   /** Returns what a provider prefers, for ranking. NOT_FOUND: unknown or another clinic's. */
-  getPreference(parameters: { clinicId: string; preferenceId: string }, options?: CallOptions): Promise<Answer<GetPreferenceResponse>>;
+  getPreference(parameters: { clinicId: string; preferenceId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetPreferenceResponse>>;
+  getPreference(parameters: { clinicId: string; preferenceId: string }, options: ConditionalOptions): Promise<Answer<GetPreferenceResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updatePreference(parameters: { clinicId: string; preferenceId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: PreferenceInput, options?: CallOptions): Promise<Answer<UpdatePreferenceResponse>>;
@@ -2056,14 +2106,18 @@ export class Medforall {
   /** Creates a patient of the clinic. */
   createPatient(parameters: { clinicId: string; idempotencyKey?: string; strict?: boolean }, body?: PatientInput, options?: CallOptions): Promise<Answer<CreatePatientResponse>>;
 
-  /** Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited. */
+  /** Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is searched for stands in the body and in no address. */
   listPatients(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; namePrefix?: string; phone?: string; email?: string; dob?: string }, options?: CallOptions): Promise<Answer<ListPatientsResponse>>;
 
   /** Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else. */
-  getPatient(parameters: { clinicId: string; patientId: string }, options?: CallOptions): Promise<Answer<GetPatientResponse>>;
+  getPatient(parameters: { clinicId: string; patientId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetPatientResponse>>;
+  getPatient(parameters: { clinicId: string; patientId: string }, options: ConditionalOptions): Promise<Answer<GetPatientResponse> | Unchanged>;
 
   /** Changes the fields in the mask. */
   updatePatient(parameters: { clinicId: string; patientId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: PatientInput, options?: CallOptions): Promise<Answer<UpdatePatientResponse>>;
+
+  /** Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is searched for stands in the body and in no address. */
+  searchPatients(parameters: { clinicId: string }, body?: ListPatientsRequest, options?: CallOptions): Promise<Answer<ListPatientsResponse>>;
 
   /** Deactivates a patient: its history stays, nothing new can be booked. */
   deactivatePatient(parameters: { clinicId: string; patientId: string }, body?: DeactivatePatientRequest, options?: CallOptions): Promise<Answer<DeactivatePatientResponse>>;

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from typing import Final
-from urllib.parse import parse_qsl
 
+from gateway.messages import read_query
 from gateway.problems import MalformedRequest
 
 _TOKEN_NAMES: Final = frozenset({"token", "access_token", "accesstoken", "jwt", "authorization", "id_token"})
@@ -29,12 +29,12 @@ class OriginPolicy:
 
 
 def refuse_token_in_address(query: bytes) -> dict[str, list[str]]:
-    """The query's parameters. Raises MalformedRequest when a token is among them: addresses end in logs."""
-    text = query.decode("latin-1")
-    parameters: dict[str, list[str]] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=200):
-        parameters.setdefault(name, []).append(value)
-    if _JWT.search(text) or any(name.lower() in _TOKEN_NAMES for name in parameters):
+    """The query's parameters.
+
+    Raises MalformedRequest, also when a token is among them: addresses end in logs.
+    """
+    parameters = read_query(query)
+    if _JWT.search(query.decode("latin-1")) or any(name.lower() in _TOKEN_NAMES for name in parameters):
         raise MalformedRequest(
             "A token must not stand in the address: send it in the first message, the Authorization header, "
             "or use a one-time ticket."

@@ -21,7 +21,7 @@ TICKET_SCHEME = {
     }
 }
 
-_LISTS: Mapping[str, str] = {
+LIST_PARAMETERS: Mapping[str, str] = {
     "channels": "`clinic:<id>`, `provider:<id>`, `patient:<id>`, `location:<id>:<YYYY-MM-DD>`; at most "
     f"{CHANNELS_MAX} over all parameters.",
     "clinicId": "Short for `clinic:<id>`.",
@@ -48,7 +48,7 @@ def _listen() -> dict[str, Any]:
         parameters=[
             *(
                 {"name": name, "in": "query", "required": False, "description": text, "schema": _list()}
-                for name, text in _LISTS.items()
+                for name, text in LIST_PARAMETERS.items()
             ),
             _text_parameter("query", "resumeFrom", _RESUME),
             _text_parameter("header", "Last-Event-ID", f"{_RESUME} Browsers send it by themselves."),

@@ -14,8 +14,8 @@ from chassis.cache import AsyncCache
 from chassis.lifecycle import Service
 from chassis.metrics import Metrics
 from gateway.authentication import Authenticator
-from gateway.calls import Limiter
 from gateway.live import live_routes
+from gateway.rate_limit import Limiter
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link, token_reader
 from gateway.realtime.members import Members
@@ -24,7 +24,6 @@ from gateway.realtime.outlets import QueueLimits
 from gateway.realtime.paths import SSE_PATH, TICKETS_PATH
 from gateway.realtime.settings import RealtimeSettings
 from gateway.realtime.tickets import Tickets
-from gateway.refusals import Refusals
 from gateway.sse import RealtimeSse, SseParts, SseTickets
 from gateway.websocket import RealtimeWebSocket, WebSocketParts
 
@@ -49,7 +48,6 @@ def build_realtime(
     life_s: Callable[[Principal], float],
     cache: AsyncCache,
     limiter: Limiter,
-    refusals: Refusals,
     origins: Sequence[str],
     metrics: Metrics,
     gateway_id: str,
@@ -66,6 +64,7 @@ def build_realtime(
         origins=OriginPolicy(origins),
         instruments=instruments,
         limits=limits,
+        limiter=limiter,
     )
     sse = SseParts(
         link=link,
@@ -73,7 +72,6 @@ def build_realtime(
         authenticator=authenticator,
         tickets=Tickets(cache),
         limiter=limiter,
-        refusals=refusals,
         instruments=instruments,
         limits=limits,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
@@ -46,6 +46,8 @@ class Binding:
     segments: Sequence[Segment]
     verb: str
     body: str
+    # Another route of an RPC that has one already.
+    is_additional: bool = False
 
     @property
     def grpc_path(self) -> str:
@@ -99,8 +101,9 @@ def _bindings_of_service(service: ServiceDescriptor) -> Iterator[Binding]:
         if not options.HasExtension(annotations_pb2.http):
             continue
         rule = options.Extensions[annotations_pb2.http]
-        for one in (rule, *rule.additional_bindings):
-            yield _bind(service, rpc, one)
+        yield _bind(service, rpc, rule)
+        for one in rule.additional_bindings:
+            yield replace(_bind(service, rpc, one), is_additional=True)
 
 
 def _bind(service: ServiceDescriptor, rpc: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:

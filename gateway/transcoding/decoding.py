@@ -19,7 +19,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.transcoding.names import descriptor_of, enum_numbers, enum_type, is_map, message_type
+from gateway.transcoding.names import descriptor_of, enum_names, enum_numbers, enum_type, is_map, message_type
 from scheduling.errors import FieldViolation
 
 _TEXT_CHARS_SHOWN = 40
@@ -196,6 +196,9 @@ def parse_text(field: FieldDescriptor, text: str) -> Any:
             return float(text)
         except ValueError:
             raise Wrong("must be a number") from None
+    if field.type == FieldDescriptor.TYPE_ENUM and enum_numbers(enum_type(field)).get(text) == 0:
+        # In a body it says that a field is not given, as in every answer; a parameter is left out instead.
+        raise _unknown_value(enum_type(field))
     return text
 
 
@@ -203,8 +206,12 @@ def _enum(enum: EnumDescriptor, value: Any) -> int:
     numbers = enum_numbers(enum)
     if isinstance(value, str) and value in numbers:
         return numbers[value]
-    known = ", ".join(sorted({name for name in numbers if name == name.lower() and name != "unspecified"}))
-    raise Wrong(f"must be one of {known}")
+    raise _unknown_value(enum)
+
+
+def _unknown_value(enum: EnumDescriptor) -> Wrong:
+    known = ", ".join(sorted(name for number, name in enum_names(enum).items() if number))
+    return Wrong(f"must be one of {known}")
 
 
 def _integer(kind: int, value: Any) -> int:

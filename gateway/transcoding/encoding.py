@@ -27,11 +27,15 @@ from medforall.options.v1 import options_pb2
 from gateway.transcoding.flat import FlatTypes, flat_name
 from gateway.transcoding.names import descriptor_of, enum_names, enum_type, is_map, message_type
 
-# From the bytes of a message to its JSON value, for orjson: it may hold written JSON (`orjson.Fragment`). Nobody may
-# change it in place, since it may be remembered.
+# From the bytes of a message to its JSON value, for orjson: what is inside of it may be written JSON already
+# (`orjson.Fragment`), which is remembered.
 Encode = Callable[[bytes], Any]
 
 _REMEMBERED_MAX = 4_096
+
+# Every five minutes of the ninety days that can be booked, and those of created and changed things: slots of all
+# clinics share them.
+_INSTANTS_MAX = 32_768
 
 # The same free slot is shown to everybody who looks at its day, until it is taken: remembered as written JSON.
 _SHOWN_AGAIN = frozenset(("medforall.type.v1.Slot",))
@@ -56,6 +60,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._encoders: dict[str, Encode] = {}
+        self._written: dict[str, Encode] = {}
         self._flat = FlatTypes()
 
     def encode(self, message: Message) -> Any:
@@ -74,10 +79,7 @@ class Encoder:
             return _timestamp
         if descriptor.full_name.startswith(_WELL_KNOWN):
             return _well_known(descriptor)
-        encode = self._compile(descriptor)
-        if descriptor.full_name in _SHOWN_AGAIN:
-            return lru_cache(maxsize=_SHOWN_AGAIN_MAX)(lambda raw: orjson.Fragment(orjson.dumps(encode(raw))))
-        return lru_cache(maxsize=_REMEMBERED_MAX)(encode) if _is_worth_remembering(descriptor) else encode
+        return self._compile(descriptor)
 
     def _compile(self, descriptor: Descriptor) -> Encode:
         """Write the function's source, one line or two per field, and compile it.
@@ -137,10 +139,27 @@ class Encoder:
         return None
 
     def _inner(self, descriptor: Descriptor) -> Encode:
-        """The encoder of an inner message; one that may contain itself is looked up when it is met."""
+        """The encoder of an inner message: of one that comes again, as written JSON that is only copied the next time.
+
+        One that may contain itself is looked up when it is met.
+        """
         if _contains(descriptor, descriptor.full_name):
             return lambda raw: self.encoder(descriptor)(raw)  # noqa: PLW0108 - it is not there yet
-        return self.encoder(descriptor)
+        found = self._written.get(descriptor.full_name)
+        if found is None:
+            found = self._written[descriptor.full_name] = _remembering(descriptor, self.encoder(descriptor))
+        return found
+
+
+def _remembering(descriptor: Descriptor, encode: Encode) -> Encode:
+    """`encode` with a memory, if messages of this type say the same again and again."""
+    if descriptor.full_name in _SHOWN_AGAIN:
+        size_max = _SHOWN_AGAIN_MAX
+    elif _is_worth_remembering(descriptor):
+        size_max = _REMEMBERED_MAX
+    else:
+        return encode
+    return lru_cache(maxsize=size_max)(lambda raw: orjson.Fragment(orjson.dumps(encode(raw))))
 
 
 def _is_worth_remembering(descriptor: Descriptor) -> bool:
@@ -174,13 +193,14 @@ def _well_known(descriptor: Descriptor) -> Encode:
     return lambda raw: json_format.MessageToDict(parse(raw))
 
 
-@lru_cache(maxsize=_REMEMBERED_MAX)
+@lru_cache(maxsize=_INSTANTS_MAX)
 def _timestamp(raw: bytes) -> str:
     value = Timestamp.FromString(raw)
-    # Days and times of day come again, each instant rarely: a third of the time that datetime takes.
+    nanos = value.nanos
+    # Days and times of day come again more often than each instant: a third of the time that datetime takes.
     day, second = divmod(value.seconds, _DAY_S)
     whole = _date(day) + _time_of_day(second)
-    return f"{whole}.{_fraction(value.nanos)}Z" if value.nanos else f"{whole}Z"
+    return f"{whole}.{_fraction(nanos)}Z" if nanos else whole + "Z"
 
 
 @lru_cache(maxsize=_REMEMBERED_MAX)

@@ -45,6 +45,73 @@ def json_path(message: Descriptor, proto_path: str) -> str:
     return ".".join(names)
 
 
+class RestNames:
+    """How REST spells what services say of one route's request: they know the contract's names alone.
+
+    `body` is the field that REST has as the whole body, empty when it has none: its fields are named without it.
+    """
+
+    def __init__(self, request: Descriptor, body: str) -> None:
+        self._request = request
+        field = request.fields_by_name.get(body)
+        self._body = field
+        self._spelled = _spelled(request)
+
+    def path(self, path: str) -> str:
+        """The JSON path of `location.default_timezone`; what is below free JSON stays as its sender wrote it."""
+        parts = _PARTS.findall(path)
+        current: Descriptor | None = self._request
+        if self._body is not None:
+            if len(parts) > 1 and parts[0][0] in (self._body.name, self._body.json_name):
+                parts = parts[1:]
+                current = self._body.message_type
+            elif parts and _field(self._request, parts[0][0]) is None:
+                current = self._body.message_type
+        names: list[str] = []
+        for name, subscript in parts:
+            field = _field(current, name)
+            is_unknown_here = field is None and not names
+            names.append(
+                (field.json_name if field else _camel(name) if is_unknown_here else name) + subscript
+            )
+            current = field.message_type if field else None
+        return ".".join(names) or path
+
+    def text(self, text: str) -> str:
+        """A sentence with the JSON names of the fields that it names."""
+        return _WORDS.sub(lambda word: self._spelled.get(word[0], word[0]), text)
+
+
+_PARTS = re.compile(r"([^.\[\]]+)((?:\[[^\]]*\])*)")
+_WORDS = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b")
+
+
+def _field(message: Descriptor | None, name: str) -> FieldDescriptor | None:
+    if message is None or message.full_name.startswith("google.protobuf."):
+        return None
+    named = message.fields_by_name.get(name)
+    return named or next((field for field in message.fields if field.json_name == name), None)
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
+
+
+def _spelled(request: Descriptor) -> Mapping[str, str]:
+    """The JSON name of every field in a request and below, by the contract's."""
+    names: dict[str, str] = {}
+    seen, waiting = {request.full_name}, [request]
+    while waiting:
+        for field in waiting.pop().fields:
+            names[field.name] = field.json_name
+            inner = field.message_type
+            if inner is not None and inner.full_name not in seen:
+                seen.add(inner.full_name)
+                waiting.append(inner)
+    return names
+
+
 def descriptor_of(message: Message) -> Descriptor:
     """The type of a message; the stubs name two classes for it, which behave alike."""
     return message.DESCRIPTOR  # type: ignore[return-value]

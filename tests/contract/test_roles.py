@@ -87,6 +87,8 @@ TABLE: Final[dict[str, tuple[str, set[Role]]]] = {
     "DirectoryService.SetClinicStatus": ("platform", {O}),
     "DirectoryService.GetClinic": ("platform read:directory", EVERYBODY | {O}),
     "DirectoryService.GetPublicClinic": ("read:directory", EVERYBODY),
+    # The gateway's question, with the token of whoever calls: a clinic's limit holds whatever its callers may read.
+    "DirectoryService.GetClinicLimits": ("", EVERYBODY),
     "DirectoryService.UpdateClinic": ("write:directory", SETS_UP),
     "DirectoryService.PreviewWindows": ("read:directory write:directory", SETS_UP | {P}),
     **{f"DirectoryService.{name}": (scope, roles) for name, scope, roles in _directory_table()},

@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand."""
+"""The commands of the README and of the integrators' page, run as they stand."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ def shell_blocks(heading: str) -> list[str]:
     text = (ROOT / "README.md").read_text()
     section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)
+
+
+def integrators_blocks() -> list[str]:
+    """The shell blocks of the integrators' page, from its beginning to where it is about refusals."""
+    text = (ROOT / "docs" / "integrators.md").read_text().split("\n## Refusals\n", 1)[0]
+    return re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+
+
+def run_together(blocks: list[str], place: Path, environment: dict[str, str]) -> str:
+    """What the blocks print, pasted in order into one shell; each command must succeed."""
+    done = subprocess.run(
+        ["bash", "-c", "set -euo pipefail\n" + "\n".join(blocks)],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TOUR_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
 
 
 @pytest.fixture
@@ -68,22 +89,21 @@ def running(place: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.slow
 def test_the_tour_runs_as_it_is_written(place: Path, running: dict[str, str]) -> None:
     """Every command of the tour, pasted in order into one shell against `make up`, does what the README says."""
-    script = "set -euo pipefail\n" + "\n".join(shell_blocks("A five-minute tour"))
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=place,
-        env=running,
-        capture_output=True,
-        text=True,
-        timeout=TOUR_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    said = run_together(shell_blocks("A five-minute tour"), place, running).replace('": "', '":"')
     assert "201" in (place / "booked.txt").read_text().splitlines()[0]
-    assert '"error":"SLOT_ALREADY_BOOKED"' in done.stdout.replace('": "', '":"')
-    assert '"status":"canceled"' in done.stdout.replace('": "', '":"')
+    assert '"error":"SLOT_ALREADY_BOOKED"' in said
+    assert '"status":"canceled"' in said
     assert "appointment.created" in (place / "seen.txt").read_text()
-    assert "medforall.booking.v1.BookingService/CreateAppointment" in done.stdout
+    assert "medforall.booking.v1.BookingService/CreateAppointment" in said
+
+
+@pytest.mark.slow
+def test_integrators_get_from_nothing_to_a_booked_appointment(place: Path, running: dict[str, str]) -> None:
+    """The page's commands, pasted in order, search, book with 201, read the visit, and cancel it by its tag."""
+    said = run_together(integrators_blocks(), place, running).replace('": "', '":"')
+    assert "201" in (place / "booked.txt").read_text().splitlines()[0]
+    assert said.count('"status":"scheduled"') == 2
+    assert '"status":"canceled"' in said
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:

@@ -285,6 +285,26 @@ async def test_other_clinics_look_like_nothing(suite: Suite, make_client: MakeCl
             assert await outcome(stranger.create(at(9), **named)) == "NOT_FOUND NOT_FOUND", field
 
 
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ('"7", "1"', "OK"),
+        ('"7","8"', "ABORTED STALE_ETAG"),
+        ('W/"1"', "ABORTED STALE_ETAG"),
+        ('W/"1", "1"', "OK"),
+        ("1", "OK"),
+        ("*", "OK"),
+    ],
+)
+async def test_any_of_several_tags_may_match_and_a_weak_one_never(
+    suite: Suite, make_client: MakeClient, tags: str, expected: str
+) -> None:
+    """A list of entity tags matches when one of them does, compared strongly."""
+    client = make_client(suite.practice())
+    visit = (await client.create(at(9))).appointment
+    assert await outcome(client.call("CancelAppointment", appointment_id=visit.id, etag=tags)) == expected
+
+
 async def test_a_conflict_names_what_is_taken_and_what_is_free(suite: Suite, make_client: MakeClient) -> None:
     """The error tells the resource and the nearest slots of the same and of any provider; they can be booked."""
     practice = suite.practice(providers=2, rooms=2)
@@ -299,6 +319,21 @@ async def test_a_conflict_names_what_is_taken_and_what_is_free(suite: Suite, mak
     assert conflict.any_provider[0].start[11:16] == "09:00"
     best = conflict.any_provider[0]
     assert await outcome(client.create(best.start, patient=1, provider_id=best.provider.id)) == "OK"
+
+
+async def test_a_conflict_fits_into_its_error_however_many_rooms_there_are(
+    suite: Suite, make_client: MakeClient
+) -> None:
+    """With fifty rooms the refusal still says what is taken and which slots are free, each with its best rooms."""
+    practice = suite.practice(providers=2, rooms=50)
+    client = make_client(practice)
+    await client.create(at(9))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await client.create(at(9), patient=1)
+    conflict = details_of(refused.value)["BookingConflict"]
+    assert [item.id for item in conflict.taken] == [practice.provider]
+    assert (len(conflict.same_provider), len(conflict.any_provider)) == (3, 3)
+    assert {len(slot.room_options) for slot in (*conflict.same_provider, *conflict.any_provider)} == {3}
 
 
 async def test_old_slots_and_suspended_clinics_are_refused(suite: Suite, make_client: MakeClient) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,59 @@ async def test_python_client_reads_refusals(
     assert len(services.requests) == 1
 
 
+async def test_python_client_waits_as_long_as_asked_or_not_at_all(
+    client_package: Any, services: Services, token: Callable[..., str]
+) -> None:
+    """A service that asks for a longer wait than the client has is not tried again before: the call fails at once."""
+    services.answers("CancelAppointment", Unavailable("Away.", retry_after_s=60.0))
+
+    def cancel() -> None:
+        with client_package.Medforall(
+            booking=services.target, availability=services.target, token=token(), deadline_s=300.0
+        ) as clinic:
+            clinic.booking.CancelAppointment(
+                booking_pb2.CancelAppointmentRequest(clinic_id=CLINIC, appointment_id=APPOINTMENT)
+            )
+
+    with pytest.raises(client_package.MedforallError) as refused:
+        await asyncio.wait_for(asyncio.to_thread(cancel), 30)
+    assert refused.value.retry_after_s == 60.0
+    assert len(services.requests) == 1
+
+
+def test_the_wheel_has_one_name_of_its_own(tmp_path: Path) -> None:
+    """The wheel installs nothing outside of `medforall` and `medforall_client`, and its stubs work without more."""
+    (wheel,) = _built_wheel(tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+        archive.extractall(tmp_path / "site")
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"medforall", "medforall_client"}
+    program = (
+        "import medforall_client, sys; from medforall.booking.v1 import booking_pb2; "
+        "assert 'buf' not in sys.modules; print(booking_pb2.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path / "site"))
+
+
+def _built_wheel(folder: Path) -> list[Path]:
+    program = (
+        "import pathlib; from tools import clients; "
+        f"clients.OUTPUT = pathlib.Path({str(folder)!r}); clients.build_python()"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)
+    return list(folder.glob("medforall_client-*.whl"))
+
+
 def test_the_typescript_client_is_what_the_document_says() -> None:
     """Making the TypeScript client again changes nothing."""
     done = subprocess.run(
@@ -144,3 +198,41 @@ async def test_node_client(
     )
     assert canceled.etag == '"3"'
     assert len(canceled.idempotency_key) == 36
+
+
+_IMPATIENT = """
+import { Medforall, MedforallError } from "%(module)s";
+const at = { clinicId: "%(clinic)s", appointmentId: "%(appointment)s" };
+const of = (call) => call().then(() => "served", (error) => error.reason || error.name);
+const settings = { baseUrl: "%(url)s", token: "%(token)s" };
+const long = await of(async () => new Medforall(settings).getAppointment(at));
+const patient = new Medforall({ ...settings, waitMaxMs: 600_000 });
+const stopped = await of(async () => patient.getAppointment(at, { signal: AbortSignal.timeout(300) }));
+const missing = await of(async () => patient.getAppointment({ clinicId: at.clinicId }));
+console.log([long, stopped, missing].join(" "));
+process.exit(0);
+"""
+
+
+@pytest.mark.node
+async def test_node_client_does_not_wait_for_ever(
+    start_gateway: StartGateway, services: Services, token: Callable[..., str], tmp_path: Path
+) -> None:
+    """A longer wait than the client has fails at once, `signal` ends one, and a missing part of the address is told."""
+    services.answers("GetAppointment", Unavailable("Away.", retry_after_s=500.0))
+    gateway = await start_gateway()
+    script = tmp_path / "client.mjs"
+    script.write_text(
+        _IMPATIENT
+        % {
+            "module": (ROOT / "clients" / "typescript" / "index.js").as_uri(),
+            "url": str(gateway.base_url),
+            "token": token(),
+            "clinic": CLINIC,
+            "appointment": APPOINTMENT,
+        }
+    )
+    child = await asyncio.create_subprocess_exec(node(), str(script), stdout=-1, stderr=-1)
+    out, err = await asyncio.wait_for(child.communicate(), 60)
+    assert out.decode().split() == ["UNAVAILABLE", "TimeoutError", "TypeError"], err.decode()
+    assert sum(isinstance(sent, booking_pb2.GetAppointmentRequest) for sent in services.requests) == 2

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from medforall.booking.v1 import booking_pb2
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from tests.integration.gateway.conftest import (
     LIST,
@@ -18,6 +21,8 @@ from tests.integration.gateway.conftest import (
     StartGateway,
 )
 from tests.support.waiting import wait_until_async
+
+NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture
@@ -122,6 +127,140 @@ async def test_a_slow_body_is_cut(start_gateway: StartGateway, token: Callable[.
     )
     answer = await raw(("127.0.0.1", client.base_url.port or 0), head.encode())
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+UNFINISHED = {
+    "no token": (f"POST {LIST}", "", 401),
+    "unknown address": ("POST /v1/nothing", "", 404),
+    "other method": (f"PUT {LIST}", "", 405),
+    "too many": (f"POST {LIST}", "Authorization: Bearer x\r\n", 429),
+}
+
+
+@pytest.mark.parametrize("name", UNFINISHED)
+async def test_an_answered_request_ends_in_time(name: str, start_gateway: StartGateway) -> None:
+    """A request that is answered before its body is there loses its connection when the body does not come."""
+    line, more, status = UNFINISHED[name]
+    used_up = {"MEDFORALL_RATE_ANONYMOUS_BOOKING": "1/1"} if status == 429 else {}
+    client = await start_gateway(
+        MEDFORALL_HTTP_BODY_TIMEOUT_MS="300",
+        MEDFORALL_RATE_LIMIT="on",
+        MEDFORALL_REDIS_URL=NOWHERE,
+        **used_up,
+    )
+    port = client.base_url.port or 0
+    if used_up:
+        await client.post(LIST, headers={"authorization": "Bearer x"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{line} HTTP/1.1\r\nHost: x\r\n{more}Content-Length: 100\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    assert head.startswith(b"HTTP/1.1 %d " % status), head
+    writer.write(b"{")
+    await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+
+async def test_an_answered_request_may_finish(start_gateway: StartGateway) -> None:
+    """A body that comes after its refusal is read away, and the connection serves the next request."""
+    client = await start_gateway(MEDFORALL_HTTP_BODY_TIMEOUT_MS="5000")
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port or 0)
+    writer.write(f"POST {LIST} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n".encode())
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    await reader.readexactly(length)
+    writer.write(b"0123456789GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_empty_lines_keep_no_connection(start_gateway: StartGateway) -> None:
+    """What is no request yet does not keep an idle connection open."""
+    client = await start_gateway(MEDFORALL_HTTP_KEEP_ALIVE_MS="1000")
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.base_url.port or 0)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200 ")
+    writer.write(b"\r\n")
+    await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+
+
+HOSTS = {"none": b"", "two": b"Host: x\r\nHost: y\r\n"}
+
+
+@pytest.mark.parametrize("name", HOSTS)
+async def test_a_request_has_one_host(name: str, address: tuple[str, int]) -> None:
+    """HTTP/1.1 without a Host, or with two, is 400 and closed."""
+    answer = await raw(address, b"GET /healthz HTTP/1.1\r\n" + HOSTS[name] + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
+async def test_the_parser_s_refusals_look_like_all_others(address: tuple[str, int]) -> None:
+    """What is refused before there is a request has a request id, in body and header, and the security headers."""
+    head, _, body = (await raw(address, b"GET / HTTP/1.1\r\n\r\n")).partition(b"\r\n\r\n")
+    refusal = json.loads(body)
+    assert set(refusal) == {"error", "message", "details", "requestId"}
+    assert b"x-request-id: " + refusal["requestId"].encode() in head
+    assert len(refusal["requestId"]) == 36
+    assert b"x-content-type-options: nosniff" in head
+    assert b"cache-control: no-store" in head
+
+
+async def test_no_redirect_names_the_client_s_host(client: httpx.AsyncClient) -> None:
+    """A page's address with a slash too many is 404: nothing is redirected to the host that a client names."""
+    answer = await client.get("/docs/", headers={"host": "evil.example.org"})
+    assert (answer.status_code, answer.json()["error"]) == (404, "NOT_FOUND")
+
+
+MANY = "&".join(f"p{index}=1" for index in range(300))
+HANDSHAKES = {
+    "unknown address": ("/v1/nothing", {}, 404),
+    "a call's address": (PATH, {}, 404),
+    "another origin": ("/v1/realtime/ws", {"Origin": "https://evil.example.org"}, 403),
+    "a token in the address": ("/v1/realtime/ws?access_token=x", {}, 400),
+    "too many parameters": (f"/v1/realtime/ws?{MANY}", {}, 400),
+}
+
+
+@pytest.mark.parametrize("name", HANDSHAKES)
+async def test_refused_handshakes_look_like_all_others(name: str, client: httpx.AsyncClient) -> None:
+    """A WebSocket that is refused gets the ordinary refusal with its request id."""
+    path, headers, status = HANDSHAKES[name]
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://127.0.0.1:{client.base_url.port}{path}", additional_headers=headers)
+    answer = refused.value.response
+    body = json.loads(answer.body or b"")
+    assert answer.status_code == status
+    assert set(body) == {"error", "message", "details", "requestId"}
+    assert body["requestId"] == answer.headers["x-request-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/realtime/sse"), ("POST", "/v1/realtime/sse/tickets"), ("GET", LIST)]
+)
+async def test_too_many_parameters(method: str, path: str, client: httpx.AsyncClient) -> None:
+    """More than two hundred parameters are 400 in the ordinary shape, at realtime's addresses too."""
+    answer = await client.request(method, f"{path}?{MANY}")
+    assert (answer.status_code, answer.json()["error"]) == (400, "INVALID_ARGUMENT")
+    assert answer.json()["requestId"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("GET", "/v1/realtime/sse?clinicId=x&colour=red", None, "colour"),
+        ("POST", "/v1/realtime/sse/tickets?colour=red", None, "colour"),
+        ("POST", "/v1/realtime/sse/tickets", b"{}", "body"),
+        ("GET", "/v1/realtime/sse?clinicId=x", b"{}", "body"),
+    ],
+)
+async def test_realtime_is_as_strict_as_every_call(
+    method: str, path: str, body: bytes | None, field: str, client: httpx.AsyncClient
+) -> None:
+    """Parameters that there are not, and bodies that nobody takes, are refused by name."""
+    answer = await client.request(method, path, content=body)
+    assert answer.status_code == 400
+    assert [violation["field"] for violation in answer.json()["details"]["violations"]] == [field]
 
 
 async def test_a_full_instance_says_so(start_gateway: StartGateway, services: Services) -> None:

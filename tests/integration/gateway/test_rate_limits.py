@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from uuid import uuid4
 
 import httpx
+import pytest
+from google.protobuf.message import Message
+from grpc.aio import Metadata
 from medforall.booking.v1 import booking_pb2
 from medforall.directory.v1 import directory_pb2
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
-from tests.integration.gateway.conftest import APPOINTMENT, CLINIC, Services, StartGateway
+from chassis.auth.principal import Principal, Role
+from gateway.clinics import ClinicLimits
+from tests.integration.gateway.conftest import APPOINTMENT, CLINIC, OTHER_CLINIC, Services, StartGateway
+from tests.support.waiting import wait_until_async
 
 PATH = f"/v1/clinics/{CLINIC}/appointments/{APPOINTMENT}:cancel"
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -100,14 +109,83 @@ async def test_a_trusted_proxy_s_address_is_believed(start_gateway: StartGateway
 async def test_a_clinic_s_own_limit_is_learnt(
     start_gateway: StartGateway, services: Services, token: Callable[..., str]
 ) -> None:
-    """A clinic with a limit of its own in the directory is held to it, over all of its users."""
-    clinic = directory_pb2.GetClinicResponse()
-    clinic.clinic.requests_per_minute = 30
-    services.answers("GetClinic", clinic)
+    """A clinic is held to its own limit over all of its users, though none of them may read the directory."""
+    services.answers("GetClinicLimits", directory_pb2.GetClinicLimitsResponse(requests_per_minute=30))
     services.answers("CancelAppointment", booking_pb2.CancelAppointmentResponse())
     client = await start_gateway(MEDFORALL_RATE_LIMIT="on", MEDFORALL_REDIS_URL=NOWHERE)
-    await client.post(PATH, headers=authorization(token))
-    while not services.asked("GetClinic"):  # noqa: ASYNC110 - the lookup runs beside the call
+
+    def user() -> dict[str, str]:
+        return {
+            "authorization": f"Bearer {token(subject=str(uuid4()), role=Role.PATIENT, scopes=['write:appointments'])}"
+        }
+
+    await client.post(PATH, headers=user())
+    while not services.asked("GetClinicLimits"):  # noqa: ASYNC110 - the lookup runs beside the call
         await asyncio.sleep(0.01)
-    answers = [status for _ in range(4) for status in await statuses([client], 15, authorization(token))]
+    answers = [status for _ in range(4) for status in await statuses([client], 15, user())]
     assert 29 <= answers.count(200) <= 32
+
+
+async def test_a_changed_limit_holds_soon() -> None:
+    """What a clinic's limit became is asked for again after ten seconds, beside the next call."""
+    now = [0.0]
+    limits = [30]
+
+    async def ask(request: Message, timeout_s: float, metadata: Metadata) -> bytes:
+        return directory_pb2.GetClinicLimitsResponse(requests_per_minute=limits[0]).SerializeToString()
+
+    clinics = ClinicLimits(ask, default_per_min=5_000, now_s=lambda: now[0])
+    caller = Principal(subject="u", role=Role.PATIENT, clinic_id=CLINIC)
+    for now[0], limits[0] in ((0.0, 30), (11.0, 40)):
+        clinics.learn(caller, "Bearer x")
+        await wait_until_async(lambda: _is(clinics.per_min(CLINIC), limits[0]), what="the limit to be known")
+    await clinics.stop()
+
+
+async def _is(value: int, wanted: int) -> bool:
+    return value == wanted
+
+
+async def test_guessing_tokens_is_limited(start_gateway: StartGateway) -> None:
+    """Calls with a bad token count by their address, with rate headers, until they are 429; so do unknown addresses."""
+    client = await start_gateway(MEDFORALL_RATE_LIMIT="on", MEDFORALL_REDIS_URL=NOWHERE)
+    bad = {"authorization": "Bearer eyJ.bad.token"}
+    answers = [await client.get(f"/v1/clinics/{CLINIC}", headers=bad) for _ in range(70)]
+    codes = [answer.status_code for answer in answers]
+    assert codes[:60] == [401] * 60
+    assert codes.count(429) >= 8
+    assert all("x-ratelimit-remaining" in answer.headers for answer in answers)
+    assert (await client.get("/v1/nothing")).status_code == 429
+    assert (await client.delete(f"/v1/clinics/{CLINIC}/appointments")).status_code == 429
+    assert (await client.get(f"/v1/clinics/{CLINIC}")).status_code == 501
+
+
+async def test_unknown_addresses_say_the_rate(start_gateway: StartGateway) -> None:
+    """404 of an unknown address and 405 carry the rate headers of their address."""
+    client = await start_gateway(MEDFORALL_RATE_LIMIT="on", MEDFORALL_REDIS_URL=NOWHERE)
+    unknown = await client.get("/v1/nothing")
+    other = await client.delete(f"/v1/clinics/{CLINIC}/appointments")
+    assert (unknown.status_code, unknown.headers["x-ratelimit-remaining"]) == (404, "59")
+    assert (other.status_code, other.headers["x-ratelimit-remaining"]) == (405, "58")
+    assert other.headers["allow"] == "GET, POST, HEAD"
+
+
+async def test_opening_streams_counts(start_gateway: StartGateway, token: Callable[..., str]) -> None:
+    """A stream takes a token of its user, refused ones of their address."""
+    client = await start_gateway(
+        MEDFORALL_RATE_LIMIT="on", MEDFORALL_REDIS_URL=NOWHERE, MEDFORALL_RATE_READ="1/2"
+    )
+    headers = authorization(token)
+    answers = [
+        await client.get(f"/v1/realtime/sse?clinicId={OTHER_CLINIC}", headers=headers) for _ in range(3)
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404, 429]
+    address = f"ws://127.0.0.1:{client.base_url.port}/v1/realtime/ws"
+    async with connect(address) as connection:
+        text = headers["authorization"].removeprefix("Bearer ")
+        await connection.send(json.dumps({"type": "authenticate", "token": text}))
+        assert json.loads(await connection.recv())["payload"]["error"] == "RATE_LIMIT_EXCEEDED"
+        with pytest.raises(ConnectionClosed) as closed:
+            await connection.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 import stat
 from collections.abc import Callable
@@ -84,6 +86,17 @@ async def test_https_and_mutual_tls(
             await plain.get("/healthz")
     finally:
         await booking.stop()
+
+
+async def test_a_silent_handshake_is_cut(pairs: dict[str, Pair], start_gateway: StartGateway) -> None:
+    """A connection that says nothing where TLS is spoken lasts as long as one that says nothing in HTTP."""
+    plain = await start_gateway(
+        MEDFORALL_HTTP_TLS="on", MEDFORALL_HTTP_HEADER_TIMEOUT_MS="300", **tls_variables(pairs, "gateway")
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", plain.base_url.port or 0)
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 20) == b""
+    writer.close()
 
 
 def test_certs_command(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from medforall.availability.v1 import availability_pb2
 from medforall.booking.v1 import appointment_pb2, booking_pb2
 from medforall.directory.v1 import directory_pb2
@@ -22,6 +23,7 @@ from tests.integration.gateway.conftest import (
     PROVIDER,
     SERVICE,
     Services,
+    StartGateway,
 )
 
 APPOINTMENTS = f"/v1/clinics/{CLINIC}/appointments"
@@ -282,3 +284,107 @@ async def test_health(client: httpx.AsyncClient) -> None:
     """The gateway is alive, and ready once its services can be reached."""
     assert (await client.get("/healthz")).json() == {"status": "ok"}
     assert (await client.get("/readyz")).status_code in (200, 503)
+
+
+async def test_a_replayed_refusal_is_marked(client: httpx.AsyncClient, services: Services) -> None:
+    """The first refusal again says so in the header that the first answer again has; a new one does not."""
+    for replayed in (False, True):
+        metadata = {"replayed": "true"} if replayed else {}
+        services.answers("CreateAppointment", Refused("No.", reason=Reason.LEAD_TIME, metadata=metadata))
+        answer = await client.post(APPOINTMENTS, json=BODY)
+        assert answer.status_code == 422
+        assert answer.headers.get("idempotent-replayed") == ("true" if replayed else None)
+
+
+@pytest.mark.parametrize("tags", ["7", "*7", '"7', 'W/7, "1"', '"7" "1"', ""])
+async def test_if_match_without_quotes_is_refused(
+    client: httpx.AsyncClient, services: Services, tags: str
+) -> None:
+    """What is no list of entity tags is 400 and not guessed at."""
+    answer = await client.patch(
+        f"{APPOINTMENTS}/{APPOINTMENT}", json={"status": "canceled"}, headers={"If-Match": tags}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["details"]["violations"][0]["field"] == "If-Match"
+    assert not services.asked("UpdateAppointment")
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ('{"start": "2026-12-01T09:00", "start": "2026-12-01T10:00"}', "start"),
+        ('{"override": {"reason": "a", "reason": "b"}}', "reason"),
+        ('{"notes": "a", "no\\u0074es": "b"}', "notes"),
+    ],
+)
+async def test_a_name_stands_once(
+    client: httpx.AsyncClient, services: Services, content: str, field: str
+) -> None:
+    """A body with a name twice in one object is refused by that name: which one counts would be a guess."""
+    answer = await client.post(APPOINTMENTS, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert [one["field"] for one in answer.json()["details"]["violations"]] == [field]
+    assert services.requests == []
+
+
+@pytest.mark.parametrize("value", ["unspecified", "APPOINTMENT_STATUS_UNSPECIFIED"])
+async def test_a_parameter_names_a_value(client: httpx.AsyncClient, services: Services, value: str) -> None:
+    """The enum value that stands for none is no parameter's value."""
+    answer = await client.get(f"{APPOINTMENTS}?status={value}")
+    assert answer.status_code == 400
+    (violation,) = answer.json()["details"]["violations"]
+    assert violation["field"] == "status"
+    assert "unspecified" not in violation["description"]
+    assert services.requests == []
+
+
+async def test_a_hold_s_token_may_be_a_header(client: httpx.AsyncClient, services: Services) -> None:
+    """The token travels in a header, and in no address; two different ones are refused, and so is one nobody takes."""
+    services.answers("SearchSlots", availability_pb2.SearchSlotsResponse())
+    token = {"Hold-Token": "secret-of-a-hold"}
+    assert (await client.get(AVAILABILITY, params=SEARCH, headers=token)).status_code == 200
+    (request,) = services.requests
+    assert isinstance(request, availability_pb2.SearchSlotsRequest)
+    assert request.hold_token == "secret-of-a-hold"
+    for path, more in ((AVAILABILITY, SEARCH | {"holdToken": "other"}), (APPOINTMENTS, {})):
+        refused = await client.get(path, params=more, headers=token)
+        assert refused.status_code == 400
+        assert refused.json()["details"]["violations"][0]["field"] == "Hold-Token"
+
+
+async def test_the_clinic_is_spelled_in_either_case(client: httpx.AsyncClient, services: Services) -> None:
+    """An upper-case id in the address is the token's clinic, for the gateway and the service alike."""
+    services.answers("GetAppointment", booking_pb2.GetAppointmentResponse(appointment=appointment()))
+    answer = await client.get(f"/v1/clinics/{CLINIC.upper()}/appointments/{APPOINTMENT}")
+    assert answer.status_code == 200, answer.text
+
+
+async def test_what_caches_keep_tells_of_nobody(start_gateway: StartGateway, services: Services) -> None:
+    """A publicly cacheable answer has no rate headers; its refusals have, and are not kept."""
+    client = await start_gateway(MEDFORALL_RATE_LIMIT="on", MEDFORALL_REDIS_URL="redis://127.0.0.1:1/0")
+    del client.headers["authorization"]
+    path = f"/v1/clinics/{CLINIC}/public"
+    closed = await client.get(path)
+    assert "x-ratelimit-limit" in closed.headers
+    services.answers("GetPublicClinic", directory_pb2.GetPublicClinicResponse(clinic_id=CLINIC))
+    client = await start_gateway(MEDFORALL_RATE_LIMIT="on", MEDFORALL_REDIS_URL="redis://127.0.0.1:1/0")
+    del client.headers["authorization"]
+    answer = await client.get(path)
+    assert answer.headers["cache-control"].startswith("public")
+    assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+
+
+async def test_patients_are_searched_in_a_body(
+    client: httpx.AsyncClient, services: Services, token: Callable[..., str]
+) -> None:
+    """What is searched for may stand in the body of a POST instead of an address, and is not kept."""
+    services.answers("ListPatients", directory_pb2.ListPatientsResponse())
+    answer = await client.post(
+        f"/v1/clinics/{CLINIC}/patients:search",
+        json={"phone": "+15551234567"},
+        headers={"authorization": f"Bearer {token(scopes=['read:phi'])}"},
+    )
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store"), answer.text
+    (request,) = services.requests
+    assert isinstance(request, directory_pb2.ListPatientsRequest)
+    assert request.phone == "+15551234567"

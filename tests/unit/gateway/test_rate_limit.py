@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from medforall.options.v1 import options_pb2
 
 from chassis.auth.principal import Principal, Role
+from chassis.config import ConfigError, Rate, load
 from gateway.problems import RateLimited
-from gateway.rate_limit import LocalBuckets, Rate, RateLimiter
+from gateway.rate_limit import LocalBuckets, RateLimiter
+from gateway.settings import RateSettings
 
 BOOKING = options_pb2.RATE_CLASS_BOOKING
 CLINIC = "0190a000-0000-7000-8000-00000000000a"
@@ -43,9 +45,10 @@ def user(subject: str = "u", clinic_id: str = CLINIC) -> Principal:
     return Principal(subject=subject, role=Role.FRONT_DESK, clinic_id=clinic_id)
 
 
-def limiter(clock: Clock, clinic_per_min: int = 5_000) -> RateLimiter:
+def limiter(clock: Clock, clinic_per_min: int = 5_000, **settings: str) -> RateLimiter:
     """A limiter on this process's buckets."""
-    return RateLimiter(LocalBuckets(100, clock), SameLimit(clinic_per_min), now_s=clock)
+    table = load(RateSettings, settings).table
+    return RateLimiter(LocalBuckets(100, clock), SameLimit(clinic_per_min), table, now_s=clock)
 
 
 async def admitted(limiter: RateLimiter, times: int, caller: Principal | None, client: str = "::1") -> int:
@@ -74,6 +77,26 @@ async def test_without_a_token_the_address_counts() -> None:
     limits = limiter(Clock())
     assert await admitted(limits, 100, None, "10.0.0.1") == 10
     assert await admitted(limits, 100, None, "10.0.0.2") == 10
+
+
+async def test_the_table_is_set_by_category() -> None:
+    """What a user or an address may do is what the settings say, by category; a malformed rate stops the process."""
+    limits = limiter(Clock(), MEDFORALL_RATE_BOOKING="5/7", MEDFORALL_RATE_ANONYMOUS_BOOKING="1/2")
+    assert await admitted(limits, 100, user()) == 7
+    assert await admitted(limits, 100, None) == 2
+    for malformed in ("5", "0/5", "5/0", "a/b", "-1/5"):
+        with pytest.raises(ConfigError, match="MEDFORALL_RATE_READ"):
+            load(RateSettings, {"MEDFORALL_RATE_READ": malformed})
+
+
+async def test_an_ipv6_network_counts_as_one() -> None:
+    """Whoever has a /64 has one bucket, whatever address of it is used; the next network has its own."""
+    limits = limiter(Clock())
+    counts = [await admitted(limits, 3, None, f"2001:db8:0:1::{index:x}") for index in range(5)]
+    assert sum(counts) == 10
+    assert await admitted(limits, 100, None, "2001:db8:0:2::1") == 10
+    assert await admitted(limits, 100, None, "::ffff:10.0.0.1") == 10
+    assert await admitted(limits, 100, None, "10.0.0.1") == 0
 
 
 async def test_a_clinic_has_a_limit_over_all_users() -> None:

@@ -29,11 +29,16 @@ class Retries:
     first_wait_s: float = 0.2
     wait_max_s: float = 5.0
 
-    def wait_s(self, tried: int, error: MedforallError) -> float:
-        """The wait before the next try: what the service asked for, else doubled and spread."""
-        wanted = error.retry_after_s
+    def wait_s(self, tried: int, error: MedforallError) -> float | None:
+        """The wait before the next try: what the service asked for, else doubled and spread.
+
+        None when the service asks for a longer one than `wait_max_s`: to come back earlier is of no use.
+        """
+        wanted = error.retry_after_s or 0.0
+        if wanted > self.wait_max_s:
+            return None
         doubled: float = self.first_wait_s * 2.0 ** (tried - 1) * (0.5 + random.random() / 2)  # noqa: S311 - spreads load
-        return min(self.wait_max_s, max(wanted or 0.0, doubled))
+        return max(wanted, min(self.wait_max_s, doubled))
 
 
 class Policy(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc,type-arg,unused-ignore]
@@ -65,7 +70,9 @@ class Policy(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc,type-arg,un
                 return call
             error = error_of(call)
             wait_s = self._retries.wait_s(tried, error)
-            if not _may_try_again(error) or tried >= self._retries.attempts or left_s <= wait_s:
+            if not _may_try_again(error) or tried >= self._retries.attempts:
+                raise error
+            if wait_s is None or left_s <= wait_s:
                 raise error
             self._sleep(wait_s)
 

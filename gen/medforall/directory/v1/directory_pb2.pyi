@@ -122,6 +122,49 @@ class GetClinicResponse(_message.Message):
 Global___GetClinicResponse: _TypeAlias = GetClinicResponse  # noqa: Y015
 
 @_typing.final
+class GetClinicLimitsRequest(_message.Message):
+    """Which clinic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLINIC_ID_FIELD_NUMBER: _builtins.int
+    clinic_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        clinic_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clinic_id", b"clinic_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClinicLimitsRequest: _TypeAlias = GetClinicLimitsRequest  # noqa: Y015
+
+@_typing.final
+class GetClinicLimitsResponse(_message.Message):
+    """What the clinic's callers may use together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    requests_per_minute: _builtins.int
+    """Requests a minute of all callers together; 0 means what the gateway is set to."""
+    def __init__(
+        self,
+        *,
+        requests_per_minute: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClinicLimitsResponse: _TypeAlias = GetClinicLimitsResponse  # noqa: Y015
+
+@_typing.final
 class GetPublicClinicRequest(_message.Message):
     """Which clinic."""
 
@@ -2866,7 +2909,7 @@ class ListWindowsRequest(_message.Message):
     include_inactive: _builtins.bool
     """Deactivated ones too."""
     resource_id: _builtins.str
-    """Provider, room or equipment item."""
+    """Provider, room or equipment item; needed."""
     location_id: _builtins.str
     def __init__(
         self,

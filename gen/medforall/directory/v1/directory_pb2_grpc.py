@@ -49,6 +49,11 @@ class DirectoryServiceStub:
                 request_serializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicRequest.SerializeToString,
                 response_deserializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicResponse.FromString,
                 _registered_method=True)
+        self.GetClinicLimits = channel.unary_unary(
+                '/medforall.directory.v1.DirectoryService/GetClinicLimits',
+                request_serializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicLimitsRequest.SerializeToString,
+                response_deserializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicLimitsResponse.FromString,
+                _registered_method=True)
         self.GetPublicClinic = channel.unary_unary(
                 '/medforall.directory.v1.DirectoryService/GetPublicClinic',
                 request_serializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetPublicClinicRequest.SerializeToString,
@@ -358,6 +363,13 @@ class DirectoryServiceServicer:
 
     def GetClinic(self, request, context):
         """Returns the caller's clinic.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClinicLimits(self, request, context):
+        """Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -724,7 +736,8 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPatients(self, request, context):
-        """Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited.
+        """Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is
+        searched for stands in the body and in no address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -787,6 +800,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.GetClinic,
                     request_deserializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicRequest.FromString,
                     response_serializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicResponse.SerializeToString,
+            ),
+            'GetClinicLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClinicLimits,
+                    request_deserializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicLimitsRequest.FromString,
+                    response_serializer=medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicLimitsResponse.SerializeToString,
             ),
             'GetPublicClinic': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPublicClinic,
@@ -1138,6 +1156,33 @@ class DirectoryService:
             '/medforall.directory.v1.DirectoryService/GetClinic',
             medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicRequest.SerializeToString,
             medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClinicLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/medforall.directory.v1.DirectoryService/GetClinicLimits',
+            medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicLimitsRequest.SerializeToString,
+            medforall_dot_directory_dot_v1_dot_directory__pb2.GetClinicLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,8 @@ class DirectoryServiceStub:
     """Creates a clinic with its data key. Platform role only."""
     GetClinic: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetClinicRequest, _directory_pb2.GetClinicResponse]
     """Returns the caller's clinic."""
+    GetClinicLimits: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetClinicLimitsRequest, _directory_pb2.GetClinicLimitsResponse]
+    """Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens."""
     GetPublicClinic: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetPublicClinicRequest, _directory_pb2.GetPublicClinicResponse]
     """Returns what anybody may know of a clinic that opened public search: names, places, services. No patient, no staff detail."""
     ListClinics: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListClinicsRequest, _directory_pb2.ListClinicsResponse]
@@ -151,7 +153,9 @@ class DirectoryServiceStub:
     token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
     """
     ListPatients: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListPatientsRequest, _directory_pb2.ListPatientsResponse]
-    """Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited."""
+    """Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is
+    searched for stands in the body and in no address.
+    """
     UpdatePatient: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdatePatientRequest, _directory_pb2.UpdatePatientResponse]
     """Changes the fields in the mask."""
     DeactivatePatient: _grpc.UnaryUnaryMultiCallable[_directory_pb2.DeactivatePatientRequest, _directory_pb2.DeactivatePatientResponse]
@@ -184,6 +188,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """Creates a clinic with its data key. Platform role only."""
     GetClinic: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetClinicRequest, _directory_pb2.GetClinicResponse]  # type: ignore[assignment]
     """Returns the caller's clinic."""
+    GetClinicLimits: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetClinicLimitsRequest, _directory_pb2.GetClinicLimitsResponse]  # type: ignore[assignment]
+    """Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens."""
     GetPublicClinic: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetPublicClinicRequest, _directory_pb2.GetPublicClinicResponse]  # type: ignore[assignment]
     """Returns what anybody may know of a clinic that opened public search: names, places, services. No patient, no staff detail."""
     ListClinics: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListClinicsRequest, _directory_pb2.ListClinicsResponse]  # type: ignore[assignment]
@@ -293,7 +299,9 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
     """
     ListPatients: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListPatientsRequest, _directory_pb2.ListPatientsResponse]  # type: ignore[assignment]
-    """Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited."""
+    """Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is
+    searched for stands in the body and in no address.
+    """
     UpdatePatient: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdatePatientRequest, _directory_pb2.UpdatePatientResponse]  # type: ignore[assignment]
     """Changes the fields in the mask."""
     DeactivatePatient: _aio.UnaryUnaryMultiCallable[_directory_pb2.DeactivatePatientRequest, _directory_pb2.DeactivatePatientResponse]  # type: ignore[assignment]
@@ -335,6 +343,14 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.GetClinicResponse, _abc.Awaitable[_directory_pb2.GetClinicResponse]]:
         """Returns the caller's clinic."""
+
+    @_abc_1.abstractmethod
+    def GetClinicLimits(
+        self,
+        request: _directory_pb2.GetClinicLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.GetClinicLimitsResponse, _abc.Awaitable[_directory_pb2.GetClinicLimitsResponse]]:
+        """Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens."""
 
     @_abc_1.abstractmethod
     def GetPublicClinic(
@@ -756,7 +772,9 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ListPatientsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListPatientsResponse, _abc.Awaitable[_directory_pb2.ListPatientsResponse]]:
-        """Searches patients by name prefix, phone, email or date of birth; at least one is needed. Audited."""
+        """Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is
+        searched for stands in the body and in no address.
+        """
 
     @_abc_1.abstractmethod
     def UpdatePatient(

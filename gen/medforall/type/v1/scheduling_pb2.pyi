@@ -199,7 +199,8 @@ Global___Slot: _TypeAlias = Slot  # noqa: Y015
 @_typing.final
 class BookingConflict(_message.Message):
     """Why a booking was refused and what is free instead: a detail of every refusal of a time where another one may do, by
-    something taken, a rule, the hours or the grid. Never tells of another patient.
+    something taken, a rule, the hours or the grid. Never tells of another patient. A slot names its three best rooms at
+    most, and the farthest slots are left out where names are so long that all would not fit.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
