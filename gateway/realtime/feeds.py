@@ -58,7 +58,7 @@ class Feed:
 
 @dataclass(slots=True)
 class PendingJoin:
-    """A `Join` that is not answered yet, and whom its answer concerns; without `answered`, a rejoin of the gateway's."""
+    """A `Join` that is not answered yet, and whom its answer concerns; without `answered`, a rejoin by the gateway."""
 
     clinic_id: str
     channels: tuple[str, ...]

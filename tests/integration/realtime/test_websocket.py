@@ -145,11 +145,37 @@ async def test_silence_instead_of_a_token_closes_with_4408(suite: RealtimeSuite)
 
 
 async def test_a_token_without_the_scope_is_refused(suite: RealtimeSuite, clinic: Clinic) -> None:
-    """Realtime needs the scope read:appointments."""
+    """Realtime needs the scope read:appointments; 4405 says that the token is good, but not for this."""
     async with client(suite) as new:
         await new.say(type="authenticate", token=suite.token(clinic_id=clinic.id, scopes=()))
         assert (await new.hear())["payload"]["error"] == "PERMISSION_DENIED"
-        assert await closed(new) == 4401
+        assert await closed(new) == 4405
+
+
+async def test_pings_and_renewals_are_answered_while_a_subscription_waits(
+    suite: RealtimeSuite, clinic: Clinic
+) -> None:
+    """Without realtime_svc subscriptions wait in order, and are answered once it is back; the rest is answered at once."""
+    token, channel = suite.token(clinic_id=clinic.id), f"clinic:{clinic.id}"
+    async with client(suite) as new:
+        await new.say(type="authenticate", token=token)
+        await new.hear("authenticated")
+        suite.kill("realtime_svc")
+        try:
+            await new.say(type="subscribe", channels=[channel], id="first")
+            await new.say(type="unsubscribe", channels=[channel], id="second")
+            await new.say(type="ping", id="third")
+            await new.say(type="authenticate", token=token, id="fourth")
+            answers = [await new.hear() for _ in range(2)]
+        finally:
+            suite.restart("realtime_svc")
+        answers += [await new.hear(timeout_s=30) for _ in range(2)]
+    assert [(answer["type"], answer["id"]) for answer in answers] == [
+        ("pong", "third"),
+        ("authenticated", "fourth"),
+        ("subscribed", "first"),
+        ("unsubscribed", "second"),
+    ]
 
 
 async def test_a_renewed_token_keeps_the_connection_open(
