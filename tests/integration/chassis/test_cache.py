@@ -95,7 +95,7 @@ async def test_a_full_pool_is_not_an_outage(redis_url: str) -> None:
 
 
 async def test_an_answer_that_is_an_error_is_an_outage_to_callers(redis_url: str) -> None:
-    """Whoever asks hears Unavailable when Redis refuses, as when it is gone; the breaker stays closed, for it answers."""
+    """Whoever asks hears Unavailable when Redis refuses, as when it is gone; it answers: no breaker opens."""
     breaker = build_breaker(settings(redis_url))
     cache, blocking = AsyncCache(settings(redis_url), breaker), SyncCache(settings(redis_url), breaker)
     key = f"{hash_tag('clinic', uuid4().hex)}:x"

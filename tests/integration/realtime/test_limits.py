@@ -83,6 +83,7 @@ async def test_a_subscriber_that_reads_too_slowly_is_ended_and_resumes(
     with pytest.raises(grpc.aio.AioRpcError) as end:
         await _read_all(call, heard)
     assert end.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert suite.metric("realtime_svc", "realtime_dropped_total", reason="overloaded") == 1
     assert len(heard) < 1_500
     position = heard[-1] if heard else position
     again = subscribe(narrow_stub, suite, clinic, position)

@@ -155,7 +155,7 @@ async def test_a_token_without_the_scope_is_refused(suite: RealtimeSuite, clinic
 async def test_pings_and_renewals_are_answered_while_a_subscription_waits(
     suite: RealtimeSuite, clinic: Clinic
 ) -> None:
-    """Without realtime_svc subscriptions wait in order, and are answered once it is back; the rest is answered at once."""
+    """Without realtime_svc subscriptions wait, in order, until it is back; the rest is answered at once."""
     token, channel = suite.token(clinic_id=clinic.id), f"clinic:{clinic.id}"
     async with client(suite) as new:
         await new.say(type="authenticate", token=token)

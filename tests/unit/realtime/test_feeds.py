@@ -136,16 +136,68 @@ def _session() -> tuple[Session, Heard]:
     return Session(Viewer(role="admin", clinic_id=_CLINIC), "user", outlet), outlet
 
 
+class World:
+    """A realtime_svc and this gateway's clients; each method is a step of a plan."""
+
+    def __init__(self) -> None:
+        self.upstream = Upstream()
+        self.upstream.go_up()
+        self.clients: list[tuple[Session, Heard, set[str], Any]] = []
+
+    def happen(self, channel: str) -> None:
+        self.upstream.happen(channel)
+
+    def flow(self, count: int) -> None:
+        self.upstream.flow(count)
+
+    def cut(self, _: int) -> None:
+        self.upstream.go_down()
+        self.upstream.go_up()
+
+    def lose(self, loss: tuple[int, bool]) -> None:
+        self.upstream.lose(loss[0], is_made_anew=loss[1])
+
+    def come(self, channels: set[str]) -> None:
+        session, heard = _session()
+        heard.start = self.upstream.at(len(self.upstream.log) // 2)
+        answer = self.upstream.feeds.subscribe(session, channels, heard.start)
+        self.clients.append((session, heard, set(channels), answer))
+
+    def more(self, who: tuple[int, str]) -> None:
+        if who[0] < len(self.clients):
+            session, _, channels, answer = self.clients[who[0]]
+            if answer.done() and who[1] in channels:
+                # Leaving and joining again later may skip what happened between; here nothing does.
+                self.upstream.feeds.subscribe(session, [who[1]], None)
+
+    def go(self, number: int) -> None:
+        if number < len(self.clients):
+            self.upstream.feeds.forget(self.clients.pop(number)[0])
+
+    def give_up(self, number: int) -> None:
+        """As a client whose answer did not come: it subscribes again, from where it stands."""
+        if number < len(self.clients):
+            session, heard, channels, _ = self.clients[number]
+            self.upstream.feeds.forget(session)
+            at = heard.positions[-1] if heard.positions else heard.start
+            answer = self.upstream.feeds.subscribe(session, channels, at)
+            self.clients[number] = (session, heard, channels, answer)
+
+
+def _step(name: str, value: Any) -> Any:
+    return st.tuples(st.just(name), value)
+
+
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("happen"), st.sampled_from(_CHANNELS)),
-        st.tuples(st.just("flow"), st.integers(1, 5)),
-        st.tuples(st.just("break"), st.just(0)),
-        st.tuples(st.just("come"), st.sets(st.sampled_from(_CHANNELS), min_size=1)),
-        st.tuples(st.just("more"), st.tuples(st.integers(0, 4), st.sampled_from(_CHANNELS))),
-        st.tuples(st.just("go"), st.integers(0, 4)),
-        st.tuples(st.just("give up"), st.integers(0, 4)),
-        st.tuples(st.just("lose"), st.tuples(st.integers(0, 3), st.booleans())),
+        _step("happen", st.sampled_from(_CHANNELS)),
+        _step("flow", st.integers(1, 5)),
+        _step("cut", st.just(0)),
+        _step("come", st.sets(st.sampled_from(_CHANNELS), min_size=1)),
+        _step("more", st.tuples(st.integers(0, 4), st.sampled_from(_CHANNELS))),
+        _step("go", st.integers(0, 4)),
+        _step("give_up", st.integers(0, 4)),
+        _step("lose", st.tuples(st.integers(0, 3), st.booleans())),
     ),
     max_size=60,
 )
@@ -157,45 +209,16 @@ async def test_every_client_hears_its_channels_once_in_order_whatever_breaks(
     plan: Sequence[tuple[str, Any]],
 ) -> None:
     """From where it resumed, or was told to begin anew, a client hears exactly its channels' events, in order, once."""
-    upstream = Upstream()
-    upstream.go_up()
-    clients: list[tuple[Session, Heard, set[str], Any]] = []
-    for kind, value in plan:
-        if kind == "happen":
-            upstream.happen(value)
-        elif kind == "flow":
-            upstream.flow(value)
-        elif kind == "break":
-            upstream.go_down()
-            upstream.go_up()
-        elif kind == "come":
-            session, heard = _session()
-            heard.start = upstream.at(len(upstream.log) // 2)
-            answer = upstream.feeds.subscribe(session, value, heard.start)
-            clients.append((session, heard, set(value), answer))
-        elif kind == "more" and value[0] < len(clients):
-            session, _, channels, answer = clients[value[0]]
-            if answer.done() and value[1] in channels:
-                # Leaving and joining again later may skip what happened between; here nothing does.
-                upstream.feeds.subscribe(session, [value[1]], None)
-        elif kind == "go" and value < len(clients):
-            upstream.feeds.forget(clients.pop(value)[0])
-        elif kind == "give up" and value < len(clients):
-            # As a client whose answer did not come: it subscribes again, from where it stands.
-            session, heard, channels, _ = clients[value]
-            upstream.feeds.forget(session)
-            at = heard.positions[-1] if heard.positions else heard.start
-            clients[value] = (session, heard, channels, upstream.feeds.subscribe(session, channels, at))
-        elif kind == "lose":
-            upstream.lose(value[0], is_made_anew=value[1])
-    upstream.go_down()
-    upstream.go_up()
-    upstream.flow(10_000)
-    for session, heard, channels, _ in clients:
+    world = World()
+    for name, value in plan:
+        getattr(world, name)(value)
+    world.cut(0)
+    world.flow(10_000)
+    for session, heard, channels, _ in world.clients:
         assert heard.start is not None
         assert not session.is_held
-        start = heard.start.appointments
-        expected = [n for n, channel in enumerate(upstream.log, 1) if channel in channels and n > start]
+        events = enumerate(world.upstream.log, 1)
+        expected = [n for n, channel in events if channel in channels and n > heard.start.appointments]
         assert heard.sequences == expected
         assert all(
             later.reaches(earlier)
