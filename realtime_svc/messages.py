@@ -209,7 +209,7 @@ def _changed(event: events.Event, source: Source, position: Position) -> Outgoin
     whole = _directory_view(event, position, change.id)
     if change.kind != "patient":
         return Outgoing(source, position, event.clinic_id, audience, whole)
-    # A provider sees its own patients only: it hears that patients changed, not which one.
+    # A provider, and who may not know of patients, hears that patients changed, not which one.
     reduced = _directory_view(event, position, "")
     return Outgoing(source, position, event.clinic_id, audience, whole, provider_ids=(), reduced=reduced)
 

@@ -212,7 +212,9 @@ class RevocationWatch:
             await self.read()
         except Unavailable as error:
             if not self.is_blind:
-                _log.warning("revocations.kept_as_known", reason=error.message, known=len(self._revoked.marks()))
+                _log.warning(
+                    "revocations.kept_as_known", reason=error.message, known=len(self._revoked.marks())
+                )
             self.is_blind = True
             return
         self.is_blind = False

@@ -174,6 +174,7 @@ def viewer_of(principal: Principal) -> Viewer:
     return Viewer(
         role=principal.role,
         clinic_id=principal.clinic_id,
+        reads_phi=principal.reads_phi,
         provider_id=principal.provider_id,
         patient_id=principal.patient_id,
     )

@@ -157,6 +157,7 @@ def viewer_of(caller: Principal) -> Viewer:
     return Viewer(
         role=caller.role,
         clinic_id=caller.clinic_id,
+        reads_phi=caller.reads_phi,
         provider_id=caller.provider_id,
         patient_id=caller.patient_id,
     )

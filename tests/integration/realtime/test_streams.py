@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -94,6 +95,32 @@ async def test_connect_is_for_the_installation_only(stub: Any, suite: RealtimeSu
     token = suite.token(Role.ADMIN, clinic_id=clinic.id, scopes=("connect:realtime", "read:appointments"))
     call = stub.Connect(metadata=bearer(token))
     assert await status(call) is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_a_malformed_user_ends_nobodys_stream(stub: Any, suite: RealtimeSuite, clinic: Clinic) -> None:
+    """What a gateway reports of users with odd ids is left out; what it says besides is applied."""
+    platform = suite.token(Role.PLATFORM, clinic_id="", scopes=("connect:realtime",), subject="gateway")
+    call = stub.Connect(metadata=bearer(platform))
+    users = [
+        wire.PresentUser(clinic_id="my clinic", user_id="ann", connections=1),
+        wire.PresentUser(clinic_id=clinic.id, user_id="", connections=1),
+        wire.PresentUser(clinic_id=clinic.id, user_id="bob", connections=1),
+    ]
+    await call.write(wire.ConnectRequest(hello=wire.Hello(gateway_id=str(uuid4()), stream=1)))
+    await call.write(wire.ConnectRequest(presence=wire.PresenceReport(users=users)))
+    join = wire.Join(request_id=1, clinic_id=clinic.id, channels=[f"clinic:{clinic.id}"])
+    await call.write(wire.ConnectRequest(join=join))
+    async with asyncio.timeout(10):
+        assert (await call.read()).joined.request_id == 1
+    admin = suite.token(Role.ADMIN, clinic_id=clinic.id)
+
+    async def is_bob_alone() -> bool:
+        request = wire.GetPresenceRequest(clinic_id=clinic.id)
+        found = await stub.GetPresence(request, metadata=bearer(admin))
+        return [user.user_id for user in found.connected] == ["bob"]
+
+    await wait_until_async(is_bob_alone, what="the user whose ids are good")
+    call.cancel()
 
 
 async def test_a_position_older_than_what_is_kept_is_answered_with_resync(

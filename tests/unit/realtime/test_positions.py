@@ -122,3 +122,17 @@ def test_a_provider_sees_its_own_visits_whole() -> None:
     assert sees_whole(provider, {_CLINIC})
     assert not sees_whole(provider, {_OTHER})
     assert sees_whole(Viewer(role="front_desk", clinic_id=_CLINIC), {_OTHER})
+
+
+@pytest.mark.parametrize(
+    ("role", "reads_phi", "named"),
+    [
+        ("front_desk", True, True),
+        ("service", True, True),
+        ("service", False, False),
+        ("provider", True, False),
+    ],
+)
+def test_who_may_not_know_of_patients_is_not_told_which_one(role: str, reads_phi: bool, named: bool) -> None:
+    """An event about no calendar names a patient: its id is for the front desk, and for services with read:phi."""
+    assert sees_whole(Viewer(role=role, clinic_id=_CLINIC, reads_phi=reads_phi), ()) is named
