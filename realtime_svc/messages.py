@@ -228,8 +228,8 @@ def _invalidated(event: events.Event, source: Source, position: Position) -> Out
     message = _message(event, "availability.invalidated", position)
     message.availability.clinic_id = event.clinic_id
     message.availability.location_ids.extend(change.location_ids)
-    if change.kind == "provider":
-        message.availability.provider_ids.append(change.id)
+    if change.provider_id:
+        message.availability.provider_ids.append(change.provider_id)
     if change.HasField("affects_from"):
         message.availability.time_range.start.CopyFrom(change.affects_from)
     if change.HasField("affects_to"):

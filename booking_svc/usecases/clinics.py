@@ -60,7 +60,7 @@ class Clinics:
         if row is None:
             return await self._existing(session, filled), True
         entry = sql.clinic_of(row)
-        self._recorder.record(session, caller, None, entry, location_ids=())
+        self._recorder.record(session, caller, None, entry)
         return entry, False
 
     async def get(self, session: Session, caller: Caller) -> Entry:
@@ -110,7 +110,7 @@ class Clinics:
         )
         await session.run()
         entry = sql.clinic_of(pending.rows()[0])
-        self._recorder.record(session, caller, before, entry, location_ids=())
+        self._recorder.record(session, caller, before, entry)
         return Edited(entry=entry)
 
     async def _existing(self, session: Session, record: Record) -> Entry:

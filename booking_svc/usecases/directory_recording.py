@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import orjson
 
 from booking_svc.directory.entities import Entry, Kind
+from booking_svc.directory.reach import EVERYWHERE, Reach
 from booking_svc.model import Caller
 from booking_svc.outbox.directory_events import directory_event_bytes
 from booking_svc.store import directory_statements as sql
@@ -33,9 +34,9 @@ class DirectoryRecorder:
         before: Entry | None,
         entry: Entry,
         *,
-        location_ids: Sequence[str],
+        reach: Reach = EVERYWHERE,
     ) -> None:
-        """Queue the event and the audit row; no `location_ids` means that all of the clinic may be touched."""
+        """Queue the event and the audit row; `reach` is what availability the change may touch."""
         change = _change(before, entry)
         event_id = self._new_id()
         payload = directory_event_bytes(
@@ -43,7 +44,7 @@ class DirectoryRecorder:
             change,
             event_id=event_id,
             occurred_at=self._now(),
-            location_ids=location_ids,
+            reach=reach,
             resource_id=entry.id if entry.kind in _RESOURCES else entry.record.get("resource_id", ""),
             traceparent=caller.traceparent,
         )

@@ -60,7 +60,7 @@ class Patients:
         displaced = await _visits_ahead(session, entry) if edit.deactivates else ()
         if displaced and edit.strict:
             raise would_displace(displaced)
-        self._recorder.record(session, edit.caller, before, entry, location_ids=())
+        self._recorder.record(session, edit.caller, before, entry)
         return Edited(entry=entry, displaced=displaced)
 
     async def create_many(
@@ -77,7 +77,7 @@ class Patients:
                 written.append(store.queue_insert(canonical_id(new.id), record))
         entries = await all_written(session, written)
         for entry in entries:
-            self._recorder.record(session, caller, None, entry, location_ids=())
+            self._recorder.record(session, caller, None, entry)
         return tuple(Edited(entry=entry) for entry in entries)
 
     async def _write(self, store: PatientStore, edit: Edit, before: Entry | None, record: Record) -> Entry:
