@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -173,6 +174,28 @@ async def test_a_long_absence_is_read_from_the_stream(
         assert told == [visit.id for visit in visits]
     finally:
         del suite.settings["MEDFORALL_REALTIME_WARM_UP_RECORDS"]
+
+
+async def test_a_clinic_of_very_many_channels_goes_on_after_realtime_svc_was_killed(
+    suite: RealtimeSuite, events: Events, clinic: Clinic
+) -> None:
+    """Two users join more channels than one `Join` may name; the stream that all clinics share stands again."""
+    async with AsyncExitStack() as stack:
+        for number in range(104):
+            token = suite.token(clinic_id=clinic.id, subject=f"user-{number % 2}")
+            names = [f"provider:{uuid4()}" for _ in range(99)]
+            reader = await stack.enter_async_context(joined(suite, token, f"clinic:{clinic.id}", *names))
+        other = Clinic()
+        bystander = await stack.enter_async_context(
+            joined(suite, suite.token(clinic_id=other.id), f"clinic:{other.id}")
+        )
+        suite.kill("realtime_svc")
+        visits = [Visit(clinic), Visit(other)]
+        for visit in visits:
+            await events.publish(visit.event())
+        restart_realtime(suite)
+        for listener, visit in zip((reader, bystander), visits, strict=True):
+            assert (await listener.hear(timeout_s=60))["payload"]["appointmentId"] == visit.id
 
 
 async def test_streams_made_anew_tell_everybody_to_fetch_again(
