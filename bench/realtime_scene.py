@@ -43,7 +43,8 @@ def redis(directory: Path) -> Iterator[str]:
 def realtime_suite(redis_url: str, directory: Path, **settings: str) -> Iterator[RealtimeSuite]:
     """NATS, realtime_svc and gateway, running."""
     directory.mkdir()
-    suite = RealtimeSuite(directory, redis_url, {"MEDFORALL_LOG_LEVEL": "warning", **settings})
+    own = {"MEDFORALL_LOG_LEVEL": "warning", "MEDFORALL_REALTIME_USER_CONNECTIONS_MAX": "15000"}
+    suite = RealtimeSuite(directory, redis_url, own | settings)
     try:
         suite.start()
         yield suite

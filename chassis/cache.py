@@ -1,7 +1,7 @@
 """Redis clients whose failure is cheap: bounded waits, bounded pools, and a breaker in front.
 
 Redis is a cache here, flushable at any moment: every method that fails raises Unavailable, quickly, and
-callers go on without it.
+callers go on without it. An answer that is an error is such a failure too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, MaxConnectionsError, ReadOnlyError
+from redis.exceptions import BusyLoadingError, MaxConnectionsError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 from chassis.breaker import CircuitBreaker
@@ -136,12 +136,19 @@ def _guarded(breaker: CircuitBreaker) -> Iterator[None]:
     except _GONE as error:
         breaker.failed()
         raise _away(error) from error
+    except RedisError as error:
+        # It answers, but not this: a replica without its master, a key of another type, a right that is missing.
+        raise _failed("The cache refuses.", error) from error
     else:
         breaker.succeeded()
 
 
 def _away(error: BaseException) -> Unavailable:
-    return Unavailable("The cache is away.", metadata={"dependency": "cache", "cause": type(error).__name__})
+    return _failed("The cache is away.", error)
+
+
+def _failed(message: str, error: BaseException) -> Unavailable:
+    return Unavailable(message, metadata={"dependency": "cache", "cause": type(error).__name__})
 
 
 def _connection_options(settings: RedisSettings) -> dict[str, Any]:

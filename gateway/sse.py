@@ -27,7 +27,7 @@ from gateway.realtime.origins import refuse_token_in_address
 from gateway.realtime.outlets import GRACE_S, QueueLimits, QueueOutlet
 from gateway.realtime.paths import LIST_PARAMETERS
 from gateway.realtime.protocol import REASONS, CloseCode
-from gateway.realtime.subscribing import SessionGone, join, sequence_of, sort_out
+from gateway.realtime.subscribing import SessionGone, check_count, join, sequence_of, sort_out
 from gateway.realtime.tickets import TTL_S, Tickets
 from scheduling.channels import CHANNELS_MAX
 from scheduling.errors import Invalid, Unavailable
@@ -191,6 +191,7 @@ class Stream:
             channels, refused = sort_out(wanted.channels, member.session.viewer)
             if refused:
                 raise refused[0][1]
+            check_count(self._parts.link, member.session, channels)
             await self._begin()
             watching = asyncio.create_task(self._watch())
             joining = asyncio.create_task(self._join(member, channels, wanted.resume_from))

@@ -28,7 +28,7 @@ from gateway.realtime.outlets import GRACE_S, DirectOutlet, QueueLimits, QueueOu
 from gateway.realtime.protocol import REASONS, ClientMessage, CloseCode, parse_message
 from gateway.realtime.subscribing import SessionGone, check_count, join, sequence_of, sort_out
 from scheduling.channels import parse_channel
-from scheduling.errors import DomainError, Invalid, Unauthenticated, Unavailable
+from scheduling.errors import DomainError, Exhausted, Forbidden, Invalid, Unauthenticated, Unavailable
 from scheduling.positions import parse_position
 
 _log = structlog.get_logger(__name__)
@@ -37,6 +37,8 @@ AUTHENTICATE_WITHIN_S: Final = 5.0
 _FAULTS_MAX: Final = 20
 _BURST: Final = 60
 _MESSAGES_PER_S: Final = 10
+_IN_TURN: Final = frozenset({"subscribe", "unsubscribe"})
+_TURNS_MAX: Final = 60
 
 
 class Ended(Exception):
@@ -81,7 +83,7 @@ class Connection:
     """One WebSocket."""
 
     __slots__ = ("_allowance", "_closing", "_direct", "_faults", "_filled_at", "_is_ending", "_outlet", "_parts",
-                 "_receive", "_send", "_writer", "member")  # fmt: skip
+                 "_receive", "_send", "_turns", "_working", "_writer", "member")  # fmt: skip
 
     def __init__(
         self, parts: WebSocketParts, receive: Receive, send: Send, direct: DirectConnection | None
@@ -95,6 +97,9 @@ class Connection:
         self._filled_at = asyncio.get_running_loop().time()
         self._closing: asyncio.Task[None] | None = None
         self._is_ending = False
+        # Subscriptions that wait for the one before them, and the task that answers them.
+        self._turns: list[ClientMessage] = []
+        self._working: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
         self._outlet = self._make_outlet()
         self.member: Member | None = None
@@ -119,6 +124,8 @@ class Connection:
         finally:
             if self.member is not None:
                 self._parts.members.dismiss(self.member)
+            if self._working is not None:
+                self._working.cancel()
             if self._closing is not None:
                 await asyncio.gather(self._closing, return_exceptions=True)
             if self._writer is not None:
@@ -142,8 +149,7 @@ class Connection:
             self.member = await self._parts.members.admit(principal, self._outlet, self._end, "websocket")
         except DomainError as error:
             self._say_error(message, error)
-            is_passing = isinstance(error, Unavailable | RateLimited)
-            raise Ended(CloseCode.TRY_AGAIN_LATER if is_passing else CloseCode.UNAUTHENTICATED) from None
+            raise Ended(_code_of(error)) from None
         self._say_authenticated(message, self.member, [])
 
     async def _verify(self, message: ClientMessage) -> Principal:
@@ -178,6 +184,33 @@ class Connection:
         member = self.member
         if message is None or member is None:
             return
+        if message.type not in _IN_TURN:
+            await self._answer_now(message, member)
+            return
+        if len(self._turns) >= _TURNS_MAX:
+            raise Ended(CloseCode.TOO_MANY_MESSAGES)
+        self._turns.append(message)
+        if self._working is None:
+            self._working = asyncio.create_task(self._take_turns(member))
+            # What need not wait is answered before the next message is read.
+            await asyncio.sleep(0)
+
+    async def _take_turns(self, member: Member) -> None:
+        """Answer subscriptions one after the other; signs of life and renewals do not wait for them."""
+        try:
+            while self._turns:
+                await self._answer_now(self._turns.pop(0), member)
+        except Ended as ended:
+            if ended.code is not None:
+                self._end(ended.code)
+        except Exception as error:  # noqa: BLE001
+            # Nobody awaits this task: the client must not wait for answers that do not come.
+            _log.error("websocket.failed", exc_info=error)
+            self._end(CloseCode.GOING_AWAY)
+        finally:
+            self._working = None
+
+    async def _answer_now(self, message: ClientMessage, member: Member) -> None:
         try:
             if message.type == "subscribe":
                 await self._subscribe(message, member)
@@ -204,7 +237,7 @@ class Connection:
         if resume_from is not None and session.channels:
             raise Invalid.field("resumeFrom", "goes with the first subscription of a connection")
         wanted, refused = sort_out(names, session.viewer)
-        check_count(session, wanted)
+        check_count(self._parts.link, session, wanted)
         if not wanted:
             raise refused[0][1]
         try:
@@ -212,7 +245,9 @@ class Connection:
         except SessionGone:
             raise Ended from None
         shown = [{"channel": name, "reason": str(error.reason)} for name, error in refused]
-        self._ack(message, member, "subscribed", {"channels": wanted, "refused": shown})
+        # A token that was renewed meanwhile may allow less.
+        joined = [name for name in wanted if name in session.channels]
+        self._ack(message, member, "subscribed", {"channels": joined, "refused": shown})
 
     def _unsubscribe(self, message: ClientMessage, member: Member) -> None:
         channels = [str(parse_channel(name)) for name in message.texts("channels")]
@@ -280,6 +315,17 @@ class Connection:
 
 def _client() -> str:
     return current_call().client_address or ""
+
+
+def _code_of(error: DomainError) -> CloseCode:
+    """With what a connection that is not admitted is closed."""
+    if isinstance(error, Unavailable | RateLimited):
+        return CloseCode.TRY_AGAIN_LATER
+    if isinstance(error, Forbidden):
+        return CloseCode.FORBIDDEN
+    if isinstance(error, Exhausted):
+        return CloseCode.TOO_MANY_CONNECTIONS
+    return CloseCode.UNAUTHENTICATED
 
 
 def _utc_text(unix_s: int) -> str:

@@ -22,7 +22,6 @@ from scheduling.channels import (
 from scheduling.errors import Invalid
 from scheduling.localtime import local_days
 
-_OF_ONE_PROVIDER: Final = frozenset({"provider", "window", "preference"})
 _DAY: Final = timedelta(days=1)
 
 
@@ -93,16 +92,15 @@ def _days(snapshot: events.AppointmentSnapshot) -> set[str]:
 def directory_audience(clinic_id: str, change: events.DirectoryChanged) -> Audience:
     """Who hears that something was set up differently: the clinic, and the provider whom it is about."""
     names = {clinic_channel(clinic_id)}
-    if change.kind in _OF_ONE_PROVIDER:
-        names.add(provider_channel(change.resource_id or change.id))
+    if change.provider_id:
+        names.add(provider_channel(change.provider_id))
     return Audience(frozenset(names))
 
 
 def availability_audience(clinic_id: str, change: events.DirectoryChanged) -> Audience:
     """Who hears that availability may differ: the clinic, the days concerned, and the providers concerned."""
-    concerns_one = change.kind in _OF_ONE_PROVIDER
     days = LocationDays(frozenset(change.location_ids), *_day_span(change))
-    return Audience(directory_audience(clinic_id, change).names, days, every_provider=not concerns_one)
+    return Audience(directory_audience(clinic_id, change).names, days, every_provider=not change.provider_id)
 
 
 def _day_span(change: events.DirectoryChanged) -> tuple[str, str]:

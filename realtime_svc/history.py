@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +14,9 @@ from realtime_svc.instruments import Instruments
 from realtime_svc.messages import Outgoing, outgoing_of
 from realtime_svc.versions import Versions
 from scheduling.positions import Position, Source
+
+EVERY_CLINIC: Final = "*"
+"""In place of a clinic's id, when records of all of them are read."""
 
 _OVERLAP: Final = 2_000
 """Records read before the position, so that a copy published after it is known for one."""
@@ -55,6 +58,20 @@ class EventLog(Protocol):
         ...
 
 
+async def read_by_time(
+    log: EventLog, spans: Mapping[Source, tuple[int, int]], clinic_id: str, *, records_max: int
+) -> list[tuple[Source, Record]] | None:
+    """The records of `[first, last]` of each stream, both merged by time; None when there are too many of them."""
+    merged: list[tuple[Source, Record]] = []
+    for source, (first, last) in spans.items():
+        async for record in log.read(source, clinic_id, first, last):
+            merged.append((source, record))
+            if len(merged) > records_max:
+                return None
+    merged.sort(key=lambda item: (item[1].time_ns, item[0], item[1].sequence))
+    return merged
+
+
 class Missed:
     """What a reader missed, or why it cannot be told."""
 
@@ -84,7 +101,8 @@ class History:
         if start.epoch and start.epoch != end.epoch:
             return self._resync(wire.RESYNC_REASON_RESET)
         start = Position(start.appointments, start.directory, start.part, end.epoch)
-        recent = self._hub.recent.since(start, clinic_id)
+        # From a position beyond `end` nothing was missed, unless the streams have lost their end: they know.
+        recent = self._hub.recent.since(start, clinic_id) if end.reaches(start) else None
         if recent is None:
             async with self._reads:
                 return await self._from_log(start, end, clinic_id, channels)
@@ -108,18 +126,19 @@ class History:
 
     async def _read_both(self, start: Position, end: Position, clinic_id: str) -> list[Outgoing] | None:
         """Both streams merged by time; None when there is too much of it."""
-        read_max = _OVERLAP + 10 * self._messages_max
-        merged: list[tuple[int, Source, Record]] = []
-        for source, first, last in (
-            (Source.APPOINTMENTS, start.appointments, end.appointments),
-            (Source.DIRECTORY, start.directory, end.directory),
-        ):
-            async for record in self._log.read(source, clinic_id, max(1, first + 1 - _OVERLAP), last):
-                merged.append((record.time_ns, source, record))
-                if len(merged) > read_max:
-                    return None
-        merged.sort(key=lambda item: (item[0], item[1], item[2].sequence))
-        return _messages(merged, start)
+        spans = {
+            Source.APPOINTMENTS: (start.appointments + 1, end.appointments),
+            Source.DIRECTORY: (start.directory + 1, end.directory),
+        }
+        earlier = {
+            source: (max(1, first - _OVERLAP), last)
+            for source, (first, last) in spans.items()
+            if first <= last
+        }
+        merged = await read_by_time(
+            self._log, earlier, clinic_id, records_max=_OVERLAP + 10 * self._messages_max
+        )
+        return None if merged is None else _messages(merged, start)
 
     def _chosen(self, origin: str, messages: list[Outgoing]) -> Missed:
         if len(messages) > self._messages_max:
@@ -132,10 +151,10 @@ class History:
         return Missed([], reason)
 
 
-def _messages(records: list[tuple[int, Source, Record]], start: Position) -> list[Outgoing]:
+def _messages(records: list[tuple[Source, Record]], start: Position) -> list[Outgoing]:
     """The messages after `start` of both streams' records, copies left out."""
     versions, at, found = Versions(), start, []
-    for _, source, record in records:
+    for source, record in records:
         event = decode(record.data)
         if event is None:
             continue

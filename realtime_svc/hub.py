@@ -26,7 +26,7 @@ class Reader(Protocol):
         ...
 
     def reset(self, position: Position) -> None:
-        """Hear that the streams were made anew and now stand at `position`."""
+        """Hear that what came before cannot be told any more, and that one goes on from `position`."""
         ...
 
 
@@ -47,8 +47,11 @@ class Hub:
         self.recent = Recent(recent_max, self.position)
 
     def begin(self, position: Position) -> None:
-        """Stand at `position`: the first time, or anew because the streams were made anew."""
-        is_anew = bool(self.position.epoch) and self.position.epoch != position.epoch
+        """Stand at `position`: the first time, or anew because where it stood means nothing any more.
+
+        Then the streams were made anew, have lost their end, or what comes next was not kept: readers are told.
+        """
+        is_anew = bool(self.position.epoch)
         self.position = position
         self.recent = Recent(self._recent_max, position)
         if is_anew:
@@ -57,19 +60,24 @@ class Hub:
             for reader in tuple(self._joined):
                 reader.reset(position)
 
-    def accept(self, source: Source, sequence: int, data: bytes) -> None:
-        """Take in the record `sequence` of `source`; one that was taken already, or again, changes nothing."""
+    def accept(self, source: Source, sequence: int, data: bytes, *, is_past: bool = False) -> None:
+        """Take in the record `sequence` of `source`; one that was taken already, or again, changes nothing.
+
+        The age of what `is_past`, read to know what came before, is not measured.
+        """
         before = self.position
         after = before.after(source, sequence)
         if before.covers(source, after):
             return
-        for message in self._messages(source, sequence, data, before):
+        for message in self._messages(source, sequence, data, before, is_past=is_past):
             self.position = message.position
             self.recent.add(message)
             self._deliver(message)
         self.position = after
 
-    def _messages(self, source: Source, sequence: int, data: bytes, before: Position) -> list[Outgoing]:
+    def _messages(
+        self, source: Source, sequence: int, data: bytes, before: Position, *, is_past: bool
+    ) -> list[Outgoing]:
         event = decode(data)
         if event is None:
             self._instruments.events.labels(source, "unreadable").inc()
@@ -79,7 +87,8 @@ class Hub:
             self._instruments.events.labels(source, "repeated").inc()
             return []
         self._instruments.events.labels(source, "new").inc()
-        self._instruments.note_age(event.occurred_at)
+        if not is_past:
+            self._instruments.note_age(event.occurred_at)
         return outgoing_of(event, source, sequence, before)
 
     def _deliver(self, message: Outgoing) -> None:

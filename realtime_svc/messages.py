@@ -209,7 +209,7 @@ def _changed(event: events.Event, source: Source, position: Position) -> Outgoin
     whole = _directory_view(event, position, change.id)
     if change.kind != "patient":
         return Outgoing(source, position, event.clinic_id, audience, whole)
-    # A provider sees its own patients only: it hears that patients changed, not which one.
+    # A provider, and who may not know of patients, hears that patients changed, not which one.
     reduced = _directory_view(event, position, "")
     return Outgoing(source, position, event.clinic_id, audience, whole, provider_ids=(), reduced=reduced)
 
@@ -228,8 +228,8 @@ def _invalidated(event: events.Event, source: Source, position: Position) -> Out
     message = _message(event, "availability.invalidated", position)
     message.availability.clinic_id = event.clinic_id
     message.availability.location_ids.extend(change.location_ids)
-    if change.kind == "provider":
-        message.availability.provider_ids.append(change.id)
+    if change.provider_id:
+        message.availability.provider_ids.append(change.provider_id)
     if change.HasField("affects_from"):
         message.availability.time_range.start.CopyFrom(change.affects_from)
     if change.HasField("affects_to"):

@@ -11,7 +11,7 @@ from medforall.realtime.v1 import realtime_pb2 as wire
 
 from realtime_svc.messages import Outgoing, View
 from scheduling.channels import Viewer, sees_whole
-from scheduling.errors import Exhausted, Reason, Unavailable
+from scheduling.errors import DomainError, Exhausted, Reason, Unavailable
 from scheduling.positions import Position, Source
 
 ItemT = TypeVar("ItemT", wire.ConnectResponse, wire.SubscribeResponse)
@@ -62,6 +62,13 @@ class Outbox(Generic[ItemT]):
             self._items.clear()
         self._changed.set()
         self._has_room.set()
+
+    @property
+    def dropped_for(self) -> str:
+        """Why the stream was ended from here, in a word; empty when it was not."""
+        if self._end is None:
+            return ""
+        return str(self._end.reason).lower() if isinstance(self._end, DomainError) else "internal"
 
     async def items(self, heartbeat_s: float, sign_of_life: Callable[[], ItemT]) -> AsyncIterator[ItemT]:
         """What is put, in order, and a sign of life after each `heartbeat_s` without an item. Raises as ended."""
@@ -115,22 +122,32 @@ class SubscriberReader:
             self.outbox.end(_too_slow())
 
     def reset(self, position: Position) -> None:
-        """Queue the news that the streams were made anew."""
-        self._position = position
+        """Queue the news that the streams were made anew, and go on live: what was missed is not told any more."""
+        self._held, self._position = None, position
         self.outbox.put(wire.SubscribeResponse(resync=resync_of(position, wire.RESYNC_REASON_RESET)))
 
+    def resync(self, position: Position, reason: wire.ResyncReason.ValueType) -> None:
+        """Queue the news that what was missed cannot be told, unless a reset has told it already."""
+        if self._held is not None:
+            self.outbox.put(wire.SubscribeResponse(resync=resync_of(position, reason)))
+
     async def send_again(self, missed: Sequence[Outgoing], start: Position) -> None:
-        """Queue what was missed since `start`, as fast as it is read."""
-        self._position = start
+        """Queue what was missed since `start`, as fast as it is read; a reset ends it."""
+        if self._held is not None:
+            self._position = start
         for message in missed:
+            if self._held is None:
+                return
             item = self._item(message)
             if item is not None:
                 await self.outbox.put_in_turn(item)
 
     def go_live(self, position: Position) -> None:
-        """Stand at `position`, send what was held back meanwhile, then what comes."""
+        """Stand at `position`, send what was held back meanwhile, then what comes; after a reset all is done."""
+        if self._held is None:
+            return
         self._position = self._position.joined(position) if self._position.epoch else position
-        held, self._held = self._held or [], None
+        held, self._held = self._held, None
         for message in held:
             self._put(message)
 

@@ -11,22 +11,18 @@ import structlog
 
 from chassis.lifecycle import Fatal
 from chassis.supervisor import Supervisor
-from realtime_svc.history import Bounds
+from realtime_svc.history import EVERY_CLINIC, Bounds, EventLog, read_by_time
 from realtime_svc.hub import Hub
 from scheduling.positions import Position, Source
 
 _log = structlog.get_logger(__name__)
 
 
-class FollowedLog(Protocol):
-    """The two streams."""
+class FollowedLog(EventLog, Protocol):
+    """The two streams, followed."""
 
     async def ensure(self) -> None:
         """Make the streams unless they exist."""
-        ...
-
-    async def bounds(self) -> Bounds:
-        """What the streams hold now."""
         ...
 
     def follow(self, source: Source, first: int) -> AsyncIterator[tuple[int, bytes]]:
@@ -38,7 +34,8 @@ class Tail:
     """Keeps the hub fed.
 
     It begins some records back, so that readers who come from another instance find in memory what they
-    missed, and copies published again are known. Streams that were made anew are begun anew.
+    missed, and copies published again are known; both streams are read in the order of time then. Streams that were
+    made anew, or do not hold any more what comes next, are begun anew.
     """
 
     name = "tail"
@@ -59,7 +56,6 @@ class Tail:
         self._start_s = start_s
         self._checking = asyncio.Lock()
         self._caught_up = asyncio.Event()
-        self._goal: Position | None = None
 
     async def start(self) -> None:
         """Return once everything that was in the streams has been read. Raises Fatal when it takes too long."""
@@ -79,31 +75,39 @@ class Tail:
         async with aclosing(self._log.follow(source, first)) as records:  # type: ignore[type-var]
             async for sequence, data in records:
                 self._hub.accept(source, sequence, data)
-                self._note_progress()
 
     async def _begin(self, source: Source) -> int:
         """Where to read on; the hub begins (anew) when where it stood means nothing (any more)."""
         async with self._checking:
-            if self._goal is None:
+            if not self._caught_up.is_set():
                 await self._log.ensure()
-            bounds = await self._log.bounds()
-            if self._goal is None or not self._stands_within(bounds):
-                self._hub.begin(_back(bounds, self._warm_up_records if self._goal is None else 0))
-                self._goal = bounds.last
-            self._note_progress()
+                await self._warm_up(await self._log.bounds())
+                self._caught_up.set()
+            else:
+                bounds = await self._log.bounds()
+                if not self._stands_within(bounds):
+                    self._hub.begin(bounds.last)
         return 1 + (
             self._hub.position.appointments if source is Source.APPOINTMENTS else self._hub.position.directory
         )
+
+    async def _warm_up(self, bounds: Bounds) -> None:
+        """Begin a little before the newest records, and take these in."""
+        start = _back(bounds, self._warm_up_records)
+        spans = {
+            Source.APPOINTMENTS: (start.appointments + 1, bounds.last.appointments),
+            Source.DIRECTORY: (start.directory + 1, bounds.last.directory),
+        }
+        records = await read_by_time(self._log, spans, EVERY_CLINIC, records_max=2 * self._warm_up_records)
+        self._hub.begin(start)
+        for source, record in records or ():
+            self._hub.accept(source, record.sequence, record.data, is_past=True)
 
     def _stands_within(self, bounds: Bounds) -> bool:
         position = self._hub.position
         return (
             position.epoch == bounds.last.epoch and bounds.last.reaches(position) and bounds.holds(position)
         )
-
-    def _note_progress(self) -> None:
-        if self._goal is not None and not self._caught_up.is_set() and self._hub.position.reaches(self._goal):
-            self._caught_up.set()
 
 
 def _back(bounds: Bounds, records: int) -> Position:

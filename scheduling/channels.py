@@ -44,10 +44,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """Who reads: the token's role and ids."""
+    """Who reads: the token's role and ids, and whether it may know what is a patient's."""
 
     role: str
     clinic_id: str
+    reads_phi: bool = False
     provider_id: str | None = None
     patient_id: str | None = None
 
@@ -102,7 +103,12 @@ def check_join(viewer: Viewer, channel: Channel) -> None:
 
 
 def sees_whole(viewer: Viewer, provider_ids: Collection[str]) -> bool:
-    """Tell whether `viewer` may see all of an event about these calendars, not only free or busy."""
+    """Tell whether `viewer` may see all of an event about these calendars, not only free or busy.
+
+    An event about no calendar names a patient: a provider sees its own patients only, and is not told which it is.
+    """
+    if not provider_ids:
+        return viewer.reads_phi and viewer.role != "provider"
     return viewer.role != "provider" or viewer.provider_id in provider_ids
 
 

@@ -4,6 +4,7 @@ A daily quota and a minimum gap are scarce things without a row in the directory
 they are about, so that every process that books or searches comes to the same one without asking anybody.
 """
 
+import re
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
@@ -15,7 +16,13 @@ from scheduling.errors import Invalid
 NewId = Callable[[], str]
 """Returns a fresh UUIDv7 as a lower-case string."""
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _NAMESPACE: Final = UUID("6d656466-6f72-5a11-8000-636c61696d73")
+
+
+def is_id(value: str) -> bool:
+    """Tell whether `value` is a UUID with its hyphens, in either case."""
+    return _UUID.fullmatch(value) is not None
 
 
 def canonical_id(value: str, field: str = "id") -> str:

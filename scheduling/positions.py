@@ -47,7 +47,9 @@ class Position:
         return (message.directory, message.part) <= (self.directory, self.part)
 
     def joined(self, other: "Position") -> "Position":
-        """Return the position of a reader who has come as far as both, in the epoch of `other`."""
+        """Return the position of a reader who has come as far as both; `other` itself when its epoch is another."""
+        if self.epoch and other.epoch and self.epoch != other.epoch:
+            return other
         directory, part = max((self.directory, self.part), (other.directory, other.part))
         return Position(max(self.appointments, other.appointments), directory, part, other.epoch)
 

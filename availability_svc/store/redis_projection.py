@@ -7,8 +7,7 @@ newer, whoever comes late: the scripts beside this module compare versions befor
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from itertools import groupby
@@ -32,7 +31,6 @@ from availability_svc.calendars import (
 from availability_svc.store import keys
 from availability_svc.store.documents import Document, PartId
 from chassis.cache import SyncCache
-from scheduling.errors import Unavailable
 from scheduling.facts import Claim
 
 BucketId = tuple[str, int]
@@ -113,7 +111,7 @@ class RedisProjection:
         calendars = list(dict.fromkeys(calendar_id for calendar_id, _ in wanted))
         names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in calendars]
         names += [keys.bucket_key(clinic_id, *bucket_id) for bucket_id in wanted]
-        with self._guarded():
+        with self._cache.guard():
             values = cast("list[bytes | None]", self._client.mget(names))
         floors = dict(zip(calendars, values, strict=False))
         found: dict[BucketId, Bucket] = {}
@@ -126,7 +124,7 @@ class RedisProjection:
     def pulse(self, clinic_id: str) -> Pulse:
         """Return the clinic's pulse: what was read after it was seen is right for as long as it stays the same."""
         name = keys.pulse_key(clinic_id)
-        with self._guarded():
+        with self._cache.guard():
             calendars, directory = cast(
                 "list[bytes | None]", self._client.mget([name, keys.directory_key(clinic_id)])
             )
@@ -140,7 +138,7 @@ class RedisProjection:
     def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:
         """Return those calendars whose floor is still this one: what was read beside it is still right."""
         names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in floors]
-        with self._guarded():
+        with self._cache.guard():
             values = cast("list[bytes | None]", self._client.mget(names))
         return {
             calendar_id
@@ -150,7 +148,7 @@ class RedisProjection:
 
     def kept_buckets(self, clinic_id: str) -> set[BucketId]:
         """Return the ids of all buckets of a clinic, valid or not. Slow: it scans; for tools."""
-        with self._guarded():
+        with self._cache.guard():
             names = list(self._client.scan_iter(match=keys.bucket_pattern(clinic_id), count=1_000))
         return {keys.bucket_of(name.decode()) for name in names}
 
@@ -171,13 +169,13 @@ class RedisProjection:
         """Make every bucket of some calendars invalid: the next reader fills them anew."""
         names = [keys.floor_key(clinic_id, calendar_id) for calendar_id in calendar_ids]
         if names:
-            with self._guarded():
+            with self._cache.guard():
                 self._client.delete(*names, keys.pulse_key(clinic_id))
 
     def forget_clinic(self, clinic_id: str) -> None:
         """Make every bucket of a clinic invalid. Slow: it scans; for when it is not known which have changed."""
         self._delete_matching(keys.floor_pattern(clinic_id))
-        with self._guarded():
+        with self._cache.guard():
             self._client.delete(keys.pulse_key(clinic_id))
 
     def follow_streams(self, incarnation: str, before: str = "") -> bool:
@@ -186,22 +184,22 @@ class RedisProjection:
         Then everything is made invalid first: events may have been lost with the other streams. Where nothing is noted,
         `before` is what the caller knows; projections of which nobody knows anything have just begun.
         """
-        with self._guarded():
+        with self._cache.guard():
             noted = self._client.get(keys.STREAMS_KEY)
         known = before if noted is None else cast("bytes", noted).decode()
         if not known:
-            with self._guarded():
+            with self._cache.guard():
                 self._client.set(keys.STREAMS_KEY, incarnation)
         if known in ("", incarnation):
             return False
         for pattern in (keys.floor_pattern(), keys.directory_pattern(), keys.pulse_pattern()):
             self._delete_matching(pattern)
-        with self._guarded():
+        with self._cache.guard():
             self._client.set(keys.STREAMS_KEY, incarnation)
         return True
 
     def _delete_matching(self, pattern: str) -> None:
-        with self._guarded():
+        with self._cache.guard():
             found = list(self._client.scan_iter(match=pattern, count=1_000))
             for at in range(0, len(found), _SCRIPTS_AT_ONCE):
                 pipe = self._client.pipeline(transaction=False)
@@ -212,7 +210,7 @@ class RedisProjection:
     def document(self, part: PartId) -> Document | None:
         """Return a part of a clinic's directory, if it is there and nothing of the directory has changed since."""
         names = [keys.directory_key(part[0]), keys.document_key(*part)]
-        with self._guarded():
+        with self._cache.guard():
             generation, value = cast("list[bytes | None]", self._client.mget(names))
         if generation is None or value is None or value[:_GENERATION_CHARS] != generation:
             return None
@@ -235,7 +233,7 @@ class RedisProjection:
 
     def kept_documents(self, clinic_id: str, wanted: Sequence[str]) -> list[str]:
         """Return those parts of a clinic that are kept, valid or not: the ones that are read."""
-        with self._guarded():
+        with self._cache.guard():
             pipe = self._client.pipeline(transaction=False)
             for name in wanted:
                 pipe.exists(keys.document_key(clinic_id, name))
@@ -288,7 +286,7 @@ class RedisProjection:
         """Run scripts, so many a round trip that none comes near the timeout of a command."""
         results: list[Any] = []
         for at in range(0, len(calls), _SCRIPTS_AT_ONCE):
-            with self._guarded():
+            with self._cache.guard():
                 results += self._run_known(calls[at : at + _SCRIPTS_AT_ONCE])
         return results
 
@@ -309,14 +307,6 @@ class RedisProjection:
         for script, names, arguments in calls:
             pipe.evalsha(script.digest, len(names), *names, *arguments)
         return list(pipe.execute(raise_on_error=False))
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            with self._cache.guard():
-                yield
-        except RedisError as error:
-            raise Unavailable("The cache refuses.", metadata={"dependency": "cache"}) from error
 
 
 def _coverage(floor: bytes) -> Coverage:

@@ -14,7 +14,7 @@ from medforall.type.v1 import reason_pb2, scheduling_pb2
 
 from booking_svc.model import Appointment, Conflicts, FreeSlot, Outcome
 from booking_svc.rpc.requests import ROOM_MODES, STATUSES
-from chassis.auth.principal import Principal, Role
+from chassis.auth.principal import Principal
 from chassis.interceptors.errors import DETAIL_BYTES_MAX
 from scheduling.clock import instant_of
 from scheduling.facts import ResourceKind
@@ -31,15 +31,13 @@ _KINDS: Final = {
     ResourceKind.PATIENT: scheduling_pb2.SCARCE_KIND_PATIENT,
     ResourceKind.QUOTA: scheduling_pb2.SCARCE_KIND_QUOTA,
 }
-_STAFF: Final = (Role.ADMIN, Role.FRONT_DESK, Role.PROVIDER)
-_PHI_SCOPE: Final = "read:phi"
 _SECONDS_A_MINUTE: Final = 60
 _CONFLICT_ROOMS_MAX: Final = 3
 
 
 def may_read_phi(principal: Principal) -> bool:
-    """Whether the caller sees what was said of a visit: staff, and whoever has the scope."""
-    return principal.role in _STAFF or principal.has_scope(_PHI_SCOPE)
+    """Whether the caller sees what was said of a visit."""
+    return principal.reads_phi
 
 
 def appointment_message(visit: Appointment, *, with_phi: bool) -> appointment.Appointment:

@@ -94,6 +94,21 @@ INSERT_RESOURCE: Final = Statement(
 READ_RESOURCE_KIND: Final = Statement(
     "read_resource_kind", "SELECT kind FROM resource WHERE clinic_id = $1 AND id = $2"
 )
+READ_RESOURCE_PLACES: Final = Statement(
+    "read_resource_places",
+    """
+    SELECT id, location_id FROM room WHERE clinic_id = $1 AND id = ANY ($2::uuid[])
+    UNION ALL SELECT id, location_id FROM equipment
+    WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) AND location_id IS NOT NULL
+    """,
+)
+READ_LOCATION_ZONES: Final = Statement(
+    "read_location_zones",
+    """
+    SELECT l.id, coalesce(l.timezone, c.default_timezone) FROM location l JOIN clinic c ON c.id = l.clinic_id
+    WHERE l.clinic_id = $1
+    """,
+)
 READ_RESOURCE_KINDS: Final = Statement(
     "read_resource_kinds", "SELECT id, kind FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[])"
 )

@@ -70,7 +70,7 @@ class Clinics:
         if row is None:
             return await self._existing(session, filled, is_id_of_key=is_id_of_key), True
         entry = sql.clinic_of(row)
-        self._recorder.record(session, caller, None, entry, location_ids=())
+        self._recorder.record(session, caller, None, entry)
         return entry, False
 
     async def get(self, session: Session, caller: Caller) -> Entry:
@@ -123,7 +123,7 @@ class Clinics:
         with constraints_named():
             await session.run()
         entry = sql.clinic_of(pending.rows()[0])
-        self._recorder.record(session, caller, before, entry, location_ids=(), reason=reason)
+        self._recorder.record(session, caller, before, entry, reason=reason)
         return Edited(entry=entry, consistency_token=await token_of_change(session))
 
     async def _existing(self, session: Session, record: Record, *, is_id_of_key: bool) -> Entry:

@@ -14,6 +14,7 @@ from typing import Any
 
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import PLAIN, WINDOWS, Edited, Entity, Entry, Kind, Record
+from booking_svc.directory.reach import Change
 from booking_svc.model import Caller
 from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
@@ -28,8 +29,8 @@ from booking_svc.usecases.edit_directory import (
     lock_whole_directory,
     require_location_column,
     require_own,
-    touched_locations,
 )
+from booking_svc.usecases.reaching import reaches_of
 from booking_svc.usecases.read_directory import require_clinic
 from scheduling.errors import Conflict, DomainError, NotFound, Reason
 from scheduling.ids import canonical_id
@@ -79,9 +80,9 @@ class CreateMany:
                 checked_edits.append((entity, edit.entry_id, record))
         await _check_references(session, checked_edits)
         entries = await all_written(session, [store.queue_insert(*new) for new in checked_edits])
-        for entity, entry in zip(entities, entries, strict=True):
-            touched = touched_locations(entity, entry, None)
-            self._recorder.record(session, caller, None, entry, location_ids=touched)
+        changes = [Change(entity, entry) for entity, entry in zip(entities, entries, strict=True)]
+        for entry, reach in zip(entries, await reaches_of(session, changes), strict=True):
+            self._recorder.record(session, caller, None, entry, reach=reach)
         token = await token_of_change(session)
         return tuple(Edited(entry=entry, consistency_token=token) for entry in entries)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import orjson
 
 from booking_svc.directory.entities import Entry, Kind
+from booking_svc.directory.reach import EVERYWHERE, Reach
 from booking_svc.model import Caller
 from booking_svc.outbox.directory_events import directory_event_bytes
 from booking_svc.store import directory_statements as sql
@@ -38,12 +39,12 @@ class DirectoryRecorder:
         before: Entry | None,
         entry: Entry,
         *,
-        location_ids: Sequence[str],
+        reach: Reach = EVERYWHERE,
         reason: str = "",
     ) -> None:
         """Queue the event and the audit row, in which the caller's reason is sealed.
 
-        No `location_ids` means that all of the clinic may be touched.
+        `reach` is what availability the change may touch.
         """
         change = _change(before, entry)
         event_id = self._new_id()
@@ -52,7 +53,7 @@ class DirectoryRecorder:
             change,
             event_id=event_id,
             occurred_at=self._now(),
-            location_ids=location_ids,
+            reach=reach,
             resource_id=entry.id if entry.kind in _RESOURCES else entry.record.get("resource_id", ""),
             traceparent=caller.traceparent,
         )

@@ -15,6 +15,7 @@ from typing import Final
 from booking_svc.directory.changing import changed
 from booking_svc.directory.checks import checked
 from booking_svc.directory.entities import PLAIN, Displaced, Edited, Entity, Entry, Kind, Record
+from booking_svc.directory.reach import Change
 from booking_svc.model import Caller
 from booking_svc.store import directory_statements as sql
 from booking_svc.store.constraints import constraints_named
@@ -24,6 +25,7 @@ from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.directory_tokens import token_of_change
 from booking_svc.usecases.displacement import VisitsConcerned, require_no_visits_ahead
 from booking_svc.usecases.etags import require_version
+from booking_svc.usecases.reaching import reaches_of
 from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
@@ -92,9 +94,8 @@ class EditDirectory:
         displaced, versions = await self._displacement.after(session, edit.caller, entry, remembered)
         if displaced and edit.strict:
             raise would_displace(displaced)
-        self._recorder.record(
-            session, edit.caller, before, entry, location_ids=touched_locations(entity, entry, before)
-        )
+        (reach,) = await reaches_of(session, [Change(entity, entry, before)])
+        self._recorder.record(session, edit.caller, before, entry, reach=reach)
         token = await token_of_change(session, versions)
         return Edited(entry=entry, displaced=displaced, consistency_token=token)
 
@@ -208,16 +209,6 @@ def _ids(value: object) -> list[str]:
     if not value:
         return []
     return sorted({value} if isinstance(value, str) else set(value))  # type: ignore[call-overload]
-
-
-def touched_locations(entity: Entity, entry: Entry, before: Entry | None) -> list[str]:
-    """The locations whose availability the change may touch; none named means all of the clinic."""
-    if entity.kind is Kind.LOCATION:
-        return [entry.id]
-    if entity.kind in (Kind.ROOM, Kind.CLOSURE, Kind.EQUIPMENT):
-        places = {entry.record.get("location_id"), (before or entry).record.get("location_id")}
-        return sorted(place for place in places if place) if all(places) else []
-    return []
 
 
 def would_displace(displaced: Sequence[Displaced]) -> Refused:

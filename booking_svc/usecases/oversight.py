@@ -97,7 +97,7 @@ class Oversight:
             )
             await session.run()
         grant = grant_of(pending.rows()[0], session.cipher)
-        self._recorder.record(session, caller, None, _entry(grant), location_ids=())
+        self._recorder.record(session, caller, None, _entry(grant))
         return grant
 
     async def grants(

@@ -78,7 +78,7 @@ class Patients:
         displaced, versions = await self._displaced(session, edit, before, entry)
         if displaced and edit.strict:
             raise would_displace(displaced)
-        self._recorder.record(session, edit.caller, before, entry, location_ids=())
+        self._recorder.record(session, edit.caller, before, entry)
         token = consistency.encode(versions) if versions else ""
         return Edited(entry=entry, displaced=displaced, consistency_token=token)
 
@@ -106,7 +106,7 @@ class Patients:
                 written.append(store.queue_insert(canonical_id(new.id), record))
         entries = await all_written(session, written)
         for entry in entries:
-            self._recorder.record(session, caller, None, entry, location_ids=())
+            self._recorder.record(session, caller, None, entry)
         return tuple(Edited(entry=entry) for entry in entries)
 
     def _require_born(self, record: Record) -> None:

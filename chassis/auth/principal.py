@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Role(StrEnum):
@@ -13,6 +14,9 @@ class Role(StrEnum):
     PATIENT = "patient"
     SERVICE = "service"
     PLATFORM = "platform"
+
+
+_STAFF: Final = (Role.ADMIN, Role.FRONT_DESK, Role.PROVIDER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,11 @@ class Principal:
     provider_id: str | None = None
     token_id: str | None = None
     expires_at_s: int = 0
+
+    @property
+    def reads_phi(self) -> bool:
+        """Whether the caller may know what is a patient's: a clinic's people, and whoever has the scope."""
+        return self.role in _STAFF or self.has_scope("read:phi")
 
     def has_scope(self, scope: str) -> bool:
         """Whether the token carries `scope`."""

@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 from prometheus_client import Gauge
-from redis.exceptions import RedisError
 
 from chassis.auth.principal import Principal
 from chassis.cache import AsyncCache, hash_tag
@@ -211,11 +210,11 @@ class RevocationWatch:
     async def _look(self) -> None:
         try:
             await self.read()
-        # An answer that is an error must not end the looking either.
-        except (Unavailable, RedisError) as error:
+        except Unavailable as error:
             if not self.is_blind:
-                reason = error.message if isinstance(error, Unavailable) else type(error).__name__
-                _log.warning("revocations.kept_as_known", reason=reason, known=len(self._revoked.marks()))
+                _log.warning(
+                    "revocations.kept_as_known", reason=error.message, known=len(self._revoked.marks())
+                )
             self.is_blind = True
             return
         self.is_blind = False

@@ -21,6 +21,7 @@ from chassis.auth.principal import Principal, Role
 from chassis.config import ConfigError
 from chassis.settings import AuthSettings
 from scheduling.errors import Unauthenticated
+from scheduling.ids import is_id
 
 _TOKEN_CHARS_MAX = 8_192
 _HEADER_CHARS_MAX = 1_024
@@ -202,20 +203,30 @@ def _principal_of(claims: Mapping[str, Any]) -> Principal:
         role = Role(claims.get("role"))  # type: ignore[arg-type]
     except ValueError:
         raise Unauthenticated("The token's role is unknown.") from None
-    clinic_id = _id_of(claims, "clinic_id") or ""
+    clinic_id = _clinic_of(claims)
     subject = _id_of(claims, "sub")
     if subject is None or bool(clinic_id) == (role is Role.PLATFORM):
         raise Unauthenticated("The token does not say who calls, or for which clinic.")
     return Principal(
         subject=subject,
         role=role,
-        clinic_id=clinic_id.lower(),
+        clinic_id=clinic_id,
         scopes=_scopes_of(claims.get("scopes", [])),
         patient_id=_id_of(claims, "patient_id"),
         provider_id=_id_of(claims, "provider_id"),
         token_id=_id_of(claims, "jti"),
         expires_at_s=int(claims["exp"]),
     )
+
+
+def _clinic_of(claims: Mapping[str, Any]) -> str:
+    """The clinic's id as every other part writes it, or nothing: keys and contracts are made of it."""
+    value = _id_of(claims, "clinic_id")
+    if value is None:
+        return ""
+    if not is_id(value):
+        raise Unauthenticated("The token's clinic_id is malformed.")
+    return value.lower()
 
 
 def _id_of(claims: Mapping[str, Any], name: str) -> str | None:

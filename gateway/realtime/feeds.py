@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from medforall.realtime.v1 import realtime_pb2 as wire
 
@@ -14,11 +15,15 @@ from scheduling.positions import Position, parse_position
 
 Say = Callable[[wire.ConnectRequest], None]
 
+_JOIN_MAX: Final = 1_000
+"""Channels of one `Join`, well below what the contract allows."""
+
 _REASONS = {
     wire.RESYNC_REASON_EXPIRED: "position_expired",
     wire.RESYNC_REASON_TOO_MUCH: "too_much_missed",
     wire.RESYNC_REASON_RESET: "streams_reset",
 }
+_RESET: Final = _REASONS[wire.RESYNC_REASON_RESET]
 
 
 class Feed:
@@ -53,7 +58,7 @@ class Feed:
 
 @dataclass(slots=True)
 class PendingJoin:
-    """A `Join` that is not answered yet, and whom its answer concerns."""
+    """A `Join` that is not answered yet, and whom its answer concerns; without `answered`, a rejoin by the gateway."""
 
     clinic_id: str
     channels: tuple[str, ...]
@@ -123,13 +128,21 @@ class Feeds:
         return True
 
     def forget(self, session: Session) -> None:
-        """Let `session` hear nothing more: its connection is gone."""
+        """Let `session` hear nothing more: its connection is gone, or has waited too long and asks afresh."""
         self.unsubscribe(session, tuple(session.channels))
+        session.leave()
         for pending in self._pending.values():
             if session in pending.sessions:
                 pending.sessions.remove(session)
                 if pending.answered is not None:
                     pending.answered.cancel()
+
+    def channel_count(self, clinic_id: str, besides: Collection[str] = ()) -> int:
+        """Distinct channels of a clinic that somebody here listens to, with those of `besides`."""
+        feed = self._clinics.get(clinic_id)
+        if feed is None:
+            return len(besides)
+        return len(feed.listeners) + sum(name not in feed.listeners for name in besides)
 
     def _join(self, pending: PendingJoin) -> None:
         request_id, self._next_request = self._next_request, self._next_request + 1
@@ -163,22 +176,23 @@ class Feeds:
                 continue
             for session in settled:
                 session.hold()
-            self._join(PendingJoin(feed.clinic_id, tuple(feed.listeners), settled, None, resume_from))
+            for sessions in _together(settled):
+                self._join(PendingJoin(feed.clinic_id, _channels_of(sessions), sessions, None, resume_from))
 
-    def _ask_again(self) -> None:
-        """Ask what was not answered yet again, from where each session has come to meanwhile."""
+    def _ask_again(self, resume_from: Position | None = None) -> None:
+        """Ask what was not answered yet again, from `resume_from`, else from where each session has come to."""
         pending, self._pending = self._pending, {}
         for join in pending.values():
-            if not join.sessions:
-                continue
-            if join.answered is None:
-                feed = self._clinics[join.clinic_id]
-                join.channels = tuple(name for name in join.channels if name in feed.listeners)
-            elif join.sessions[0].position is not None:
+            start = resume_from or join.resume_from
+            if resume_from is None and join.answered is not None and join.sessions:
                 # What it listened to before it asked for more has a gap now too.
-                join.resume_from = join.sessions[0].position
-                join.channels = tuple(join.sessions[0].channels)
-            self._join(join)
+                start = join.sessions[0].position or start
+            for sessions in _together(join.sessions):
+                again = PendingJoin(join.clinic_id, _channels_of(sessions), sessions, join.answered, start)
+                if again.channels:
+                    self._join(again)
+                else:
+                    self._settle_nowhere(again)
 
     def on_down(self) -> None:
         """Note where to go on from: the stream broke."""
@@ -188,6 +202,8 @@ class Feeds:
                 feed.resume_from = self._unfinished(feed) or self.position
             feed.live.clear()
             feed.asked.clear()
+            for session in feed.sessions():
+                session.drop_held()
 
     def _unfinished(self, feed: Feed) -> Position | None:
         """Where a rejoin that is still under way began."""
@@ -231,9 +247,17 @@ class Feeds:
         if feed is not None:
             feed.live.update(name for name in pending.channels if feed.asked.get(name) == joined.request_id)
         reason = _REASONS.get(joined.resync.reason, "unknown") if joined.HasField("resync") else None
-        if self.position is None:
+        if self.position is None or self.position.epoch != position.epoch or reason == _RESET:
+            # What was known is of streams that are no more.
             self.position = position
         self._settle(pending, position, reason)
+
+    def _settle_nowhere(self, pending: PendingJoin) -> None:
+        """Let sessions go that have left every channel while they waited."""
+        for session in pending.sessions:
+            session.let_go()
+        if pending.answered is not None and not pending.answered.done():
+            pending.answered.set_result(pending.resume_from or Position())
 
     def _settle(self, pending: PendingJoin, position: Position, reason: str | None) -> None:
         for session in pending.sessions:
@@ -242,12 +266,35 @@ class Feeds:
             pending.answered.set_result(position)
 
     def _on_reset(self, reset: wire.Resync) -> None:
+        """Go on from where the streams stand now; what was asked before is answered by positions of the old ones."""
         self.position = parse_position(reset.position)
         for feed in self._clinics.values():
             for session in feed.sessions():
-                session.reset(self.position, _REASONS[wire.RESYNC_REASON_RESET])
+                session.reset(self.position, _RESET)
+        self._ask_again(self.position)
 
     @property
     def clinic_count(self) -> int:
         """Clinics that somebody listens to."""
         return len(self._clinics)
+
+
+def _channels_of(sessions: Iterable[Session]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for session in sessions for name in session.channels))
+
+
+def _together(sessions: Iterable[Session]) -> Iterator[list[Session]]:
+    """Sessions whose channels go into one `Join`.
+
+    A session is never split: what it missed is told in one go, in order, over all its channels.
+    """
+    group: list[Session] = []
+    channels: set[str] = set()
+    for session in sessions:
+        if group and len(channels | session.channels) > _JOIN_MAX:
+            yield group
+            group, channels = [], set()
+        group.append(session)
+        channels |= session.channels
+    if group:
+        yield group

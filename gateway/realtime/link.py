@@ -39,12 +39,14 @@ class Link:
         instruments: Instruments,
         *,
         gateway_id: str,
+        clinic_channels_max: int,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._stub = realtime_pb2_grpc.RealtimeServiceStub(channel)
         self._token = token
         self._instruments = instruments
         self._gateway_id = gateway_id
+        self.clinic_channels_max = clinic_channels_max
         self._jitter = jitter
         self._backoff = Backoff(first_ms=50, max_ms=1_000)
         self._requests: asyncio.Queue[wire.ConnectRequest] = asyncio.Queue()
@@ -53,6 +55,7 @@ class Link:
         self._report_timer: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._streams = 0
+        self._overrun = asyncio.Event()
         self.is_up = False
         self.feeds = Feeds(self._say)
 
@@ -74,6 +77,10 @@ class Link:
     def depart(self, clinic_id: str, user_id: str) -> None:
         """Count a connection less."""
         self._count(clinic_id, user_id, -1)
+
+    def connections_of(self, clinic_id: str, user_id: str) -> int:
+        """How many connections a user has here."""
+        return self._present[clinic_id, user_id]
 
     def _count(self, clinic_id: str, user_id: str, change: int) -> None:
         place = (clinic_id, user_id)
@@ -100,10 +107,11 @@ class Link:
                 del self._present[place]
 
     def _say(self, request: wire.ConnectRequest) -> None:
-        if self.is_up:
-            self._requests.put_nowait(request)
-            if self._requests.qsize() > _REQUESTS_MAX:
-                raise RuntimeError("realtime_svc does not read what it is told")
+        if self._overrun.is_set() or not self.is_up:
+            return
+        self._requests.put_nowait(request)
+        if self._requests.qsize() > _REQUESTS_MAX:
+            self._overrun.set()
 
     async def _run(self) -> None:
         failures = 0
@@ -114,8 +122,11 @@ class Link:
                 await self._serve()
             except grpc.aio.AioRpcError as error:
                 _log.warning("link.broken", code=error.code().name, reason=error.details())
-            except (TimeoutError, OSError, ValueError, RuntimeError) as error:
+            except (TimeoutError, OSError, ValueError) as error:
                 _log.warning("link.broken", code=type(error).__name__, reason=str(error))
+            except Exception as error:  # noqa: BLE001
+                # Whatever it was, every client of this gateway waits for the next stream.
+                _log.error("link.failed", exc_info=error)
             self._instruments.link_up.set(0)
             failures = 1 if loop.time() - began > _HEALTHY_S else failures + 1
             await asyncio.sleep(self._backoff.wait_s(failures, self._jitter()))
@@ -123,25 +134,36 @@ class Link:
     async def _serve(self) -> None:
         """Connect, join everything, and apply what comes until the stream breaks."""
         self._requests = asyncio.Queue()
+        self._overrun.clear()
         call: Any = self._stub.Connect(metadata=(("authorization", f"Bearer {self._token()}"),))
-        sending: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[Any]] = []
         try:
             await call.wait_for_connection()
             self._go_up()
-            sending = asyncio.create_task(_send_all(call, self._requests))
-            while True:
-                async with asyncio.timeout(_SILENCE_MAX_S):
-                    item = await call.read()
-                if item is grpc.aio.EOF:
-                    await _raise_status(call)
-                    return
-                self.feeds.on_item(item)
+            listening = asyncio.create_task(self._listen(call))
+            overrun = asyncio.create_task(self._overrun.wait())
+            tasks = [listening, overrun, asyncio.create_task(_send_all(call, self._requests))]
+            await asyncio.wait((listening, overrun), return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                listening.result()
+            else:
+                raise TimeoutError("realtime_svc does not read what it is told")
         finally:
             self._go_down()
-            if sending is not None:
-                sending.cancel()
-                await asyncio.gather(sending, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             call.cancel()
+
+    async def _listen(self, call: Any) -> None:
+        """Apply what comes; return when the stream ends well."""
+        while True:
+            async with asyncio.timeout(_SILENCE_MAX_S):
+                item = await call.read()
+            if item is grpc.aio.EOF:
+                await _raise_status(call)
+                return
+            self.feeds.on_item(item)
 
     def _go_up(self) -> None:
         self.is_up = True

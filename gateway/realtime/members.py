@@ -16,7 +16,7 @@ from gateway.realtime.protocol import CloseCode
 from gateway.realtime.revocation_checks import RevocationChecks, Revocations
 from gateway.realtime.session import Outlet, Session
 from scheduling.channels import Viewer, check_join, parse_channel
-from scheduling.errors import DomainError, Forbidden, Unauthenticated, Unavailable
+from scheduling.errors import DomainError, Exhausted, Forbidden, Unauthenticated, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +64,7 @@ class Members:
         instruments: Instruments,
         *,
         members_max: int,
+        user_members_max: int,
         sweep_s: float,
     ) -> None:
         self._link = link
@@ -72,6 +73,7 @@ class Members:
         self._checks = RevocationChecks(revocations)
         self._instruments = instruments
         self._members_max = members_max
+        self._user_members_max = user_members_max
         self._sweep_s = sweep_s
         self._members: dict[Member, None] = {}
         self._sweeping: asyncio.Task[None] | None = None
@@ -82,10 +84,12 @@ class Members:
     async def admit(self, principal: Principal, outlet: Outlet, end: End, transport: str) -> Member:
         """Take a connection in.
 
-        Raises Forbidden for a token that may not listen, Unauthenticated for a revoked one, Unavailable when
-        full.
+        Raises Forbidden for a token that may not listen, Unauthenticated for a revoked one, Exhausted when its user
+        has too many, Unavailable when full.
         """
         await self._check(principal)
+        if self._link.connections_of(principal.clinic_id, principal.subject) >= self._user_members_max:
+            raise Exhausted(f"A user has at most {self._user_members_max} connections.")
         if len(self._members) >= self._members_max:
             raise Unavailable("This instance holds as many connections as it can.", retry_after_s=1.0)
         member = Member(principal, Session(viewer_of(principal), principal.subject, outlet), end, transport)
@@ -170,6 +174,7 @@ def viewer_of(principal: Principal) -> Viewer:
     return Viewer(
         role=principal.role,
         clinic_id=principal.clinic_id,
+        reads_phi=principal.reads_phi,
         provider_id=principal.provider_id,
         patient_id=principal.patient_id,
     )

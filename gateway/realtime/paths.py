@@ -17,7 +17,8 @@ TICKET_SCHEME = {
         "type": "apiKey",
         "in": "query",
         "name": "ticket",
-        "description": "Opens one stream, for clients that cannot send an `Authorization` header.",
+        "description": "Opens one stream, once, for clients that cannot send an `Authorization` header. Who is cut off "
+        "gets another ticket and gives `resumeFrom`.",
     }
 }
 

@@ -26,8 +26,12 @@ class CloseCode(IntEnum):
     UNAUTHENTICATED = 4401
     # The token was revoked.
     REVOKED = 4403
+    # The token is good, but may not listen.
+    FORBIDDEN = 4405
     # No `authenticate` in time.
     AUTHENTICATION_TIMEOUT = 4408
+    # The user has as many connections as one may have.
+    TOO_MANY_CONNECTIONS = 4409
     # The token ended and was not renewed.
     TOKEN_EXPIRED = 4410
     # The client reads too slowly.
@@ -42,7 +46,9 @@ REASONS: Final = {
     CloseCode.BAD_MESSAGES: "too many malformed messages",
     CloseCode.UNAUTHENTICATED: "unauthenticated",
     CloseCode.REVOKED: "token revoked",
+    CloseCode.FORBIDDEN: "token may not listen",
     CloseCode.AUTHENTICATION_TIMEOUT: "no authenticate message in time",
+    CloseCode.TOO_MANY_CONNECTIONS: "too many connections",
     CloseCode.TOKEN_EXPIRED: "token expired",
     CloseCode.SLOW_READER: "reader too slow",
     CloseCode.TOO_MANY_MESSAGES: "too many messages",

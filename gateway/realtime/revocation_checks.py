@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from chassis.auth.principal import Principal
-from scheduling.errors import Unavailable
 
 _GATHER_S: Final = 0.005
 _BATCH_MAX: Final = 500
@@ -49,7 +48,8 @@ class RevocationChecks:
     async def _answer(self, batch: list[tuple[Principal, asyncio.Future[bool]]]) -> None:
         try:
             revoked = await self._revocations.revoked(principal for principal, _ in batch)
-        except Unavailable as error:
+        except Exception as error:  # noqa: BLE001
+            # Whatever went wrong, nobody may wait without end.
             for _, answered in batch:
                 if not answered.done():
                     answered.set_exception(error)

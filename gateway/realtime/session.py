@@ -66,7 +66,7 @@ class Session:
             self._outlet.overflow()
 
     def hear_again(self, news: News) -> None:
-        """Take a message that was missed."""
+        """Take a message that was missed, or waited, unless its channels have been left."""
         if not self.channels.isdisjoint(news.channels):
             self._tell(news)
 
@@ -81,13 +81,29 @@ class Session:
             self._outlet.resync(position, resync_reason)
         elif self.position is None:
             self.position = position
+        if self.let_go():
+            self.position = self.position.joined(position)
+
+    def let_go(self) -> bool:
+        """Undo a `hold` without having come anywhere; True when it was the last, and what waited has been told."""
         self.waits -= 1
         if self.waits:
-            return
+            return False
         held, self._held = self._held, []
         for news in held:
-            self._tell(news)
-        self.position = self.position.joined(position)
+            self.hear_again(news)
+        return True
+
+    def drop_held(self) -> None:
+        """Keep no live message: what the client missed, these among it, is sent again."""
+        self._held.clear()
+
+    def leave(self) -> None:
+        """Be as new: nothing is heard, awaited or held, and the client stands nowhere."""
+        self.channels.clear()
+        self.waits = 0
+        self._held.clear()
+        self.position = None
 
     def reset(self, position: Position, reason: str) -> None:
         """Go on from `position`, which may lie before where the client was: the streams were made anew."""

@@ -23,6 +23,20 @@ class RealtimeSettings:
         minimum=1,
         doc="WebSocket and SSE connections of one instance; further ones are refused.",
     )
+    user_connections_max: int = setting(
+        "MEDFORALL_REALTIME_USER_CONNECTIONS_MAX",
+        default=64,
+        unit="connections",
+        minimum=1,
+        doc="WebSocket and SSE connections of one user at one instance; further ones are refused.",
+    )
+    clinic_channels_max: int = setting(
+        "MEDFORALL_REALTIME_CLINIC_CHANNELS_MAX",
+        default=10_000,
+        unit="channels",
+        minimum=100,
+        doc="Different channels of one clinic that are listened to at one instance; further ones are refused.",
+    )
     queue_bytes_max: int = setting(
         "MEDFORALL_REALTIME_QUEUE_BYTES_MAX",
         default=1_048_576,

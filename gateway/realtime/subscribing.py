@@ -36,10 +36,12 @@ def sort_out(names: Sequence[str], viewer: Viewer) -> tuple[list[str], Refused]:
     return list(wanted), refused
 
 
-def check_count(session: Session, channels: Sequence[str]) -> None:
-    """Raise Exhausted when `session` would have too many channels."""
+def check_count(link: Link, session: Session, channels: Sequence[str]) -> None:
+    """Raise Exhausted when `session`, or its clinic at this gateway, would have too many channels."""
     if len(session.channels.union(channels)) > CHANNELS_MAX:
         raise Exhausted(f"A connection has at most {CHANNELS_MAX} channels.")
+    if link.feeds.channel_count(session.clinic_id, channels) > link.clinic_channels_max:
+        raise Exhausted(f"Users of a clinic listen to at most {link.clinic_channels_max} channels here.")
 
 
 async def join(

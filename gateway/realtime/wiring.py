@@ -54,7 +54,13 @@ def build_realtime(
 ) -> Realtime:
     """The realtime part; nothing is connected yet."""
     instruments = Instruments(metrics)
-    link = Link(channel, token_reader(settings.token_file), instruments, gateway_id=gateway_id)
+    link = Link(
+        channel,
+        token_reader(settings.token_file),
+        instruments,
+        gateway_id=gateway_id,
+        clinic_channels_max=settings.clinic_channels_max,
+    )
     members = _members(settings, link, life_s, Revocations(cache), instruments)
     limits = QueueLimits(bytes_max=settings.queue_bytes_max, messages_max=settings.queue_messages_max)
     websocket = WebSocketParts(
@@ -91,6 +97,7 @@ def _members(
         revocations,
         instruments,
         members_max=settings.connections_max,
+        user_members_max=settings.user_connections_max,
         sweep_s=settings.revocation_check_ms / 1_000,
     )
 

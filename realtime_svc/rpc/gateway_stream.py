@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
+import structlog
 from medforall.realtime.v1 import realtime_pb2 as wire
 
 from realtime_svc.history import History
@@ -14,9 +15,13 @@ from realtime_svc.presence import Presence, Teller
 from realtime_svc.readers import GatewayReader, delivery_of, resync_of
 from scheduling.channels import parse_channel
 from scheduling.errors import Invalid
+from scheduling.ids import is_id
 from scheduling.positions import Position, parse_position
 
+_log = structlog.get_logger(__name__)
+
 _REPLAYS_AT_ONCE_MAX: Final = 8
+_USER_ID_CHARS_MAX: Final = 128
 
 
 class GatewayStream:
@@ -53,7 +58,14 @@ class GatewayStream:
             self._hub.leave(self._reader, request.leave.clinic_id, request.leave.channels)
         elif kind == "presence":
             for user in request.presence.users:
-                self._presence.report(self._teller, user.clinic_id, user.user_id, user.connections)
+                self._report(self._teller, user)
+
+    def _report(self, teller: Teller, user: wire.PresentUser) -> None:
+        """Note where a user is; one whose ids are malformed is nowhere, and ends nobody's stream."""
+        if 0 < len(user.user_id) <= _USER_ID_CHARS_MAX and is_id(user.clinic_id):
+            self._presence.report(teller, user.clinic_id, user.user_id, user.connections)
+        else:
+            _log.warning("presence.malformed")
 
     async def _join(self, join: wire.Join) -> None:
         channels = [str(parse_channel(name)) for name in join.channels]

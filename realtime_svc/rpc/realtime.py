@@ -16,7 +16,7 @@ from realtime_svc.history import History
 from realtime_svc.hub import Hub
 from realtime_svc.instruments import Instruments
 from realtime_svc.presence import Presence, Teller, shown_users
-from realtime_svc.readers import GatewayReader, Outbox, SubscriberReader, resync_of
+from realtime_svc.readers import GatewayReader, Outbox, SubscriberReader
 from realtime_svc.rpc.gateway_stream import GatewayStream
 from realtime_svc.rpc.open_streams import OpenStreams
 from scheduling.channels import Viewer, check_join, parse_channel
@@ -94,7 +94,7 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
                 if missed.resync is None:
                     await reader.send_again(missed.messages, start)
                 else:
-                    reader.outbox.put(wire.SubscribeResponse(resync=resync_of(joined_at, missed.resync)))
+                    reader.resync(joined_at, missed.resync)
             reader.go_live(joined_at)
             reader.outbox.put(wire.SubscribeResponse(position=str(reader.position)))
         except Exception as error:  # noqa: BLE001
@@ -147,6 +147,8 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
     def _close(self, kind: str, reader: GatewayReader | SubscriberReader, outbox: Outbox[Any]) -> None:
         self._hub.drop(reader)
         self._streams.remove(outbox)
+        if outbox.dropped_for:
+            self._instruments.dropped.labels(outbox.dropped_for).inc()
         self._instruments.readers.labels(kind).dec()
 
 
@@ -155,6 +157,7 @@ def viewer_of(caller: Principal) -> Viewer:
     return Viewer(
         role=caller.role,
         clinic_id=caller.clinic_id,
+        reads_phi=caller.reads_phi,
         provider_id=caller.provider_id,
         patient_id=caller.patient_id,
     )

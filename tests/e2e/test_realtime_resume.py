@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from chassis.auth.principal import Role
+from tests.support.followers import Follower, following, until_told
 from tests.support.realtime import Clinic, Events, RealtimeSuite, Visit
-from tests.support.waiting import wait_until_async
 
 _DAY = datetime(2026, 2, 20, 14, 0, tzinfo=UTC)
 
@@ -31,62 +27,6 @@ def suite(tmp_path: Path, redis_url: str) -> Iterator[RealtimeSuite]:
         yield made
     finally:
         made.stop()
-
-
-class Follower:
-    """A client that connects again whenever it is cut off, and goes on where it was."""
-
-    def __init__(self, suite: RealtimeSuite, token: str, channel: str) -> None:
-        self._suite = suite
-        self._token = token
-        self._channel = channel
-        self.received: list[dict[str, Any]] = []
-        self.position = ""
-        self.connects = 0
-        self.is_live = asyncio.Event()
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        while True:
-            try:
-                await self._follow()
-            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
-                self.is_live.clear()
-                await asyncio.sleep(random.uniform(0.02, 0.2))
-
-    async def _follow(self) -> None:
-        async with connect(self._suite.ws_url, compression=None, proxy=None, open_timeout=5) as connection:
-            self.connects += 1
-            await connection.send(json.dumps({"type": "authenticate", "token": self._token}))
-            subscribe = {"type": "subscribe", "channels": [self._channel]}
-            if self.position:
-                subscribe["resumeFrom"] = self.position
-            await connection.send(json.dumps(subscribe))
-            async for text in connection:
-                self._take(json.loads(text))
-
-    def _take(self, message: dict[str, Any]) -> None:
-        assert message["type"] != "resync", message
-        if message["type"] == "error":
-            raise TimeoutError
-        self.position = message.get("metadata", {}).get("sequence") or self.position
-        if message["type"] == "subscribed":
-            self.is_live.set()
-        elif message["type"].startswith("appointment."):
-            self.received.append(message)
-
-
-@asynccontextmanager
-async def following(followers: list[Follower]) -> AsyncIterator[None]:
-    """Run the followers meanwhile."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(follower.run()) for follower in followers]
-        try:
-            await asyncio.gather(*(follower.is_live.wait() for follower in followers))
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
 
 
 class Agenda:
@@ -170,18 +110,7 @@ async def test_clients_end_with_exactly_their_events_whatever_is_killed(suite: R
                 await agenda.happen(events)
             if chance.random() < 0.5:
                 await asyncio.to_thread(suite.processes[victim].wait_ready)
-        await _until_told(followers, agenda, channels)
+        await until_told(followers, [agenda.expected[channel][-1] for channel in channels])
     for follower, channel in zip(followers, channels, strict=True):
         assert [message["metadata"]["eventId"] for message in follower.received] == agenda.expected[channel]
         assert follower.connects > 1
-
-
-async def _until_told(followers: list[Follower], agenda: Agenda, channels: dict[str, str]) -> None:
-    """Wait until everybody has the last event of its channel, and nothing follows."""
-    goals = [agenda.expected[channel][-1] for channel in channels]
-    for follower, goal in zip(followers, goals, strict=True):
-        await wait_until_async(lambda f=follower, g=goal: _has_come_to(f, g), timeout_s=40, what=goal)  # type: ignore[misc]
-
-
-async def _has_come_to(follower: Follower, event_id: str) -> bool:
-    return bool(follower.received) and follower.received[-1]["metadata"]["eventId"] == event_id

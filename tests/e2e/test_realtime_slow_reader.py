@@ -19,7 +19,11 @@ _FLOOD = Flood(readers=100, events=900, events_per_s=150)
 @pytest.fixture
 def suite(tmp_path: Path, redis_url: str) -> Iterator[RealtimeSuite]:
     """A suite whose gateway keeps at most 64 KiB for one client."""
-    made = RealtimeSuite(tmp_path, redis_url, {"MEDFORALL_REALTIME_QUEUE_BYTES_MAX": "65536"})
+    settings = {
+        "MEDFORALL_REALTIME_QUEUE_BYTES_MAX": "65536",
+        "MEDFORALL_REALTIME_USER_CONNECTIONS_MAX": "200",
+    }
+    made = RealtimeSuite(tmp_path, redis_url, settings)
     try:
         made.start()
         yield made

@@ -15,10 +15,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nats
 import nats.aio.client
 import uuid_utils
 from medforall.events.v1 import events_pb2 as events
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection, connect
 
 from chassis.auth.principal import Role
@@ -168,6 +170,16 @@ class Events:
         )
         return ack.seq
 
+    async def published(self, clinic_id: str) -> list[events.Event]:
+        """All that is kept of a clinic, the appointments' stream first, each in its order."""
+        found = []
+        for spec in (APPOINTMENTS, DIRECTORY):
+            state = (await self._jetstream.stream_info(spec.name)).state
+            for sequence in range(state.first_seq, state.last_seq + 1):
+                message = await self._jetstream.get_msg(spec.name, sequence)
+                found.append(events.Event.FromString(message.data or b""))
+        return [event for event in found if event.clinic_id == clinic_id]
+
     async def purge(self, keep_after: int) -> None:
         """Let the appointments stream forget everything up to a sequence."""
         await self._jetstream.purge_stream(APPOINTMENTS.name, seq=keep_after + 1)
@@ -215,6 +227,7 @@ class RealtimeSuite:
             name: f"127.0.0.1:{free_port()}" for name in _names("realtime_svc", instances)
         }
         self.http_ports = {name: free_port() for name in _names("gateway", gateways)}
+        self._metrics_ports = {name: free_port() for name in (*self.realtime_targets, *self.http_ports)}
         self.processes: dict[str, ManagedProcess] = {}
 
     def token(
@@ -296,6 +309,7 @@ class RealtimeSuite:
             "MEDFORALL_NATS_URL": self.nats.url,
             "MEDFORALL_JWKS": str(self.jwks),
             "MEDFORALL_RATE_LIMIT": "off",
+            "MEDFORALL_METRICS_LISTEN": f"127.0.0.1:{self._metrics_ports[name]}",
             **self.settings,
         }
         if name in self.http_ports:
@@ -317,6 +331,17 @@ class RealtimeSuite:
             cwd=ROOT,
             log_path=self._directory / f"{name}.log",
             is_ready=ready,
+        )
+
+    def metric(self, process: str, sample: str, **labels: str) -> float:
+        """What a service has measured; 0 when it has not yet."""
+        text = httpx.get(f"http://127.0.0.1:{self._metrics_ports[process]}/metrics", trust_env=False).text
+        families = text_string_to_metric_families(text)
+        return sum(
+            found.value
+            for family in families
+            for found in family.samples
+            if found.name == sample and labels.items() <= found.labels.items()
         )
 
     def log(self, name: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from booking_svc.store.opening import OpenConnections
 from booking_svc.store.pipeline import Connection
 from booking_svc.store.pool import Pool
+from booking_svc.store.turns import Turns
 from ctl.ports import free_port
 from database.settings import DatabaseSettings
 from scheduling.errors import Unavailable
@@ -98,7 +99,7 @@ OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 async def test_a_pool_opens_its_first_connections_at_once(suite: Suite) -> None:
     """Started, it has `pool_min` connections before anybody asks."""
     before = query(suite.database.owner_url, OPEN, "booking_svc")[0][0]
-    pool = Pool(suite.database.app_url, replace(SETTINGS, pool_min=3))
+    pool = Pool(suite.database.app_url, replace(SETTINGS, pool_min=3), Turns(4, patience_s=1))
     await pool.start()
     assert query(suite.database.owner_url, OPEN, "booking_svc") == [(before + 3,)]
     await pool.stop()
@@ -112,7 +113,7 @@ async def test_a_pool_opens_its_first_connections_at_once(suite: Suite) -> None:
 async def test_a_pool_starts_without_its_database() -> None:
     """Nobody listens: the start goes well, callers hear that the database is away, and none of them waits for ever."""
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
-    pool = Pool(url, SETTINGS)
+    pool = Pool(url, SETTINGS, Turns(4, patience_s=1))
     await pool.start()
 
     async def use() -> None:

@@ -92,3 +92,19 @@ async def test_a_full_pool_is_not_an_outage(redis_url: str) -> None:
     await asyncio.gather(*(cache.check() for _ in range(50)))
     assert not breaker.is_open
     await cache.stop()
+
+
+async def test_an_answer_that_is_an_error_is_an_outage_to_callers(redis_url: str) -> None:
+    """Whoever asks hears Unavailable when Redis refuses, as when it is gone; it answers: no breaker opens."""
+    breaker = build_breaker(settings(redis_url))
+    cache, blocking = AsyncCache(settings(redis_url), breaker), SyncCache(settings(redis_url), breaker)
+    key = f"{hash_tag('clinic', uuid4().hex)}:x"
+    await cache.call(lambda client: client.set(key, b"text"))
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            await cache.call(lambda client: client.zcard(key))
+        with pytest.raises(Unavailable):
+            blocking.call(lambda client: client.zcard(key))
+    assert not breaker.is_open
+    await cache.stop()
+    await blocking.stop()

@@ -11,9 +11,12 @@ from tests.support.realtime import Clinic, Events, RealtimeSuite
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[RealtimeSuite]:
     """NATS, realtime_svc and gateway, running."""
-    made = RealtimeSuite(
-        Path(tmp_path_factory.mktemp("realtime")), redis_url, {"MEDFORALL_REVOCATION_CHECK_MS": "300"}
-    )
+    settings = {
+        "MEDFORALL_REVOCATION_CHECK_MS": "300",
+        # More than the contract lets one `Join` name.
+        "MEDFORALL_REALTIME_CLINIC_CHANNELS_MAX": "20000",
+    }
+    made = RealtimeSuite(Path(tmp_path_factory.mktemp("realtime")), redis_url, settings)
     try:
         made.start()
         yield made

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import grpc.aio
+import httpx
 import pytest
 from medforall.realtime.v1 import realtime_pb2_grpc
 
@@ -22,8 +24,11 @@ from .test_streams import item, subscribe
 from .test_websocket import closed
 
 _CONNECTIONS_MAX = 8
+_USER_CONNECTIONS_MAX = 4
 _SETTINGS = {
     "MEDFORALL_REALTIME_CONNECTIONS_MAX": str(_CONNECTIONS_MAX),
+    "MEDFORALL_REALTIME_USER_CONNECTIONS_MAX": str(_USER_CONNECTIONS_MAX),
+    "MEDFORALL_REALTIME_CLINIC_CHANNELS_MAX": "100",
     "MEDFORALL_REALTIME_RESUME_MESSAGES_MAX": "5",
     "MEDFORALL_REALTIME_SUBSCRIBER_BYTES_MAX": "65536",
     "MEDFORALL_REALTIME_QUEUE_BYTES_MAX": "65536",
@@ -78,6 +83,7 @@ async def test_a_subscriber_that_reads_too_slowly_is_ended_and_resumes(
     with pytest.raises(grpc.aio.AioRpcError) as end:
         await _read_all(call, heard)
     assert end.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert suite.metric("realtime_svc", "realtime_dropped_total", reason="overloaded") == 1
     assert len(heard) < 1_500
     position = heard[-1] if heard else position
     again = subscribe(narrow_stub, suite, clinic, position)
@@ -126,9 +132,11 @@ async def test_a_full_gateway_refuses_with_a_code_that_means_come_again(
     """One connection too many gets UNAVAILABLE and 1013, not a code that says its token is bad."""
     token = suite.token(clinic_id=clinic.id)
     async with AsyncExitStack() as stack:
-        for _ in range(_CONNECTIONS_MAX + 1):
+        for number in range(_CONNECTIONS_MAX + 1):
             last = await stack.enter_async_context(client(suite))
-            await last.say(type="authenticate", token=token)
+            await last.say(
+                type="authenticate", token=suite.token(clinic_id=clinic.id, subject=f"user-{number}")
+            )
             answer = await last.hear()
             if answer["type"] == "error":
                 break
@@ -141,6 +149,46 @@ async def test_a_full_gateway_refuses_with_a_code_that_means_come_again(
             return bool((await new.hear())["type"] == "authenticated")
 
     await wait_until_async(is_let_in, what="a free place")
+
+
+async def test_one_user_has_a_bounded_number_of_connections(suite: RealtimeSuite, clinic: Clinic) -> None:
+    """One too many is told so, closed with 4409 or answered 429; another user, and the same one later, is let in."""
+    ann, bob = (suite.token(clinic_id=clinic.id, subject=name) for name in ("ann", "bob"))
+    async with AsyncExitStack() as stack:
+        for _ in range(_USER_CONNECTIONS_MAX):
+            await stack.enter_async_context(joined(suite, ann, f"clinic:{clinic.id}"))
+        async with client(suite) as one_more:
+            await one_more.say(type="authenticate", token=ann)
+            assert (await one_more.hear("error"))["payload"]["error"] == "RATE_LIMIT_EXCEEDED"
+            assert await closed(one_more) == 4409
+        async with httpx.AsyncClient(trust_env=False) as http:
+            url = f"{suite.http_url}/v1/realtime/sse?clinicId={clinic.id}"
+            assert (await http.get(url, headers={"authorization": f"Bearer {ann}"})).status_code == 429
+        async with joined(suite, bob, f"clinic:{clinic.id}"):
+            pass
+
+    async def is_let_in() -> bool:
+        async with client(suite) as new:
+            await new.say(type="authenticate", token=ann)
+            return bool((await new.hear())["type"] == "authenticated")
+
+    await wait_until_async(is_let_in, what="a free place")
+
+
+async def test_a_clinic_listens_to_a_bounded_number_of_channels(suite: RealtimeSuite, clinic: Clinic) -> None:
+    """What goes beyond is refused and the connection goes on; channels that somebody has joined are joined by more."""
+    token = suite.token(clinic_id=clinic.id)
+    first, more = ([f"provider:{uuid4()}" for _ in range(60)] for _ in range(2))
+    async with joined(suite, token, *first), joined(suite, token, *first) as reader:
+        await reader.say(type="subscribe", channels=more[:40])
+        assert (await reader.hear())["type"] == "subscribed"
+        async with client(suite) as late:
+            await late.say(type="authenticate", token=token)
+            await late.hear("authenticated")
+            await late.say(type="subscribe", channels=more)
+            assert (await late.hear())["payload"]["error"] == "RATE_LIMIT_EXCEEDED"
+            await late.say(type="subscribe", channels=first)
+            assert (await late.hear())["type"] == "subscribed"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -96,6 +98,32 @@ async def test_connect_is_for_the_installation_only(stub: Any, suite: RealtimeSu
     assert await status(call) is grpc.StatusCode.PERMISSION_DENIED
 
 
+async def test_a_malformed_user_ends_nobodys_stream(stub: Any, suite: RealtimeSuite, clinic: Clinic) -> None:
+    """What a gateway reports of users with odd ids is left out; what it says besides is applied."""
+    platform = suite.token(Role.PLATFORM, clinic_id="", scopes=("connect:realtime",), subject="gateway")
+    call = stub.Connect(metadata=bearer(platform))
+    users = [
+        wire.PresentUser(clinic_id="my clinic", user_id="ann", connections=1),
+        wire.PresentUser(clinic_id=clinic.id, user_id="", connections=1),
+        wire.PresentUser(clinic_id=clinic.id, user_id="bob", connections=1),
+    ]
+    await call.write(wire.ConnectRequest(hello=wire.Hello(gateway_id=str(uuid4()), stream=1)))
+    await call.write(wire.ConnectRequest(presence=wire.PresenceReport(users=users)))
+    join = wire.Join(request_id=1, clinic_id=clinic.id, channels=[f"clinic:{clinic.id}"])
+    await call.write(wire.ConnectRequest(join=join))
+    async with asyncio.timeout(10):
+        assert (await call.read()).joined.request_id == 1
+    admin = suite.token(Role.ADMIN, clinic_id=clinic.id)
+
+    async def is_bob_alone() -> bool:
+        request = wire.GetPresenceRequest(clinic_id=clinic.id)
+        found = await stub.GetPresence(request, metadata=bearer(admin))
+        return [user.user_id for user in found.connected] == ["bob"]
+
+    await wait_until_async(is_bob_alone, what="the user whose ids are good")
+    call.cancel()
+
+
 async def test_a_position_older_than_what_is_kept_is_answered_with_resync(
     suite: RealtimeSuite, events: Events, clinic: Clinic
 ) -> None:
@@ -146,6 +174,28 @@ async def test_a_long_absence_is_read_from_the_stream(
         assert told == [visit.id for visit in visits]
     finally:
         del suite.settings["MEDFORALL_REALTIME_WARM_UP_RECORDS"]
+
+
+async def test_a_clinic_of_very_many_channels_goes_on_after_realtime_svc_was_killed(
+    suite: RealtimeSuite, events: Events, clinic: Clinic
+) -> None:
+    """Two users join more channels than one `Join` may name; the stream that all clinics share stands again."""
+    async with AsyncExitStack() as stack:
+        for number in range(104):
+            token = suite.token(clinic_id=clinic.id, subject=f"user-{number % 2}")
+            names = [f"provider:{uuid4()}" for _ in range(99)]
+            reader = await stack.enter_async_context(joined(suite, token, f"clinic:{clinic.id}", *names))
+        other = Clinic()
+        bystander = await stack.enter_async_context(
+            joined(suite, suite.token(clinic_id=other.id), f"clinic:{other.id}")
+        )
+        suite.kill("realtime_svc")
+        visits = [Visit(clinic), Visit(other)]
+        for visit in visits:
+            await events.publish(visit.event())
+        restart_realtime(suite)
+        for listener, visit in zip((reader, bystander), visits, strict=True):
+            assert (await listener.hear(timeout_s=60))["payload"]["appointmentId"] == visit.id
 
 
 async def test_streams_made_anew_tell_everybody_to_fetch_again(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -145,11 +146,37 @@ async def test_silence_instead_of_a_token_closes_with_4408(suite: RealtimeSuite)
 
 
 async def test_a_token_without_the_scope_is_refused(suite: RealtimeSuite, clinic: Clinic) -> None:
-    """Realtime needs the scope read:appointments."""
+    """Realtime needs the scope read:appointments; 4405 says that the token is good, but not for this."""
     async with client(suite) as new:
         await new.say(type="authenticate", token=suite.token(clinic_id=clinic.id, scopes=()))
         assert (await new.hear())["payload"]["error"] == "PERMISSION_DENIED"
-        assert await closed(new) == 4401
+        assert await closed(new) == 4405
+
+
+async def test_pings_and_renewals_are_answered_while_a_subscription_waits(
+    suite: RealtimeSuite, clinic: Clinic
+) -> None:
+    """Without realtime_svc subscriptions wait, in order, until it is back; the rest is answered at once."""
+    token, channel = suite.token(clinic_id=clinic.id), f"clinic:{clinic.id}"
+    async with client(suite) as new:
+        await new.say(type="authenticate", token=token)
+        await new.hear("authenticated")
+        suite.kill("realtime_svc")
+        try:
+            await new.say(type="subscribe", channels=[channel], id="first")
+            await new.say(type="unsubscribe", channels=[channel], id="second")
+            await new.say(type="ping", id="third")
+            await new.say(type="authenticate", token=token, id="fourth")
+            answers = [await new.hear() for _ in range(2)]
+        finally:
+            suite.restart("realtime_svc")
+        answers += [await new.hear(timeout_s=30) for _ in range(2)]
+    assert [(answer["type"], answer["id"]) for answer in answers] == [
+        ("pong", "third"),
+        ("authenticated", "fourth"),
+        ("subscribed", "first"),
+        ("unsubscribed", "second"),
+    ]
 
 
 async def test_a_renewed_token_keeps_the_connection_open(
@@ -306,6 +333,41 @@ async def test_a_directory_change_tells_what_changed_and_what_to_fetch_again(
         }
         await other_day.say(type="ping")
         assert (await other_day.hear())["type"] == "pong"
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_named"),
+    [
+        ({"role": Role.FRONT_DESK}, True),
+        ({"role": Role.SERVICE, "scopes": ("read:appointments", "read:phi")}, True),
+        ({"role": Role.SERVICE}, False),
+        ({"role": Role.PROVIDER}, False),
+    ],
+)
+async def test_a_patient_that_changed_is_named_to_those_who_may_know(
+    suite: RealtimeSuite, events: Events, clinic: Clinic, claims: dict[str, Any], is_named: bool
+) -> None:
+    """Providers, and services without read:phi, hear that patients changed, not which one."""
+    event = directory_event(clinic, "patient")
+    async with joined(suite, suite.token(clinic_id=clinic.id, **claims), f"clinic:{clinic.id}") as reader:
+        await events.publish(event)
+        assert (await reader.hear())["payload"]["id"] == (event.directory.id if is_named else "")
+
+
+async def test_a_token_of_a_malformed_clinic_is_refused_and_nobody_else_notices(
+    suite: RealtimeSuite, events: Events, clinic: Clinic
+) -> None:
+    """A signed token whose clinic is no UUID is none; the stream that all share goes on."""
+    broken = suite.log("gateway").count("link.broken")
+    async with joined(suite, suite.token(clinic_id=clinic.id), f"clinic:{clinic.id}") as reader:
+        async with client(suite) as odd:
+            await odd.say(type="authenticate", token=suite.token(clinic_id="my-clinic"))
+            assert (await odd.hear())["payload"]["error"] == "UNAUTHENTICATED"
+            assert await closed(odd) == 4401
+        visit = Visit(clinic)
+        await events.publish(visit.event())
+        assert (await reader.hear())["payload"]["appointmentId"] == visit.id
+    assert suite.log("gateway").count("link.broken") == broken
 
 
 async def test_resuming_tells_what_was_missed_and_goes_on(

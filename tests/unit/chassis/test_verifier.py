@@ -26,6 +26,7 @@ from chassis.auth.signing import (
 from chassis.auth.verifier import TokenVerifier, UnknownKey
 from scheduling.errors import Unauthenticated
 
+CLINIC = "6f9c3c1e-5d60-4f0b-9a64-0b3e0f6b2a10"
 NOW = 1_800_000_000
 KEY = generate_signing_key("EdDSA", kid="k1")
 RSA = generate_signing_key("RS256", kid="rsa")
@@ -34,7 +35,7 @@ CLAIMS: dict[str, Any] = {
     "aud": "medforall",
     "sub": "user-1",
     "role": "patient",
-    "clinic_id": "Clinic-1",
+    "clinic_id": CLINIC.upper(),
     "scopes": ["read:availability"],
     "patient_id": "patient-1",
     "iat": NOW,
@@ -89,7 +90,7 @@ def test_a_good_token_is_its_principal(algorithm: Algorithm) -> None:
     """Every pinned algorithm verifies, and the claims become the principal."""
     key = generate_signing_key(algorithm)
     principal = verifier(Source(key)).verify(sign_claims(key, CLAIMS))
-    assert (principal.subject, principal.role, principal.clinic_id) == ("user-1", Role.PATIENT, "clinic-1")
+    assert (principal.subject, principal.role, principal.clinic_id) == ("user-1", Role.PATIENT, CLINIC)
     assert principal.has_scope("read:availability")
     assert (principal.patient_id, principal.provider_id, principal.expires_at_s) == (
         "patient-1",
@@ -126,6 +127,9 @@ def test_a_good_token_is_its_principal(algorithm: Algorithm) -> None:
         {"sub": "a\nb"},
         {"clinic_id": None},
         {"clinic_id": 7},
+        {"clinic_id": "clinic-1"},
+        {"clinic_id": CLINIC.replace("-", "")},
+        {"clinic_id": f"{CLINIC}\n"},
         {"role": "platform"},
         {"scopes": "read:availability"},
         {"scopes": [1]},
@@ -341,7 +345,7 @@ def test_keys_live_in_files(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         save_signing_key(KEY, private, jwks)
     token = sign_token(
-        load_signing_key(private), subject="u", role="admin", clinic_id="c", now_s=NOW, ttl_s=5
+        load_signing_key(private), subject="u", role="admin", clinic_id=CLINIC, now_s=NOW, ttl_s=5
     )
     assert verifier(jwks_source(str(jwks))).verify(token).role is Role.ADMIN
 

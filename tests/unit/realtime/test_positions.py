@@ -1,7 +1,7 @@
 """Positions and channels: what they are called, what they cover, who may join."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from scheduling.channels import Viewer, check_join, parse_channel, sees_whole
@@ -36,8 +36,16 @@ def test_what_is_no_position_is_refused(text: str) -> None:
 
 
 @given(positions, positions)
+def test_of_two_epochs_the_join_is_the_later_position(left: Position, right: Position) -> None:
+    """Sequences of streams that are no more say nothing of how far a reader has come in these."""
+    if left.epoch and right.epoch and left.epoch != right.epoch:
+        assert left.joined(right) == right
+
+
+@given(positions, positions)
 def test_joined_reaches_both_and_no_further(left: Position, right: Position) -> None:
-    """The join of two positions is the least that has come as far as both."""
+    """The join of two positions of one epoch is the least that has come as far as both."""
+    assume(not left.epoch or not right.epoch or left.epoch == right.epoch)
     joined = left.joined(right)
     assert joined.reaches(left)
     assert joined.reaches(right)
@@ -114,3 +122,17 @@ def test_a_provider_sees_its_own_visits_whole() -> None:
     assert sees_whole(provider, {_CLINIC})
     assert not sees_whole(provider, {_OTHER})
     assert sees_whole(Viewer(role="front_desk", clinic_id=_CLINIC), {_OTHER})
+
+
+@pytest.mark.parametrize(
+    ("role", "reads_phi", "named"),
+    [
+        ("front_desk", True, True),
+        ("service", True, True),
+        ("service", False, False),
+        ("provider", True, False),
+    ],
+)
+def test_who_may_not_know_of_patients_is_not_told_which_one(role: str, reads_phi: bool, named: bool) -> None:
+    """An event about no calendar names a patient: its id is for the front desk, and for services with read:phi."""
+    assert sees_whole(Viewer(role=role, clinic_id=_CLINIC, reads_phi=reads_phi), ()) is named

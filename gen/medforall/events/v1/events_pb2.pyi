@@ -271,6 +271,7 @@ class DirectoryChanged(_message.Message):
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
     AFFECTS_FROM_FIELD_NUMBER: _builtins.int
     AFFECTS_TO_FIELD_NUMBER: _builtins.int
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """`clinic`, `location`, `closure`, `provider`, `room`, `equipment`, `service`, `service_rule`, `window`, `preference`, `patient`."""
     id: _builtins.str
@@ -278,13 +279,15 @@ class DirectoryChanged(_message.Message):
     """`created`, `updated` or `deactivated`."""
     resource_id: _builtins.str
     """The resource whose windows or facts changed, if it is one."""
+    provider_id: _builtins.str
+    """The provider whose availability alone it touches; empty means anybody's."""
     @_builtins.property
     def location_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Locations whose availability it touches; empty means all of the clinic."""
 
     @_builtins.property
     def affects_from(self) -> _timestamp_pb2.Timestamp:
-        """Instants between which availability may differ; absent means any time."""
+        """Instants between which availability may differ; an absent one leaves that side open."""
 
     @_builtins.property
     def affects_to(self) -> _timestamp_pb2.Timestamp: ...
@@ -298,10 +301,11 @@ class DirectoryChanged(_message.Message):
         resource_id: _builtins.str = ...,
         affects_from: _timestamp_pb2.Timestamp | None = ...,
         affects_to: _timestamp_pb2.Timestamp | None = ...,
+        provider_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["affects_from", b"affects_from", "affects_to", b"affects_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["affects_from", b"affects_from", "affects_to", b"affects_to", "change", b"change", "id", b"id", "kind", b"kind", "location_ids", b"location_ids", "resource_id", b"resource_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["affects_from", b"affects_from", "affects_to", b"affects_to", "change", b"change", "id", b"id", "kind", b"kind", "location_ids", b"location_ids", "provider_id", b"provider_id", "resource_id", b"resource_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -550,7 +550,7 @@ Global___PresenceReport: _TypeAlias = PresenceReport  # noqa: Y015
 
 @_typing.final
 class PresentUser(_message.Message):
-    """One user's connections at a gateway."""
+    """One user's connections at a gateway. One whose ids are malformed is left out: it must not end the stream of all others."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -558,7 +558,9 @@ class PresentUser(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     clinic_id: _builtins.str
+    """A UUID."""
     user_id: _builtins.str
+    """1 to 128 characters."""
     connections: _builtins.int
     def __init__(
         self,
@@ -653,7 +655,7 @@ class Delivery(_message.Message):
 
     @_builtins.property
     def provider_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """With `restricted`: providers whose own calendar this is."""
+        """With `restricted`: providers whose own calendar this is. None: the message names a patient."""
 
     def __init__(
         self,
