@@ -12,18 +12,20 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc.aio
+import nats
 import pytest
 from medforall.directory.v1 import directory_pb2, directory_pb2_grpc
 from medforall.directory.v1 import directory_types_pb2 as types
 from medforall.events.v1 import events_pb2
 
 from chassis.auth.principal import Role
+from chassis.streams import APPOINTMENTS, DIRECTORY
 from ctl.key_store import DEFAULT_SCOPES
 from tests.support.booking import Client, Keys, booking_processes, environment_of
 from tests.support.databases import MigratedDatabase
 from tests.support.followers import Follower, following, until_told
 from tests.support.practice import MONDAY, Practice, at, new_id, new_practice
-from tests.support.realtime import Events, RealtimeSuite, joined
+from tests.support.realtime import RealtimeSuite, joined
 from tests.support.waiting import wait_until_async
 
 _ZONE = ZoneInfo("America/New_York")
@@ -216,7 +218,7 @@ async def test_clients_end_with_exactly_what_was_booked_whatever_is_killed(scene
     chance = random.Random(seed)
     suite, desk, channels = scene.suite, Desk(scene, chance), scene.channels()
     followers = [Follower(suite, token, channel) for channel, token in channels.items()]
-    async with suite.events() as events, following(followers):
+    async with following(followers):
         for victim in chance.sample(["gateway", "realtime_svc"] * 2, 4):
             await desk.work(5)
             suite.kill(victim)
@@ -231,7 +233,7 @@ async def test_clients_end_with_exactly_what_was_booked_whatever_is_killed(scene
             for hour in (18, 19):
                 await scene.caller.create(at(hour, day=day), patient=1)
                 desk.count += 1
-        published = await _published(events, desk.count, scene.clinic)
+        published = await _published(suite, desk.count, scene.clinic)
         expected = [_expected(desk, published, channel) for channel in channels]
         await until_told(followers, [of_visits[-1][0] for of_visits, _ in expected])
         await until_told(followers[:1], [expected[0][1][-1][0]])
@@ -239,14 +241,28 @@ async def test_clients_end_with_exactly_what_was_booked_whatever_is_killed(scene
     assert all(follower.connects > 1 for follower in followers)
 
 
-async def _published(events: Events, count: int, clinic: str) -> list[events_pb2.Event]:
-    """All events of the clinic once the outbox has sent so many."""
+async def _published(suite: RealtimeSuite, count: int, clinic: str) -> list[events_pb2.Event]:
+    """All events of the clinic once the outbox has sent so many: the appointments' stream first, each in its order."""
+    connection = await nats.connect(suite.nats.url)
+    jetstream = connection.jetstream()
+
+    async def kept() -> list[events_pb2.Event]:
+        found = []
+        for spec in (APPOINTMENTS, DIRECTORY):
+            state = (await jetstream.stream_info(spec.name)).state
+            for sequence in range(state.first_seq, state.last_seq + 1):
+                message = await jetstream.get_msg(spec.name, sequence)
+                found.append(events_pb2.Event.FromString(message.data or b""))
+        return [event for event in found if event.clinic_id == clinic]
 
     async def are_out() -> bool:
-        return len(await events.published(clinic)) >= count
+        return len(await kept()) >= count
 
-    await wait_until_async(are_out, timeout_s=30, what=f"{count} events")
-    found: list[events_pb2.Event] = await events.published(clinic)
+    try:
+        await wait_until_async(are_out, timeout_s=30, what=f"{count} events")
+        found = await kept()
+    finally:
+        await connection.close()
     assert len(found) == count
     return found
 
@@ -266,7 +282,7 @@ async def test_a_change_of_the_directory_tells_where_whose_and_when(scene: Scene
     provider, room = practice.providers[0], practice.rooms[0]
     start, end = _local(_DAYS[0], 20), _local(_DAYS[0], 22)
     once = [_utc(start), _utc(end)]
-    spent = {"start": start, "end": end, "kind": types.WINDOW_KIND_UNAVAILABLE}
+    spent: dict[str, Any] = {"start": start, "end": end, "kind": types.WINDOW_KIND_UNAVAILABLE}
     daily = {**spent, "recurrence_rule": "FREQ=DAILY"}
     here = practice.location
     for word, entry, expected in (

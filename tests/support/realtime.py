@@ -170,16 +170,6 @@ class Events:
         )
         return ack.seq
 
-    async def published(self, clinic_id: str) -> list[events.Event]:
-        """All that is kept of a clinic, the appointments' stream first, each in its order."""
-        found = []
-        for spec in (APPOINTMENTS, DIRECTORY):
-            state = (await self._jetstream.stream_info(spec.name)).state
-            for sequence in range(state.first_seq, state.last_seq + 1):
-                message = await self._jetstream.get_msg(spec.name, sequence)
-                found.append(events.Event.FromString(message.data or b""))
-        return [event for event in found if event.clinic_id == clinic_id]
-
     async def purge(self, keep_after: int) -> None:
         """Let the appointments stream forget everything up to a sequence."""
         await self._jetstream.purge_stream(APPOINTMENTS.name, seq=keep_after + 1)

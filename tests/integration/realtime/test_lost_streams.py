@@ -55,7 +55,7 @@ async def told_until(call: Any, visit_id: str) -> list[str]:
     while visit_id not in heard:
         kind = (next_item := await item(call)).WhichOneof("item")
         if kind != "position":
-            heard.append(next_item.message.appointment.appointment_id or kind)
+            heard.append(next_item.message.appointment.appointment_id or str(kind))
     return heard
 
 
