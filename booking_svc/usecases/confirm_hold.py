@@ -52,11 +52,13 @@ class ConfirmHold:
         static = (await self._places.return_to(session, hold)).static
         static = as_held(static, hold.service_id, hold.end_min - hold.start_min)
         proposal = proposal_of_visit(replace(hold, patient_id=patient_id))
-        verdict, rows = await self._judge(session, static, proposal, is_locked=False)
+        _, rows = await self._judge(session, static, proposal, is_locked=False)
         locked = await _locked(session, command, rows)
         if locked.found.visit.version != hold.version:
             raise changed_meanwhile()
-        verdict, _ = await self._judge(session, static, proposal, is_locked=True)
+        verdict, needed = await self._judge(session, static, proposal, is_locked=True)
+        if not needed <= rows:
+            raise changed_meanwhile()
         return await self._write(session, command, locked, patient_id, held_claims(verdict.claims, None))
 
     async def _judge(

@@ -142,7 +142,7 @@ class Taker:
         versions = _all_locked(locked.get(), lock_ids)
         judged = question.answer()
         verdict = self._judge_locked(wanted, chosen, judged)
-        if any(lock_id not in lock_ids for lock_id, _ in locks_of(verdict.claims)):
+        if not _lock_ids(wanted, verdict, judged) <= lock_ids:
             raise _ChooseAgain
         return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
 
