@@ -115,6 +115,8 @@ export type AuditEvent = {
   afterJson: string;
   /** True once the row is part of the clinic's hash chain. */
   sealed: boolean;
+  /** Why, where the caller said so: sealed in the database, and shown to those who may read the audit. */
+  reason: string;
 };
 
 /** Several searches. */
@@ -128,9 +130,9 @@ export type BatchSearchSlotsResponse = {
   results: Array<SearchSlotsResponse>;
 };
 
-/** Why a booking was refused and what is free instead: a detail of the error. Never tells of another patient. A slot names its three best rooms at most, and the farthest slots are left out where names are so long that all would not fit. */
+/** Why a booking was refused and what is free instead: a detail of every refusal of a time where another one may do, by something taken, a rule, the hours or the grid. Never tells of another patient. A slot names its three best rooms at most, and the farthest slots are left out where names are so long that all would not fit. */
 export type BookingConflict = {
-  /** What is taken. */
+  /** What is taken; nothing when a rule, the hours or the grid say no. */
   taken: Array<TakenResource>;
   /** Up to three nearest free slots of the same provider. */
   sameProvider: Array<Slot>;
@@ -1182,7 +1184,7 @@ export type Preference = {
   preferredRoomIds: Array<string>;
   preferredEquipmentType: string;
   preferredTimeWindows: Array<DaySpan>;
-  /** 0 to 100. */
+  /** 0 to 100. A create that leaves it at 0 gets 50; an update whose mask names it may set 0. */
   weight: number;
   active: boolean;
   createdAt?: string;
@@ -1201,7 +1203,7 @@ export type PreferenceInput = {
   preferredRoomIds?: Array<string> | null;
   preferredEquipmentType?: string | null;
   preferredTimeWindows?: Array<DaySpanInput> | null;
-  /** 0 to 100. */
+  /** 0 to 100. A create that leaves it at 0 gets 50; an update whose mask names it may set 0. */
   weight?: number | null;
   active?: boolean | null;
   createdAt?: string | null;
@@ -1213,7 +1215,7 @@ export type PreferenceInput = {
 export type PreviewWindowsRequest = {
   /** The window as it would be saved. */
   window: WindowInput;
-  /** The location whose zone and hours count; empty: the window's own. */
+  /** The location whose zone counts; empty: the window's own. Its hours and closures do not: the window alone is shown. */
   locationId?: string | null;
   /** First local day, `YYYY-MM-DD`. */
   startDate: string;
@@ -1423,7 +1425,7 @@ export type RuleOutcome = {
   reason: "" | "INVALID_ARGUMENT" | "NONEXISTENT_LOCAL_TIME" | "UNAUTHENTICATED" | "PERMISSION_DENIED" | "NOT_FOUND" | "SLOT_ALREADY_BOOKED" | "ROOM_ALREADY_BOOKED" | "EQUIPMENT_UNAVAILABLE" | "PATIENT_ALREADY_BOOKED" | "ALREADY_EXISTS" | "STALE_AVAILABILITY" | "CONCURRENT_BOOKING" | "IDEMPOTENCY_IN_PROGRESS" | "STALE_ETAG" | "IDEMPOTENCY_KEY_REUSED" | "MAX_DAILY_REACHED" | "MIN_GAP" | "LEAD_TIME" | "TOO_FAR_AHEAD" | "BLACKOUT_DATE" | "PATIENT_LIMIT" | "PROVIDER_NOT_ALLOWED" | "ROOM_TYPE" | "OUTSIDE_HOURS" | "OFF_GRID" | "DURATION_NOT_ALLOWED" | "INVALID_TRANSITION" | "HOLD_EXPIRED" | "HOLD_TOKEN_MISMATCH" | "CLINIC_SUSPENDED" | "RESOURCE_INACTIVE" | "WOULD_DISPLACE" | "LIMIT_REACHED" | "RATE_LIMIT_EXCEEDED" | "OVERLOADED" | "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_IMPLEMENTED" | "INTERNAL";
   /** One sentence for a person; no patient's data. */
   sentence: string;
-  /** Since and until when it blocks, where that is known. */
+  /** Since and until when it blocks; without an end that lies beyond all that was looked at. */
   blocked?: LocalInterval;
   /** The rule's or resource's id, where there is one. */
   subjectId: string;
@@ -1550,6 +1552,7 @@ export type ServiceRule = {
   ruleType: string;
   /** The type's own fields; a wrong one is refused with what to change. */
   rulePayload?: Record<string, unknown>;
+  /** 0 to 10000. A create that leaves it at 0 gets 100; an update whose mask names it may set 0. */
   priority: number;
   active: boolean;
   createdAt?: string;
@@ -1569,6 +1572,7 @@ export type ServiceRuleInput = {
   ruleType?: string | null;
   /** The type's own fields; a wrong one is refused with what to change. */
   rulePayload?: Record<string, unknown> | null;
+  /** 0 to 10000. A create that leaves it at 0 gets 100; an update whose mask names it may set 0. */
   priority?: number | null;
   active?: boolean | null;
   createdAt?: string | null;
@@ -1579,6 +1583,7 @@ export type ServiceRuleInput = {
 /** Which status. */
 export type SetClinicStatusRequest = {
   status: "active" | "suspended" | "archived";
+  /** Kept sealed in the clinic's audit. */
   reason?: string | null;
   /** Chosen by the caller, one per intent (a UUID is best). */
   idempotencyKey?: string | null;
