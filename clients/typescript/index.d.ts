@@ -106,6 +106,8 @@ export type AuditEvent = {
   afterJson: string;
   /** True once the row is part of the clinic's hash chain. */
   sealed: boolean;
+  /** Why, where the caller said so: sealed in the database, and shown to those who may read the audit. */
+  reason: string;
 };
 
 /** Several searches. */
@@ -1152,7 +1154,7 @@ export type Preference = {
   preferredRoomIds: Array<string>;
   preferredEquipmentType: string;
   preferredTimeWindows: Array<DaySpan>;
-  /** 0 to 100. */
+  /** 0 to 100. A create that leaves it at 0 gets 50; an update whose mask names it may set 0. */
   weight: number;
   active: boolean;
   createdAt?: string;
@@ -1171,7 +1173,7 @@ export type PreferenceInput = {
   preferredRoomIds?: Array<string> | null;
   preferredEquipmentType?: string | null;
   preferredTimeWindows?: Array<DaySpanInput> | null;
-  /** 0 to 100. */
+  /** 0 to 100. A create that leaves it at 0 gets 50; an update whose mask names it may set 0. */
   weight?: number | null;
   active?: boolean | null;
   createdAt?: string | null;
@@ -1183,7 +1185,7 @@ export type PreferenceInput = {
 export type PreviewWindowsRequest = {
   /** The window as it would be saved. */
   window: WindowInput;
-  /** The location whose zone and hours count; empty: the window's own. */
+  /** The location whose zone counts; empty: the window's own. Its hours and closures do not: the window alone is shown. */
   locationId?: string | null;
   /** First local day, `YYYY-MM-DD`. */
   startDate: string;
@@ -1520,6 +1522,7 @@ export type ServiceRule = {
   ruleType: string;
   /** The type's own fields; a wrong one is refused with what to change. */
   rulePayload?: Record<string, unknown>;
+  /** 0 to 10000. A create that leaves it at 0 gets 100; an update whose mask names it may set 0. */
   priority: number;
   active: boolean;
   createdAt?: string;
@@ -1539,6 +1542,7 @@ export type ServiceRuleInput = {
   ruleType?: string | null;
   /** The type's own fields; a wrong one is refused with what to change. */
   rulePayload?: Record<string, unknown> | null;
+  /** 0 to 10000. A create that leaves it at 0 gets 100; an update whose mask names it may set 0. */
   priority?: number | null;
   active?: boolean | null;
   createdAt?: string | null;
@@ -1549,6 +1553,7 @@ export type ServiceRuleInput = {
 /** Which status. */
 export type SetClinicStatusRequest = {
   status: "active" | "suspended" | "archived";
+  /** Kept sealed in the clinic's audit. */
   reason?: string | null;
   /** Chosen by the caller, one per intent (a UUID is best). */
   idempotencyKey?: string | null;
