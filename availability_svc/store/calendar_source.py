@@ -145,11 +145,17 @@ class CalendarSource:
                 missing.append((clinic_id, *bucket_id))
         if not missing:
             return found, Layer.L1
-        loaded = self._flights.fetch(missing, lambda keys: self._load(place, keys, at_least, mark))
+        own: set[_Key] = set()
+
+        def load(keys: Sequence[_Key]) -> dict[_Key, tuple[Bucket, Layer]]:
+            own.update(keys)
+            return self._load(place, keys, at_least, mark)
+
+        loaded = self._flights.fetch(missing, load)
         late = [
             key
             for key, (bucket, _) in loaded.items()
-            if not self._is_new_enough(clinic_id, key[1], bucket, at_least)
+            if key not in own and not self._is_new_enough(clinic_id, key[1], bucket, at_least)
         ]
         if late:
             # Another caller was loading it already, who needed less or had begun before the newest change was heard.

@@ -45,6 +45,7 @@ class Book:
     version: dict[str, int] = field(default_factory=dict)
     booked: dict[str, Booked] = field(default_factory=dict)
     taken: dict[tuple[str, int], list[tuple[int, int, str]]] = field(default_factory=dict)
+    loaded_ends: dict[tuple[str, int, str], datetime] = field(default_factory=dict)
 
     def load(self, owner_url: str) -> None:
         """Take over the versions and claims that the database has."""
@@ -53,11 +54,13 @@ class Book:
                 "SELECT id::text, calendar_version FROM resource WHERE clinic_id = %s", (self.clinic_id,)
             ):
                 self.version[row[0]] = row[1]
-            for resource_id, unit, start, end, appointment_id in owner.execute(
-                "SELECT resource_id::text, unit, starts_at, ends_at, appointment_id::text FROM claim"
+            for resource_id, unit, start, end, appointment_id, expires_at in owner.execute(
+                "SELECT resource_id::text, unit, starts_at, ends_at, appointment_id::text, expires_at FROM claim"
                 " WHERE clinic_id = %s",
                 (self.clinic_id,),
             ):
+                if expires_at is not None:
+                    self.loaded_ends[resource_id, unit, appointment_id] = expires_at
                 span = (_minutes(start), _minutes(end), appointment_id)
                 self.taken.setdefault((resource_id, unit), []).append(span)
 
@@ -91,12 +94,7 @@ class Book:
                 for (resource_id, unit), spans in self.taken.items()
                 for start, end, appointment_id in spans
             ]
-            holds = {
-                (claim.resource_id, claim.unit, booked.appointment.id): claim.expires_at
-                for booked in self.booked.values()
-                for claim in booked.claims
-                if claim.expires_at
-            }
+            holds = self._ends_of_holds()
             owner.execute("DELETE FROM claim WHERE clinic_id = %s", (self.clinic_id,))
             owner.cursor().executemany(
                 "INSERT INTO claim (clinic_id, resource_id, unit, starts_at, ends_at, during, appointment_id,"
@@ -116,10 +114,7 @@ class Book:
         wanted = set(resource_ids)
         expires = {
             claim_key: (expires_at - EPOCH) / timedelta(minutes=1)
-            for booked in self.booked.values()
-            for claim in booked.claims
-            if (expires_at := claim.expires_at)
-            for claim_key in [(claim.resource_id, claim.unit, booked.appointment.id)]
+            for claim_key, expires_at in self._ends_of_holds().items()
         }
         return tuple(
             Claim(resource_id, unit, start, end, who, expires.get((resource_id, unit, who)))
@@ -133,6 +128,16 @@ class Book:
     def entries(self) -> int:
         """How many claims there are."""
         return sum(len(spans) for spans in self.taken.values())
+
+    def _ends_of_holds(self) -> dict[tuple[str, int, str], datetime]:
+        """Return when claims of holds end, by resource, unit and appointment."""
+        made = {
+            (claim.resource_id, claim.unit, booked.appointment.id): claim.expires_at
+            for booked in self.booked.values()
+            for claim in booked.claims
+            if claim.expires_at
+        }
+        return self.loaded_ends | made
 
     def _create(self) -> bytes | None:
         appointment_id = str(UUID(int=self.rng.getrandbits(128), version=4))
