@@ -66,6 +66,11 @@ _LOCK: Final = Statement(
     "lock_patient_record",
     f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2 FOR NO KEY UPDATE",  # noqa: S608 - made of constants
 )
+# Before a change that bookings must see, or come before: each locks the row of its patient, which this one excludes.
+_LOCK_ALONE: Final = Statement(
+    "lock_patient_record_alone",
+    f"SELECT {_COLUMNS} FROM patient WHERE clinic_id = $1 AND id = $2 FOR UPDATE",  # noqa: S608 - made of constants
+)
 _DELETE_TOKENS: Final = Statement(
     "delete_name_tokens", "DELETE FROM patient_name_token WHERE clinic_id = $1 AND patient_id = $2"
 )
@@ -150,9 +155,16 @@ class PatientStore:
         await self._session.run()
         return self._written(record, pending)
 
-    async def find(self, patient_id: str, *, lock: bool = False) -> Entry | None:
-        """The patient, locked if asked; None when the clinic has no such one."""
-        pending = self._session.queue(_LOCK if lock else _READ, self.clinic_id, patient_id)
+    async def find(self, patient_id: str) -> Entry | None:
+        """The patient; None when the clinic has no such one."""
+        return await self._one(_READ, patient_id)
+
+    async def lock(self, patient_id: str, *, excludes_bookings: bool) -> Entry | None:
+        """The same, locked; no booking of the patient is under way any more where those are excluded."""
+        return await self._one(_LOCK_ALONE if excludes_bookings else _LOCK, patient_id)
+
+    async def _one(self, statement: Statement, patient_id: str) -> Entry | None:
+        pending = self._session.queue(statement, self.clinic_id, patient_id)
         await self._session.run()
         row = pending.row()
         return None if row is None else self._entry(row)

@@ -99,12 +99,12 @@ READ_CLAIMS = _numbered(
 
 READ_PATIENT = _numbered("read_patient", PATIENT_SQL, ("clinic_id", "patient_id", "since"))
 READ_PATIENT_ALONE = _numbered("read_patient_alone", PATIENT_ALONE_SQL, ("clinic_id", "patient_id"))
-# Shared among bookings, exclusive with a change of the patient; the booking's foreign key would lock the row anyway.
+# As the booking's foreign key locks the row anyway: no ordinary change of the patient waits for it, or is waited for.
 LOCK_PATIENT = _numbered(
-    "lock_patient", f"{PATIENT_SQL} FOR SHARE OF p", ("clinic_id", "patient_id", "since")
+    "lock_patient", f"{PATIENT_SQL} FOR KEY SHARE OF p", ("clinic_id", "patient_id", "since")
 )
 LOCK_PATIENT_ALONE = _numbered(
-    "lock_patient_alone", f"{PATIENT_ALONE_SQL} FOR SHARE OF p", ("clinic_id", "patient_id")
+    "lock_patient_alone", f"{PATIENT_ALONE_SQL} FOR KEY SHARE OF p", ("clinic_id", "patient_id")
 )
 
 # Where a booking without a location may take place: its room's location, else every place the provider works at.

@@ -66,13 +66,10 @@ class Patients:
         store = PatientStore(session)
         session.savepoint()
         await require_clinic(session)
-        before = None if edit.is_new else await _locked(store, edit)
+        before = None if edit.is_new else await _locked(session, store, edit)
         record = wanted_record(PATIENT, before, edit)
         if not edit.deactivates:
             self._require_born(record)
-        if before is not None and _changes_overlap(before.record, record):
-            # A booking that was judged on what the patient was is waited for, and its visit seen.
-            await lock_whole_directory(DirectoryStore(session))
         with constraints_named():
             entry = await self._write(store, edit, before, record)
         displaced, versions = await self._displaced(session, edit, before, entry)
@@ -172,8 +169,17 @@ async def _visits_ahead(session: Session, patient: Entry) -> tuple[Displaced, ..
     )
 
 
-async def _locked(store: PatientStore, edit: Edit) -> Entry:
-    entry = await store.find(edit.entry_id, lock=True)
+async def _locked(session: Session, store: PatientStore, edit: Edit) -> Entry:
+    """The patient as it is before the edit.
+
+    A booking that was judged on what the patient was is waited for, and its visit seen, where it may not overlap any
+    more. The directory is locked before the patient, as by bookings.
+    """
+    known = await store.find(edit.entry_id) if "placeholder" in edit.changes else None
+    overlaps = known is not None and _changes_overlap(known.record, edit.changes)
+    if overlaps:
+        await lock_whole_directory(DirectoryStore(session))
+    entry = await store.lock(edit.entry_id, excludes_bookings=edit.deactivates or overlaps)
     if entry is None:
         raise NotFound("No such patient.")
     require_version(edit.etag, entry.version, "The patient")

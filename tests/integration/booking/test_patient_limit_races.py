@@ -195,3 +195,15 @@ async def test_whoever_puts_a_patient_out_of_use_sees_its_booking(
         ).fetchone()
         assert seen == (1,)
     assert await booking == "OK"
+
+
+async def test_an_ordinary_change_of_a_patient_keeps_no_booking_waiting(
+    suite: Suite, make_client: MakeClient
+) -> None:
+    """While another transaction, such as a long import, has changed the patient, the patient is booked all the same."""
+    practice = suite.practice()
+    client = make_client(practice)
+    with psycopg.connect(suite.database.owner_url) as owner:
+        owner.execute("UPDATE patient SET version = version + 1 WHERE id = %s", (practice.patients[0],))
+        assert await outcome(client.create(at(9), timeout_s=CALL_S)) == "OK"
+        owner.commit()
