@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from booking_svc.model import Appointment
-from booking_svc.usecases.etags import require_version
 from chassis.auth.principal import Principal, Role
 from scheduling.appointment import AppointmentStatus
-from scheduling.errors import Forbidden, NotFound, Reason, Refused
+from scheduling.errors import Forbidden, NotFound, Reason, Refused, Stale
 
 OVERRIDE_SCOPE: Final = "override:booking"
 _OVERRIDING_ROLES: Final = (Role.ADMIN, Role.FRONT_DESK)
@@ -72,4 +71,11 @@ def require_open(clinic_status: str, *, may_be_suspended: bool) -> None:
 
 def require_etag(visit: Appointment, etag: str) -> None:
     """Refuse a change of something that has changed since the caller read it. An empty tag checks nothing."""
-    require_version(etag, visit.version, "The appointment")
+    wanted = etag.strip().removeprefix("W/")
+    if wanted in ("", "*") or wanted.strip('"') == str(visit.version):
+        return
+    raise Stale(
+        "The appointment has changed since it was read.",
+        reason=Reason.STALE_ETAG,
+        metadata={"currentEtag": visit.etag},
+    )

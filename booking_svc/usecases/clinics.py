@@ -16,8 +16,7 @@ from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.displacement import require_no_visits_ahead
-from booking_svc.usecases.edit_directory import lock_whole_directory
-from booking_svc.usecases.etags import require_version
+from booking_svc.usecases.edit_directory import lock_whole_directory, require_etag
 from chassis.auth.principal import Role
 from scheduling.errors import Conflict, NotFound, Reason, Refused
 from scheduling.ids import NewId, canonical_id
@@ -86,7 +85,7 @@ class Clinics:
         before = await _read(session, sql.LOCK_CLINIC)
         if before.record["status"] == "archived":
             raise NotFound("No such clinic.")
-        require_version(etag, before.version, "The clinic")
+        require_etag(before, etag)
         record = checked(CLINIC, changed(before.record, changes))
         if record["default_timezone"] != before.record["default_timezone"]:
             await require_no_visits_ahead(session, None)

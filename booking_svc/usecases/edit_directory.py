@@ -22,12 +22,11 @@ from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.displacement import VisitsConcerned, require_no_visits_ahead
-from booking_svc.usecases.etags import require_version
 from booking_svc.usecases.read_directory import require_clinic, window_entity_of
 from chassis.auth.principal import Role
 from database.locks import directory_keys
 from scheduling import consistency
-from scheduling.errors import Conflict, FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused
+from scheduling.errors import Conflict, FieldViolation, Forbidden, Invalid, NotFound, Reason, Refused, Stale
 from scheduling.ids import NewId, canonical_id
 
 OWN_BY_PROVIDERS: Final = {Kind.WINDOW: "resource_id", Kind.PREFERENCE: "provider_id"}
@@ -160,7 +159,7 @@ async def _locked(store: DirectoryStore, entity: Entity, edit: Edit) -> Entry:
     entry = await store.find(entity, edit.entry_id, lock=True)
     if entry is None:
         raise NotFound(f"No such {entity.kind.replace('_', ' ')}.")
-    require_version(edit.etag, entry.version, "The entry")
+    require_etag(entry, edit.etag)
     require_in_use(entry, edit)
     for name in _FIXED.get(entity.kind, ()):
         if edit.changes.get(name, entry.record[name]) != entry.record[name]:
@@ -173,6 +172,17 @@ def require_in_use(entry: Entry, edit: Edit) -> None:
     """Refuse to put out of use what is so already."""
     if edit.deactivates and not entry.active:
         raise Refused("It is out of use already.", reason=Reason.INVALID_TRANSITION)
+
+
+def require_etag(entry: Entry, etag: str) -> None:
+    """Refuse a change of something that has changed since it was read. An empty tag checks nothing."""
+    wanted = etag.strip().removeprefix("W/")
+    if wanted not in ("", "*", entry.etag):
+        raise Stale(
+            "It has changed since it was read.",
+            reason=Reason.STALE_ETAG,
+            metadata={"currentEtag": entry.etag},
+        )
 
 
 def require_own(edit: Edit, record: Record) -> None:

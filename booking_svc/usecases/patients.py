@@ -21,11 +21,11 @@ from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.edit_directory import (
     Edit,
     lock_whole_directory,
+    require_etag,
     require_in_use,
     wanted_record,
     would_displace,
 )
-from booking_svc.usecases.etags import require_version
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.patient_claims import after_patient_change
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
@@ -176,7 +176,7 @@ async def _locked(store: PatientStore, edit: Edit) -> Entry:
     entry = await store.find(edit.entry_id, lock=True)
     if entry is None:
         raise NotFound("No such patient.")
-    require_version(edit.etag, entry.version, "The patient")
+    require_etag(entry, edit.etag)
     require_in_use(entry, edit)
     return entry
 

@@ -37,12 +37,11 @@ class Auth:
         check_access(method, call.principal)
 
     def check(self, call: Call, request: Message) -> None:
-        """Raise NotFound for a request that names another clinic than the caller's."""
+        """Raise NotFound for a request that names another clinic than the caller's; ids are spelled in either case."""
         principal = call.principal
         if principal is None or not call.method.has_clinic:
             return
-        named: str = request.clinic_id  # type: ignore[attr-defined]
-        if named.lower() != (principal.clinic_id or "").lower() and principal.role is not Role.PLATFORM:
+        if request.clinic_id.lower() != principal.clinic_id and principal.role is not Role.PLATFORM:  # type: ignore[attr-defined]
             raise NotFound("There is no such clinic.")
 
     def leave(self, call: Call) -> None:
