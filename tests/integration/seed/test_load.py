@@ -222,7 +222,7 @@ async def test_a_faulty_document_leaves_the_clinics_before_it(database: Migrated
     room = next(raw for raw in bad.raws if raw.section == "rooms")
     doubled = RawEntry(room.file, room.section, room.line, {**room.tree, "id": "another"}, room.lines)
     bad = DemoClinic(bad.id, bad.number, (*bad.raws, doubled))
-    with pytest.raises(CtlError, match=r"clinic.yaml:\d+: rooms refused: A room of this name exists"):
+    with pytest.raises(CtlError, match=r"clinic.yaml:\d+: rooms: name is the name of another room"):
         await import_clinics(database.owner_url, KEYS, [good, bad], progress=lambda _: None)
     with psycopg.connect(database.owner_url) as owner:
         for table in ("location", "patient", "audit_event", "outbox_event"):
