@@ -304,7 +304,7 @@ def _responses(binding: Binding, policy: Policy, schemas: Schemas) -> Schema:
     if binding.http_method == "GET" and policy.caching is not Caching.NOTHING:
         kept = _answer_headers(policy)
         if policy.has_metadata:
-            kept["X-Fetched-At"] = _described({"X-Fetched-At": "When that was so."})["X-Fetched-At"]
+            kept |= _described({"X-Fetched-At": "When that was so."})
         responses["304"] = {"description": "What you have still holds.", "headers": kept}
     responses |= {status: {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
     return {**responses, "default": {"$ref": "#/components/responses/default"}}

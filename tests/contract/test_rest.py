@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from medforall.options.v1 import options_pb2
 from medforall.type.v1 import reason_pb2, scheduling_pb2
 
 from gateway.contracts import load_contracts, load_files
-from gateway.http_policy import policies
+from gateway.http_policy import Caching, policies
 from gateway.realtime.paths import SSE_PATH, TICKETS_PATH
 from gateway.transcoding.bindings import Binding, bindings_of
 from gateway.transcoding.decoding import Decoder, Violations
@@ -255,3 +256,42 @@ def test_the_document_has_every_route() -> None:
     assert {SSE_PATH, TICKETS_PATH} <= set(document["paths"])
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     assert all(operation["summary"] for operation in operations)
+
+
+def _headers(document: dict[str, Any], response: dict[str, Any]) -> set[str]:
+    """The headers that an operation's response, or what it refers to, describes."""
+    named = response.get("$ref", "").rpartition("/")[2]
+    found = document["components"]["responses"][named] if named else response
+    return set(found.get("headers", {}))
+
+
+def test_the_document_says_which_headers_answers_have() -> None:
+    """Each route's answers say how long they may be kept, what is left of the rate, and what a refusal asks for."""
+    document = json.loads((DOCUMENTS / "openapi.json").read_text())
+    rate = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"}
+    for binding, policy in zip(BINDINGS, policies(BINDINGS), strict=True):
+        path = re.sub(r"{([a-z_]+)}", lambda found: "{" + _camel(found[1]) + "}", binding.template)
+        responses = document["paths"][path][binding.http_method.lower()]["responses"]
+        good = _headers(document, responses[str(policy.success_status)])
+        assert "Cache-Control" in good, path
+        assert (good & rate) == (set() if policy.caching is Caching.PUBLIC else rate), path
+        if "304" in responses:
+            kept = _headers(document, responses["304"])
+            assert ("ETag" in kept) == ("ETag" in good), path
+            assert ("X-Fetched-At" in kept) == policy.has_metadata, path
+        assert _headers(document, responses["401"]) >= rate | {"WWW-Authenticate"}
+        assert _headers(document, responses["429"]) >= rate | {"Retry-After"}
+        assert "Retry-After" in _headers(document, responses["503"])
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
+
+
+def test_what_a_call_cannot_do_without_is_required() -> None:
+    """A list of windows is of one resource, and the document says so."""
+    document = json.loads((DOCUMENTS / "openapi.json").read_text())
+    parameters = document["paths"]["/v1/clinics/{clinicId}/windows"]["get"]["parameters"]
+    required = {one["name"] for one in parameters if one["required"]}
+    assert required == {"clinicId", "resourceId"}

@@ -16,7 +16,7 @@ from chassis.config import ConfigError, Listen
 from chassis.failpoints import FailPoints, build_failpoints, parse_action
 from chassis.flags import Flags
 from chassis.grpc.client import outgoing_metadata, outgoing_timeout_s, service_config
-from chassis.grpc.context import CallContext, current_call, use_call
+from chassis.grpc.context import REQUEST_ID, CallContext, current_call, use_call
 from chassis.interceptors.errors import code_of, status_of, trailing_metadata
 from chassis.lifecycle import Fatal
 from chassis.metrics import Labels, MetricsServer, build_metrics
@@ -245,3 +245,22 @@ def test_only_named_services_are_retried() -> None:
     assert '"service": "a.B"' in service_config(["a.B"])
     assert '"methodConfig": []' in service_config([])
     assert "retryThrottling" in service_config([])
+
+
+@pytest.mark.parametrize(
+    ("given", "is_taken"),
+    [
+        ("0190a000-0000-7000-8000-00000000000a", True),
+        ("req_12345678", True),
+        ("short", False),
+        ("a" * 65, False),
+        ("Jane Doe 1980", False),
+        ("jane@example.org", False),
+        ("pati\u00ebnt-1234", False),
+        ("\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668", False),
+        ("12345678\n", False),
+    ],
+)
+def test_a_chosen_request_id_is_a_plain_word(given: str, is_taken: bool) -> None:
+    """What a caller calls its request is logged only if it is short and of plain letters, digits and few signs."""
+    assert (REQUEST_ID.fullmatch(given) is not None) == is_taken
