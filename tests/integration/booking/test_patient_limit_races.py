@@ -168,7 +168,8 @@ async def test_whoever_puts_a_patient_out_of_use_sees_its_booking(
     """A change waits for a booking that has looked at its patient under the lock, and then sees the visit."""
     practice = suite.practice()
     client = make_client(practice)
-    change = "UPDATE patient SET active = false WHERE id = %s"
+    # As every change begins that bookings must see, or come before.
+    change = "SELECT FROM patient WHERE id = %s FOR UPDATE"
     with (
         psycopg.connect(suite.database.owner_url) as blocker,
         psycopg.connect(suite.database.owner_url) as owner,
