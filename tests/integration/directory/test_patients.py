@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc.aio
+import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from medforall.directory.v1 import directory_types_pb2 as types
@@ -14,6 +16,7 @@ from tests.integration.directory.conftest import Directory, Suite, token_of
 from tests.support.booking import code_of, details_of, reason_of
 from tests.support.invariants import query
 from tests.support.practice import Practice, at, new_id
+from tests.support.waiting import wait_until_async
 
 ASA = {
     "name": "Åsa Lindqvist-Meyer",
@@ -259,3 +262,30 @@ async def test_what_is_out_of_use_is_not_put_out_of_use_again(directory: Directo
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await directory.call(f"Deactivate{word}", **fields)
         assert reason_of(refused.value) == "INVALID_TRANSITION"
+
+
+async def test_what_bookings_must_see_of_a_patient_waits_for_them(directory: Directory, suite: Suite) -> None:
+    """A patient is put out of use, or turns into a placeholder, only when no booking of it is under way."""
+    for method, fields in (
+        (
+            "UpdatePatient",
+            {"patient": types.Patient(placeholder=True), "update_mask": FieldMask(paths=["placeholder"])},
+        ),
+        ("DeactivatePatient", {}),
+    ):
+        patient = (await directory.add("Patient", **ASA)).id
+        with psycopg.connect(suite.database.owner_url) as booking:
+            booking.execute("SELECT FROM patient WHERE id = %s FOR KEY SHARE", (patient,))
+            change = asyncio.create_task(directory.call(method, patient_id=patient, **fields))
+
+            async def waits() -> bool:
+                return query(suite.database.owner_url, WAITING) == [(1,)]
+
+            await wait_until_async(waits, what=f"{method} to wait for the booking")
+            booking.rollback()
+        assert (await change).patient.id == patient
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
