@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from booking_svc.model import Appointment, Caller, HeldClaim
 from booking_svc.store import rows, statements
@@ -23,9 +23,6 @@ from scheduling.clock import instant_of
 from scheduling.facts import PatientFacts
 
 ResultT = TypeVar("ResultT")
-
-LOCK_WAIT_MS: Final = 2_000
-"""How long a transaction that writes waits for a lock, and so a call for the first one with its idempotency key."""
 
 
 class Reply(Generic[ResultT]):
@@ -105,7 +102,7 @@ class Session:
     def begin(self) -> None:
         """Begin to write, as this clinic."""
         self.queue(statements.BEGIN)
-        self.queue(statements.ENTER_CLINIC, self.clinic_id, f"{LOCK_WAIT_MS}ms")
+        self.queue(statements.ENTER_CLINIC, self.clinic_id, f"{statements.LOCK_WAIT_MS}ms")
 
     def begin_snapshot(self) -> None:
         """Begin to read one moment, as this clinic."""
@@ -175,11 +172,6 @@ class Session:
         pending = self.queue(statements.READ_PLACES, self.clinic_id, room_id, provider_id)
         return Reply(pending, lambda done: [row[0] for row in done.rows()])
 
-    def kinds(self, resource_ids: Sequence[str]) -> Reply[dict[str, str]]:
-        """Which of these resources the clinic has, and their kinds."""
-        pending = self.queue(statements.READ_KINDS, self.clinic_id, list(resource_ids))
-        return Reply(pending, lambda done: dict(done.rows()))
-
     def location(
         self, location_id: str, *, provider_id: str | None = None, service_id: str | None = None
     ) -> Reply[LocationFacts | None]:
@@ -222,13 +214,9 @@ class Session:
 
         With `lock` it cannot be put out of use until the transaction ends.
         """
-        if since_min is None:
-            alone = statements.LOCK_PATIENT_ALONE if lock else statements.READ_PATIENT_ALONE
-            pending = self.queue(alone, self.clinic_id, patient_id)
-        else:
-            with_visits = statements.LOCK_PATIENT if lock else statements.READ_PATIENT
-            since = instant_of(since_min).isoformat()
-            pending = self.queue(with_visits, self.clinic_id, patient_id, since)
+        since = () if since_min is None else (instant_of(since_min).isoformat(),)
+        statement = statements.PATIENTS[since_min is not None, lock]
+        pending = self.queue(statement, self.clinic_id, patient_id, *since)
         return Reply(pending, lambda done: build_patient(patient_id, done.rows()))
 
     # ── locks ───────────────────────────────────────────────────────────────────────────────────────────────────

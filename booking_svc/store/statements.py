@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Final
 
 from booking_svc.store.pipeline import Statement
 from database.busy_facts import PATIENT_ALONE_SQL, PATIENT_SQL, VERSIONED_CLAIMS_SQL
@@ -22,6 +23,9 @@ def _numbered(name: str, sql: str, parameters: Sequence[str]) -> Statement:
 
 
 # ── the transaction ─────────────────────────────────────────────────────────────────────────────────────────────
+
+LOCK_WAIT_MS: Final = 2_000
+"""How long a transaction that writes waits for a lock, and so a call for the first one with its idempotency key."""
 
 BEGIN = Statement("begin", "BEGIN")
 BEGIN_ONE_MOMENT = Statement("begin_one_moment", "BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -97,15 +101,16 @@ READ_CLAIMS = _numbered(
     "read_claims", VERSIONED_CLAIMS_SQL, ("clinic_id", "resource_ids", "lock_ids", "firsts", "ends")
 )
 
-READ_PATIENT = _numbered("read_patient", PATIENT_SQL, ("clinic_id", "patient_id", "since"))
-READ_PATIENT_ALONE = _numbered("read_patient_alone", PATIENT_ALONE_SQL, ("clinic_id", "patient_id"))
-# As the booking's foreign key locks the row anyway: no ordinary change of the patient waits for it, or is waited for.
-LOCK_PATIENT = _numbered(
-    "lock_patient", f"{PATIENT_SQL} FOR KEY SHARE OF p", ("clinic_id", "patient_id", "since")
-)
-LOCK_PATIENT_ALONE = _numbered(
-    "lock_patient_alone", f"{PATIENT_ALONE_SQL} FOR KEY SHARE OF p", ("clinic_id", "patient_id")
-)
+_PATIENT, _PATIENT_ALONE = ("clinic_id", "patient_id", "since"), ("clinic_id", "patient_id")
+
+# A patient, by whether with visits, and whether it shall stay in use until the end: its row is locked as
+# the booking's foreign key does anyway, so that no ordinary change of the patient waits for it, or is waited for.
+PATIENTS = {
+    (True, False): _numbered("read_patient", PATIENT_SQL, _PATIENT),
+    (True, True): _numbered("lock_patient", f"{PATIENT_SQL} FOR KEY SHARE OF p", _PATIENT),
+    (False, False): _numbered("read_patient_alone", PATIENT_ALONE_SQL, _PATIENT_ALONE),
+    (False, True): _numbered("lock_patient_alone", f"{PATIENT_ALONE_SQL} FOR KEY SHARE OF p", _PATIENT_ALONE),
+}
 
 # Where a booking without a location may take place: its room's location, else every place the provider works at.
 READ_PLACES = Statement(
