@@ -277,14 +277,14 @@ async def test_rest_runs_no_sql_of_its_callers(suite: RunFile, target: Target) -
 
 @pytest.mark.parametrize("payload", [payload for payload in PAYLOADS if "\x00" not in payload])
 def test_what_looks_like_sql_is_stored_as_it_is(suite: RunFile, target: Target, payload: str) -> None:
-    """A name that is a statement comes back letter by letter, and a wildcard in a search finds nobody."""
+    """A name and notes with a statement come back letter by letter, and a wildcard in a search finds nobody."""
     headers = {"authorization": f"Bearer {target.admin}"}
     base = f"{suite.gateway_url}/v1/clinics/{target.clinic}"
-    made = httpx.post(
-        f"{base}/patients", json={"name": payload, "dob": "1980-04-30"}, headers=headers, timeout=20
-    )
+    wanted = {"name": f"Ann {payload}".strip(), "dob": "1980-04-30", "notes": payload}
+    made = httpx.post(f"{base}/patients", json=wanted, headers=headers, timeout=20)
     assert made.status_code == 201, made.text
-    assert made.json()["patient"]["name"] == payload.strip()
+    patient = made.json()["patient"]
+    assert (patient["name"], patient["notes"]) == (wanted["name"], payload)
     for wildcard in ("%%%", "___"):
         found = httpx.get(f"{base}/patients", params={"namePrefix": wildcard}, headers=headers, timeout=20)
         assert (found.status_code, found.json().get("patients", [])) in ((200, []), (400, []))
