@@ -113,10 +113,10 @@ async def test_search_book_hear_and_read_over_tls(
 
 
 def book_first(rest: httpx.Client, clinic: DemoFacts) -> str:
-    """Book the first free slot; the appointment's id."""
+    """Book a free slot after the week that `up` prints one of; the appointment's id."""
     today = datetime.now(UTC).date()
     place = {"serviceId": clinic.service_id, "locationId": clinic.location_id}
-    days = {"start": str(today + timedelta(days=1)), "end": str(today + timedelta(days=10))}
+    days = {"start": str(today + timedelta(days=10)), "end": str(today + timedelta(days=20))}
     found = rest.get("/availability", params=place | days | {"limit": "1"})
     assert found.status_code == 200, found.text
     slot = found.json()["slots"][0]
