@@ -138,6 +138,7 @@ def _guarded(breaker: CircuitBreaker) -> Iterator[None]:
         raise _away(error) from error
     except RedisError as error:
         # It answers, but not this: a replica without its master, a key of another type, a right that is missing.
+        breaker.succeeded()
         raise _failed("The cache refuses.", error) from error
     else:
         breaker.succeeded()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from medforall.options.v1 import options_pb2
-
 from chassis.auth.principal import Principal, Role
 from chassis.auth.verifier import TokenVerifier, UnknownKey
 from chassis.interceptors.auth import bearer_token, check_access
@@ -14,7 +12,7 @@ from chassis.interceptors.methods import Method
 from chassis.lifecycle import Fatal
 from gateway.problems import UnknownCaller
 from gateway.rate_limit import Limiter
-from scheduling.errors import NotFound, Unauthenticated, Unavailable
+from scheduling.errors import Expired, NotFound, Unauthenticated, Unavailable
 
 AUTHORIZATION = "authorization"
 CLINIC_VARIABLE = "clinic_id"
@@ -65,9 +63,7 @@ class Authenticator:
         self._verifier = verifier
         self._limiter = limiter
 
-    async def principal(
-        self, headers: Mapping[str, str], client: str, method: Method, rate_class: int
-    ) -> Principal | None:
+    async def principal(self, headers: Mapping[str, str], client: str, method: Method) -> Principal | None:
         """The caller; None for a public call, or for one without a token where the contract allows that.
 
         Raises UnknownCaller, and RateLimited when its address has come with too many.
@@ -75,30 +71,25 @@ class Authenticator:
         header = headers.get(AUTHORIZATION)
         if method.public or (not header and method.anonymous):
             return None
-        return await self.bearer(header, client, rate_class)
+        return await self.bearer(header, client)
 
-    async def bearer(
-        self, header: str | None, client: str, rate_class: int = options_pb2.RATE_CLASS_READ
-    ) -> Principal:
+    async def bearer(self, header: str | None, client: str) -> Principal:
         """The principal of an `Authorization` header. Raises as `principal` does."""
-        return await self.counted(lambda: self._verified(bearer_token(header)), client, rate_class)
+        return await self.counted(lambda: self._verified(bearer_token(header)), client)
 
     async def verify(self, token: str, client: str) -> Principal:
         """The principal of a token. Raises as `principal` does."""
         return await self.counted(lambda: self._verified(token), client)
 
-    async def counted(
-        self,
-        verify: Callable[[], Awaitable[Principal]],
-        client: str,
-        rate_class: int = options_pb2.RATE_CLASS_READ,
-    ) -> Principal:
+    async def counted(self, verify: Callable[[], Awaitable[Principal]], client: str) -> Principal:
         """Whom `verify` finds; that it finds nobody counts. Raises as `principal` does."""
         try:
             return await verify()
+        except Expired as error:
+            # Its caller is known, and must hear that it needs another one: everybody's at a place may end together.
+            raise UnknownCaller(error.message, {}) from None
         except Unauthenticated as error:
-            headers = await self._limiter.admit(None, client, "", rate_class)
-            raise UnknownCaller(error.message, headers) from None
+            raise UnknownCaller(error.message, await self._limiter.count_unknown(client)) from None
 
     async def _verified(self, token: str) -> Principal:
         try:

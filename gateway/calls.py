@@ -97,9 +97,8 @@ class Calls:
 
     async def serve(self, request: Request, endpoint: Endpoint, variables: Mapping[str, str]) -> Reply:
         """Answer one request. Raises what `Refusals` turns into an answer; rate headers go to the scope."""
-        rate_class = endpoint.binding.access.rate_class
         principal = await self._authenticator.principal(
-            request.headers, current_call().client_address or "", endpoint.method, rate_class
+            request.headers, current_call().client_address or "", endpoint.method
         )
         _enter(principal, endpoint.method.path)
         await self._admit(request, endpoint, variables, principal)

@@ -51,6 +51,7 @@ _IDEMPOTENCY_FIELD = "idempotency_key"
 _ETAG_FIELD = "etag"
 _HOLD_TOKEN_FIELD = "hold_token"  # noqa: S105 - the name of a field
 _ENTITY_TAGS = re.compile(r'\s*(?:W/)?"[^"]*"(?:\s*,\s*(?:W/)?"[^"]*")*\s*')
+_ENTITY_TAGS_CHARS_MAX = 64
 _METADATA_TYPE = "medforall.availability.v1.SearchMetadata"
 _SLOT_TYPE = "medforall.type.v1.Slot"
 _UPDATE_MASK = "update_mask"
@@ -225,6 +226,8 @@ def apply_headers(policy: Policy, headers: Mapping[str, str], message: Message) 
     if policy.takes_etag:
         if not _ENTITY_TAGS.fullmatch(match):
             raise Invalid.field("If-Match", 'must be entity tags in double quotes, such as "7", or *')
+        if len(match.strip()) > _ENTITY_TAGS_CHARS_MAX:
+            raise Invalid.field("If-Match", f"must have at most {_ENTITY_TAGS_CHARS_MAX} characters")
         _fill(message, _ETAG_FIELD, match.strip(), "If-Match")
     elif policy.caching is Caching.NOTHING:
         # To ignore it would make a change that its sender believes to be conditional.

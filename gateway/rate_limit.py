@@ -104,6 +104,10 @@ class Limiter(Protocol):
         """The rate headers of an admitted call. Raises RateLimited, which carries them too."""
         ...
 
+    async def count_unknown(self, client: str) -> Mapping[str, str]:
+        """Count a bad token of this address, apart from its calls without one. Raises RateLimited."""
+        ...
+
     def learn(self, principal: Principal, authorization: str) -> None:
         """See a caller pass with whose token its clinic's limits can be asked for; never waits."""
         ...
@@ -144,7 +148,14 @@ class RateLimiter:
         rate = (self._table.authenticated if principal else self._table.anonymous).get(rate_class)
         if rate is None:
             return {}
-        wanted = self._wanted(principal, client, clinic_id, rate_class, rate)
+        return await self._take(self._wanted(principal, client, clinic_id, rate_class, rate))
+
+    async def count_unknown(self, client: str) -> Mapping[str, str]:
+        """The rate headers of a caller whose token is bad. Raises RateLimited."""
+        rate = self._table.anonymous[options_pb2.RATE_CLASS_READ]
+        return await self._take([(f"rate:{{{network_of(client)}}}:unknown", rate)])
+
+    async def _take(self, wanted: Sequence[Bucket]) -> Mapping[str, str]:
         states = await self._buckets.take(wanted)
         # What the client is told is the bucket that stands in its way, else its own.
         narrowest = next((index for index, state in enumerate(states) if not state.is_admitted), 0)
@@ -191,6 +202,10 @@ class NoLimits:
         clinic_id: str,  # noqa: ARG002
         rate_class: int,  # noqa: ARG002
     ) -> Mapping[str, str]:
+        """No headers, no refusal."""
+        return {}
+
+    async def count_unknown(self, client: str) -> Mapping[str, str]:  # noqa: ARG002
         """No headers, no refusal."""
         return {}
 

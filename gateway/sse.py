@@ -120,7 +120,8 @@ def _client() -> str:
 
 
 async def _admit(parts: SseParts, principal: Principal) -> Mapping[str, str]:
-    return await parts.limiter.admit(principal, _client(), principal.clinic_id, options_pb2.RATE_CLASS_READ)
+    """Count an opening for the user alone, as a WebSocket's."""
+    return await parts.limiter.admit(principal, _client(), "", options_pb2.RATE_CLASS_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +223,10 @@ class Stream:
         try:
             await join(self._parts.link, member.session, channels, resume_from)
         except (SessionGone, Unavailable):
+            self._end(CloseCode.GOING_AWAY)
+            return
+        except Exception:
+            _log.exception("sse.join_failed")
             self._end(CloseCode.GOING_AWAY)
             return
         sequence = sequence_of(self._parts.link, member.session)

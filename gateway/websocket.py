@@ -143,9 +143,8 @@ class Connection:
             raise Ended(CloseCode.UNAUTHENTICATED)
         try:
             principal = await self._verify(message)
-            await self._parts.limiter.admit(
-                principal, _client(), principal.clinic_id, options_pb2.RATE_CLASS_READ
-            )
+            # Counted for the user alone: when a gateway comes back, all of a clinic's streams do at once.
+            await self._parts.limiter.admit(principal, _client(), "", options_pb2.RATE_CLASS_READ)
             self.member = await self._parts.members.admit(principal, self._outlet, self._end, "websocket")
         except DomainError as error:
             self._say_error(message, error)

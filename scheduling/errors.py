@@ -156,6 +156,10 @@ class Unauthenticated(DomainError):
     default_reason = Reason.UNAUTHENTICATED
 
 
+class Expired(Unauthenticated):
+    """The caller's token was good, and its time is over."""
+
+
 class Exhausted(DomainError):
     """Too many calls, or no room for more work."""
 

@@ -38,7 +38,7 @@ class AvailabilityServicer(availability_pb2_grpc.AvailabilityServiceServicer):
 
     def BatchSearchSlots(self, request: availability_pb2.BatchSearchSlotsRequest, _context: Any) -> Any:
         """Several searches of one clinic, in the order asked, from one reading."""
-        if any(one.clinic_id != request.clinic_id for one in request.searches):
+        if any(one.clinic_id.lower() != request.clinic_id for one in request.searches):
             raise Invalid.field("searches", "must each name the clinic of the batch")
         reader = self._reader.in_one_reading(one.consistency_token for one in request.searches)
         results = []

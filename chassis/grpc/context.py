@@ -12,7 +12,7 @@ from typing import Final
 
 from chassis.auth.principal import Principal
 
-REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{8,64}")
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{8,128}")
 """What a caller may choose as its request's id: it is logged as it stands."""
 
 

@@ -37,11 +37,17 @@ class Auth:
         check_access(method, call.principal)
 
     def check(self, call: Call, request: Message) -> None:
-        """Raise NotFound for a request that names another clinic than the caller's; ids are spelled in either case."""
-        principal = call.principal
-        if principal is None or not call.method.has_clinic:
+        """Raise NotFound for a request that names another clinic than the caller's.
+
+        Ids are spelled in either case; from here on the clinic's is in lower case.
+        """
+        if not call.method.has_clinic:
             return
-        if request.clinic_id.lower() != principal.clinic_id and principal.role is not Role.PLATFORM:  # type: ignore[attr-defined]
+        named: str = request.clinic_id  # type: ignore[attr-defined]
+        if not named.islower():
+            named = request.clinic_id = named.lower()  # type: ignore[attr-defined]
+        principal = call.principal
+        if principal and named != principal.clinic_id and principal.role is not Role.PLATFORM:
             raise NotFound("There is no such clinic.")
 
     def leave(self, call: Call) -> None:

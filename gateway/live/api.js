@@ -1,5 +1,6 @@
 // What is asked by REST: one clinic, one token, few requests at once.
 
+export const FREE_BUSY = "/freeBusy";
 const AT_ONCE = 4;
 const ROWS_MAX = 2000;
 const ANSWER_MS = 15000;
@@ -47,7 +48,8 @@ export class Api {
     } catch {
       throw new Failed(navigator.onLine ? "The server does not answer." : "This device is offline.");
     }
-    this.remaining = Number(answer.headers.get("x-ratelimit-remaining") ?? Infinity);
+    // Free and busy times are counted apart from the rest.
+    if (path !== FREE_BUSY) this.remaining = Number(answer.headers.get("x-ratelimit-remaining") ?? Infinity);
     if (answer.ok) return answer.json();
     if (answer.status === 401) throw new Refused("The token was not accepted.");
     if (answer.status === 429 || answer.status >= 500) throw new Failed(`The server cannot answer at the moment (${answer.status}).`);
@@ -67,13 +69,15 @@ export class Api {
   }
 }
 
-/** Do `work` for each item, a few at once; one that fails leaves the others alone. */
+/** Do `work` for each item, a few at once; one that fails leaves the others alone. Resolves to how many failed. */
 export async function forEach(items, work) {
   const left = [...items];
+  let failed = 0;
   const worker = async () => {
-    while (left.length) await work(left.shift()).catch(() => {});
+    while (left.length) await work(left.shift()).catch(() => { failed += 1; });
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return failed;
 }
 
 export const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });

@@ -1,9 +1,9 @@
 // Who and what there is in the clinic, and who works when. All of it stays in memory.
 
-import { Failed, Refused, forEach, pause } from "/live/api.js";
+import { FREE_BUSY, Failed, Refused, forEach, pause } from "/live/api.js";
 import { dayAfter } from "/live/words.js";
 
-const PROVIDERS_MAX = 60;
+const PROVIDERS_MAX = 30;
 const PATIENTS_MAX = 2000;
 const DAYS_MAX = 50;
 // So many requests are left for what matters more than names; below, names come one a second.
@@ -65,8 +65,8 @@ export class Directory {
     const found = new Map();
     if (!this.api.may("read:availability")) return found;
     const when = { locationId: place.id, start: day, end: dayAfter(day, 1) };
-    await forEach(providerIds.slice(0, PROVIDERS_MAX), async (id) => {
-      const { open, busy } = await this.api.get("/freeBusy", { resourceId: id, ...when });
+    found.missed = await forEach(providerIds.slice(0, PROVIDERS_MAX), async (id) => {
+      const { open, busy } = await this.api.get(FREE_BUSY, { resourceId: id, ...when });
       found.set(id, { open, busy: busy.map((each) => each.interval) });
     });
     return found;

@@ -2,6 +2,8 @@
 
 const ENDED = new Set([4401, 4410]);
 const REFUSED = new Map([[4403, "The token was revoked."], [4405, "This token may not follow the clinic."]]);
+const TOO_MANY = 4409;
+const CROWDED_MS = 60000;
 const PING_MS = 5000;
 // A ping unanswered for so long: nothing was heard for twelve seconds.
 const ANSWER_MS = 7000;
@@ -66,7 +68,7 @@ export class Feed {
 
   connect() {
     clearTimeout(this.timer);
-    if (this.socket || !this.channels.length) return;
+    if (this.socket || !this.channels.length || this.ending.signal.aborted) return;
     if (!navigator.onLine) return this.on.state("offline", "Offline");
     this.on.state(this.position ? "resuming" : "waiting", this.position ? "Resuming…" : "Connecting…");
     const address = new URL("/v1/realtime/ws", location.href);
@@ -131,7 +133,8 @@ export class Feed {
       this.drop();
       this.on.state("ended", "Not live");
       this.on.ended(event.code === 4410 ? "The token has ended." : "The token was not accepted.");
-    } else this.lose("waiting");
+    } else if (event.code === TOO_MANY) this.lose("waiting", "Too many of your connections are open", CROWDED_MS);
+    else this.lose("waiting");
   }
 
   /** Let go of the connection at once, whatever it still thinks of itself, and try again. */

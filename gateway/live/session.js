@@ -32,7 +32,9 @@ export class Session {
 
   /** Read who and what there is, and show a day. Raises what Api.get raises. */
   async begin(wanted) {
+    const turn = this.turn;
     await this.directory.read();
+    if (turn !== this.turn) return; // signed out meanwhile
     const { locations } = this.directory;
     if (!locations.length) throw new Error("This clinic has no location yet.");
     const { role, provider_id: ownId } = this.api.claims;
@@ -99,7 +101,8 @@ export class Session {
 
   show(visits, shifts, told) {
     this.failures = 0;
-    warn("list");
+    if (shifts.missed) warn("list", `The hours of ${shifts.missed} of those who work here could not be read.`, () => this.load());
+    else warn("list");
     this.board.keepOnly(new Set([...visits.map((visit) => visit.id), ...told]));
     this.board.takeShifts(shifts);
     for (const visit of visits) this.board.apply(visit, false);

@@ -105,6 +105,8 @@ class Members:
         if (principal.subject, principal.clinic_id) != (old.subject, old.clinic_id):
             raise Forbidden("A connection is renewed with a token of the same user and clinic.")
         await self._check(principal)
+        if member not in self._members:
+            raise Unavailable("The connection has ended meanwhile.")
         member.principal = principal
         member.session.viewer = viewer_of(principal)
         member.expire_in(self._life_s(principal))

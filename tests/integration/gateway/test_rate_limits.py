@@ -120,8 +120,11 @@ async def test_a_clinic_s_own_limit_is_learnt(
         }
 
     await client.post(PATH, headers=user())
-    while not services.asked("GetClinicLimits"):  # noqa: ASYNC110 - the lookup runs beside the call
-        await asyncio.sleep(0.01)
+
+    async def is_known() -> bool:
+        return bool(services.asked("GetClinicLimits"))
+
+    await wait_until_async(is_known, what="the clinic's limits to be asked for")
     answers = [status for _ in range(4) for status in await statuses([client], 15, user())]
     assert 29 <= answers.count(200) <= 32
 
