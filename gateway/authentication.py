@@ -12,7 +12,7 @@ from chassis.interceptors.methods import Method
 from chassis.lifecycle import Fatal
 from gateway.problems import UnknownCaller
 from gateway.rate_limit import Limiter
-from scheduling.errors import Expired, NotFound, Unauthenticated, Unavailable
+from scheduling.errors import NotFound, TokenExpired, Unauthenticated, Unavailable
 
 AUTHORIZATION = "authorization"
 CLINIC_VARIABLE = "clinic_id"
@@ -85,7 +85,7 @@ class Authenticator:
         """Whom `verify` finds; that it finds nobody counts. Raises as `principal` does."""
         try:
             return await verify()
-        except Expired as error:
+        except TokenExpired as error:
             # Its caller is known, and must hear that it needs another one: everybody's at a place may end together.
             raise UnknownCaller(error.message, {}) from None
         except Unauthenticated as error:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from medforall.options.v1 import options_pb2
+
 from chassis.auth.principal import Principal
 from chassis.config import Rate
 from gateway.clients import network_of

@@ -225,7 +225,7 @@ class Stream:
         except (SessionGone, Unavailable):
             self._end(CloseCode.GOING_AWAY)
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever went wrong is this stream's end
             _log.exception("sse.join_failed")
             self._end(CloseCode.GOING_AWAY)
             return

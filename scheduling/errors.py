@@ -156,7 +156,7 @@ class Unauthenticated(DomainError):
     default_reason = Reason.UNAUTHENTICATED
 
 
-class Expired(Unauthenticated):
+class TokenExpired(Unauthenticated):
     """The caller's token was good, and its time is over."""
 
 

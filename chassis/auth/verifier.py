@@ -20,7 +20,7 @@ from chassis.auth.jwks import KeyStore, jwks_source
 from chassis.auth.principal import Principal, Role
 from chassis.config import ConfigError
 from chassis.settings import AuthSettings
-from scheduling.errors import Expired, Unauthenticated
+from scheduling.errors import TokenExpired, Unauthenticated
 from scheduling.ids import is_id
 
 _TOKEN_CHARS_MAX = 8_192
@@ -121,7 +121,7 @@ class TokenVerifier:
         expires_at_s, issued_at_s = _time_of(claims, "exp"), _time_of(claims, "iat")
         not_before_s = _time_of(claims, "nbf") if "nbf" in claims else issued_at_s
         if expires_at_s + self._leeway_s <= now_s:
-            raise Expired("The token has expired.")
+            raise TokenExpired("The token has expired.")
         if not_before_s - self._leeway_s > now_s or issued_at_s - self._leeway_s > now_s:
             raise Unauthenticated("The token is not valid yet.")
         if not 0 < expires_at_s - issued_at_s <= _LIFETIME_MAX_S:
