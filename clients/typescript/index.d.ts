@@ -115,6 +115,8 @@ export type AuditEvent = {
   afterJson: string;
   /** True once the row is part of the clinic's hash chain. */
   sealed: boolean;
+  /** Why, where the caller said so: sealed in the database, and shown to those who may read the audit. */
+  reason: string;
 };
 
 /** Several searches. */
@@ -851,6 +853,12 @@ export type GetAppointmentResponse = {
   appointment?: Appointment;
 };
 
+/** What the clinic's callers may use together. */
+export type GetClinicLimitsResponse = {
+  /** Requests a minute of all callers together; 0 means what the gateway is set to. */
+  requestsPerMinute: number;
+};
+
 /** The clinic. */
 export type GetClinicResponse = {
   clinic?: Clinic;
@@ -980,6 +988,21 @@ export type ListLocationsResponse = {
   locations: Array<Location>;
   /** Empty on the last page. */
   nextPageToken: string;
+};
+
+/** Which ones. All filters must hold. */
+export type ListPatientsRequest = {
+  /** Rows a page; 0 means 50. */
+  pageSize?: number | null;
+  pageToken?: string | null;
+  /** Deactivated ones too. */
+  includeInactive?: boolean | null;
+  /** Beginning of any word of the name, at least two letters. */
+  namePrefix?: string | null;
+  phone?: string | null;
+  email?: string | null;
+  /** `YYYY-MM-DD`. */
+  dob?: string | null;
 };
 
 /** A page of them. */
@@ -1931,6 +1954,9 @@ export class Medforall {
   /** Changes name, zone, public search or limits of the caller's clinic. */
   updateClinic(parameters: { clinicId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: ClinicInput, options?: CallOptions): Promise<Answer<UpdateClinicResponse>>;
 
+  /** Returns what all callers of the clinic may use together. Any of them may ask: the gateway does, with their tokens. */
+  getClinicLimits(parameters: { clinicId: string }, options?: CallOptions): Promise<Answer<GetClinicLimitsResponse>>;
+
   /** Returns what anybody may know of a clinic that opened public search: names, places, services. No patient, no staff detail. */
   getPublicClinic(parameters: { clinicId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetPublicClinicResponse>>;
   getPublicClinic(parameters: { clinicId: string }, options: ConditionalOptions): Promise<Answer<GetPublicClinicResponse> | Unchanged>;
@@ -2054,7 +2080,7 @@ export class Medforall {
   createWindow(parameters: { clinicId: string; idempotencyKey?: string; strict?: boolean }, body?: WindowInput, options?: CallOptions): Promise<Answer<CreateWindowResponse>>;
 
   /** Lists them ordered by start, then id. */
-  listWindows(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; resourceId?: string; locationId?: string }, options?: CallOptions): Promise<Answer<ListWindowsResponse>>;
+  listWindows(parameters: { clinicId: string; pageSize?: number; pageToken?: string; includeInactive?: boolean; resourceId: string; locationId?: string }, options?: CallOptions): Promise<Answer<ListWindowsResponse>>;
 
   /** Returns working time, time off or maintenance of a provider, room or equipment item. NOT_FOUND: unknown or another clinic's. */
   getWindow(parameters: { clinicId: string; windowId: string }, options?: CallOptions & { ifNoneMatch?: undefined }): Promise<Answer<GetWindowResponse>>;
@@ -2094,6 +2120,9 @@ export class Medforall {
 
   /** Changes the fields in the mask. */
   updatePatient(parameters: { clinicId: string; patientId: string; updateMask?: string; etag?: string; idempotencyKey?: string; strict?: boolean }, body?: PatientInput, options?: CallOptions): Promise<Answer<UpdatePatientResponse>>;
+
+  /** Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is searched for stands in the body and in no address. */
+  searchPatients(parameters: { clinicId: string }, body?: ListPatientsRequest, options?: CallOptions): Promise<Answer<ListPatientsResponse>>;
 
   /** Deactivates a patient: its history stays, nothing new can be booked. */
   deactivatePatient(parameters: { clinicId: string; patientId: string }, body?: DeactivatePatientRequest, options?: CallOptions): Promise<Answer<DeactivatePatientResponse>>;

@@ -110,6 +110,10 @@ export class Medforall {
     return this.#transport.call({"method": "PATCH", "path": "/v1/clinics/{clinicId}", "pathNames": ["clinicId"], "queryNames": ["updateMask", "etag", "idempotencyKey", "strict"], "hasKey": true}, parameters, body, options);
   }
 
+  getClinicLimits(parameters, options = {}) {
+    return this.#transport.call({"method": "GET", "path": "/v1/clinics/{clinicId}/limits", "pathNames": ["clinicId"], "queryNames": [], "hasKey": false}, parameters, undefined, options);
+  }
+
   getPublicClinic(parameters, options = {}) {
     return this.#transport.call({"method": "GET", "path": "/v1/clinics/{clinicId}/public", "pathNames": ["clinicId"], "queryNames": [], "hasKey": false}, parameters, undefined, options);
   }
@@ -312,6 +316,10 @@ export class Medforall {
 
   updatePatient(parameters, body = {}, options = {}) {
     return this.#transport.call({"method": "PATCH", "path": "/v1/clinics/{clinicId}/patients/{patientId}", "pathNames": ["clinicId", "patientId"], "queryNames": ["updateMask", "etag", "idempotencyKey", "strict"], "hasKey": true}, parameters, body, options);
+  }
+
+  searchPatients(parameters, body = {}, options = {}) {
+    return this.#transport.call({"method": "POST", "path": "/v1/clinics/{clinicId}/patients:search", "pathNames": ["clinicId"], "queryNames": [], "hasKey": false}, parameters, body, options);
   }
 
   deactivatePatient(parameters, body = {}, options = {}) {

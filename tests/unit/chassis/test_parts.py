@@ -253,7 +253,7 @@ def test_only_named_services_are_retried() -> None:
         ("0190a000-0000-7000-8000-00000000000a", True),
         ("req_12345678", True),
         ("short", False),
-        ("a" * 65, False),
+        ("a" * 129, False),
         ("Jane Doe 1980", False),
         ("jane@example.org", False),
         ("pati\u00ebnt-1234", False),
