@@ -240,7 +240,7 @@ async def test_an_override_needs_a_reason_that_says_something(
             await call
         assert code_of(refused.value) == "INVALID_ARGUMENT"
         fields = [violation.field for violation in details_of(refused.value)["BadRequest"].field_violations]
-        assert fields == ["overrideReason"]
+        assert fields == ["override_reason"]
     sql = "SELECT id::text, version FROM appointment WHERE clinic_id = %s"
     assert query(suite.database.owner_url, sql, practice.clinic) == [(visit.id, 1)]
 

@@ -141,7 +141,7 @@ UNFINISHED = {
 async def test_an_answered_request_ends_in_time(name: str, start_gateway: StartGateway) -> None:
     """A request that is answered before its body is there loses its connection when the body does not come."""
     line, more, status = UNFINISHED[name]
-    used_up = {"MEDFORALL_RATE_ANONYMOUS_BOOKING": "1/1"} if status == 429 else {}
+    used_up = {"MEDFORALL_RATE_ANONYMOUS_READ": "1/1"} if status == 429 else {}
     client = await start_gateway(
         MEDFORALL_HTTP_BODY_TIMEOUT_MS="300",
         MEDFORALL_RATE_LIMIT="on",

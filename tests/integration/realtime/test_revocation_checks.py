@@ -13,14 +13,14 @@ from chassis.settings import RedisSettings
 from gateway.realtime.revocation_checks import RevocationChecks
 from scheduling.errors import Unavailable
 
-# They spoil keys of one database of the server: never two of them at a time, nor beside the others that use it.
-pytestmark = pytest.mark.xdist_group("revocations")
+# They spoil keys of one database of the server: never two of them at a time.
+pytestmark = pytest.mark.xdist_group("revocation checks")
 
 
 @pytest.fixture
 async def cache(redis_url: str) -> AsyncIterator[AsyncCache]:
-    """A database of the server that only tests of revocations use."""
-    settings = RedisSettings(url=f"{redis_url.rpartition('/')[0]}/9")
+    """A database of the server that no other test uses."""
+    settings = RedisSettings(url=f"{redis_url.rpartition('/')[0]}/10")
     made = AsyncCache(settings, build_breaker(settings))
     await made.call(lambda redis: redis.flushdb())
     yield made
