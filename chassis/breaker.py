@@ -12,7 +12,8 @@ from prometheus_client import Gauge
 class CircuitBreaker:
     """Opens after some failures in a row; while open, `allows` says no, but once a pause lets one call probe.
 
-    Safe between threads. Every call that `allows` let through is followed by `succeeded` or `failed`.
+    Safe between threads. Every call that `allows` let through is followed, in its thread, by `succeeded` or `failed`,
+    or by `undecided` when it never came to the dependency.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class CircuitBreaker:
         self._gauge = gauge
         self._failures = 0
         self._retry_at_s: float | None = None
+        self._prober: int | None = None
         self._lock = threading.Lock()
 
     @property
@@ -46,6 +48,7 @@ class CircuitBreaker:
                 return self._retry_at_s is None
             # This caller probes; the others wait for its answer, or for the next pause to end.
             self._retry_at_s = now_s + self._open_s
+            self._prober = threading.get_ident()
             return True
 
     def succeeded(self) -> None:
@@ -54,7 +57,7 @@ class CircuitBreaker:
             return
         with self._lock:
             self._failures = 0
-            self._retry_at_s = None
+            self._retry_at_s = self._prober = None
         self._show(0)
 
     def failed(self) -> None:
@@ -64,8 +67,16 @@ class CircuitBreaker:
             opens = self._failures >= self._failures_max
             if opens:
                 self._retry_at_s = self._now_s() + self._open_s
+                self._prober = None
         if opens:
             self._show(1)
+
+    def undecided(self) -> None:
+        """Note that a call tells nothing: if it was to probe, the next one does."""
+        with self._lock:
+            if self._retry_at_s is not None and self._prober == threading.get_ident():
+                self._retry_at_s = self._now_s()
+                self._prober = None
 
     def _show(self, value: int) -> None:
         if self._gauge is not None:

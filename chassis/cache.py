@@ -132,6 +132,7 @@ def _guarded(breaker: CircuitBreaker) -> Iterator[None]:
         yield
     except MaxConnectionsError as error:
         # This process is busy, Redis is not down.
+        breaker.undecided()
         raise _away(error) from error
     except _GONE as error:
         breaker.failed()

@@ -19,12 +19,16 @@ FROM outbox_event p JOIN outbox_event e ON e.clinic_id = p.clinic_id AND e.aggre
 WHERE p.published_at IS NULL AND p.parked_at IS NOT NULL AND NOT e.id = ANY (%(known)s::bigint[])
 ORDER BY e.id LIMIT %(limit)s
 """
+_UNPUBLISHED_SQL: Final = """
+SELECT id FROM outbox_event WHERE id = ANY (%(known)s::bigint[]) AND published_at IS NULL
+"""
 
 
 class KeptBack:
     """Projects what the relay keeps back, each event once by each process; whoever projects it again changes nothing.
 
-    `project` takes an event's bytes, `give_up` the clinic of one that cannot be projected.
+    `project` takes an event's bytes, `give_up` the clinic of one that cannot be projected. So many are known at once:
+    what is kept back beyond them waits until some of them are published, and is not taken for projected meanwhile.
     """
 
     def __init__(
@@ -44,13 +48,15 @@ class KeptBack:
         return sorted(self._known)
 
     async def project(self) -> None:
-        """Project what is kept back and not known yet, so many at once. Raises Unavailable."""
+        """Forget what is published and project what is kept back and not known, so many at once. Raises Unavailable."""
         async with self._database.worker() as tx:
-            rows = await tx.rows(_KEPT_BACK_SQL, {"known": self.known, "limit": _AT_ONCE})
-        if len(self._known) + len(rows) > _KNOWN_MAX:
-            self._known.clear()
+            if self._known:
+                unpublished = await tx.rows(_UNPUBLISHED_SQL, {"known": self.known})
+                self._known = {row[0] for row in unpublished}
+            limit = min(_AT_ONCE, _KNOWN_MAX - len(self._known))
+            rows = await tx.rows(_KEPT_BACK_SQL, {"known": self.known, "limit": limit})
         for event_id, clinic_id, payload in rows:
-            if event_id in self._known:
+            if event_id in self._known:  # behind two that are parked
                 continue
             try:
                 await self._project(bytes(payload))

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -12,14 +13,14 @@ from availability_svc.calendars import Bucket, Coverage, bucket_of_records, buck
 from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place
 from availability_svc.store.flights import Flights
-from availability_svc.store.memory import KnownVersions, Remembered
+from availability_svc.store.memory import TTL_S, KnownVersions, Remembered
 from availability_svc.store.pulses import Pulses
 from availability_svc.store.redis_projection import BucketId, RedisProjection, Snapshot
 from availability_svc.store.truth import Truth
 from database.facts import Stretch, VersionedClaims
 from scheduling.busy import KeptCalendars
 from scheduling.consistency import EVERYTHING
-from scheduling.errors import Unavailable
+from scheduling.errors import Exhausted, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +33,9 @@ _PAUSES_S: Final = (0.002, 0.003, 0.005, 0.008, 0.012, 0.02)
 # A bucket's objects and its folded timelines, beside its records; and one place's dictionary of calendars.
 _BUCKET_BYTES: Final = 2_500
 _ASSEMBLED_BYTES: Final = 6_000
+# What is assembled holds its buckets when they are remembered alone no more. As a rule they still are, and other places
+# and windows hold the same ones: each counts a share of them.
+_HELD_SHARE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,16 @@ class Wanted:
 
     name: tuple[object, ...]
     buckets: Callable[[], tuple[BucketId, ...]]
+
+
+@dataclass(slots=True)
+class _Assembled:
+    """A place's calendars as they are given out, the buckets they are of, and when these were used last."""
+
+    epoch: int
+    calendars: KeptCalendars
+    keys: tuple[_Key, ...]
+    used_at_s: float
 
 
 class CalendarSource:
@@ -64,9 +78,13 @@ class CalendarSource:
         self._pulses = pulses
         self._counters = counters
         self._pause = pause
-        self._kept: Remembered[Bucket] = Remembered(bytes_max=bytes_max * 3 // 4, now_s=now_s)
-        self._assembled: Remembered[tuple[int, KeptCalendars]] = Remembered(
-            bytes_max=bytes_max // 4, now_s=now_s
+        self._now_s = now_s
+        marked_s = projection.value_ttl_s
+        self._kept: Remembered[Bucket] = Remembered(
+            bytes_max=bytes_max * 3 // 4, marked_s=marked_s, now_s=now_s
+        )
+        self._assembled: Remembered[_Assembled] = Remembered(
+            bytes_max=bytes_max // 4, marked_s=marked_s, now_s=now_s
         )
         self._known = KnownVersions(now_s)
         self._flights: Flights[_Key, tuple[Bucket, Layer]] = Flights()
@@ -84,16 +102,43 @@ class CalendarSource:
         mark, asked = self._mark(clinic_id)
         if not at_least:
             assembled = self._assembled.get(key, mark)
-            if assembled is not None and assembled[0] == epoch:
+            if assembled is not None and assembled.epoch == epoch:
+                self._use(assembled)
                 self._counters.count(Layer.L1, hit=asked is Layer.L1)
-                return assembled[1], asked
+                return assembled.calendars, asked
         ids = wanted.buckets()
         found, layer = self._buckets(place, ids, at_least, mark)
         self._count(layer)
         calendars = assemble(found[bucket_id] for bucket_id in ids)
         if all(self._kept.get((clinic_id, *one), mark) is found[one] for one in found):
-            self._assembled.put(key, (epoch, calendars), _ASSEMBLED_BYTES, mark=mark)
+            self._keep_assembled(
+                key, (epoch, calendars), {(clinic_id, *one): found[one] for one in found}, mark
+            )
         return calendars, max(layer, asked)
+
+    def _keep_assembled(
+        self,
+        key: tuple[object, ...],
+        what: tuple[int, KeptCalendars],
+        buckets: Mapping[_Key, Bucket],
+        mark: bytes,
+    ) -> None:
+        """Remember what was assembled of these buckets, no longer than the oldest of them."""
+        held = sum(map(_size_of, buckets.values())) // _HELD_SHARE
+        self._assembled.put(
+            key,
+            _Assembled(*what, tuple(buckets), self._now_s()),
+            _ASSEMBLED_BYTES + held,
+            mark=mark,
+            marked_until_s=self._kept.marked_until_s(buckets),
+        )
+
+    def _use(self, assembled: _Assembled) -> None:
+        """Note now and then that the buckets of what is given out are in use."""
+        now_s = self._now_s()
+        if now_s - assembled.used_at_s >= TTL_S:
+            assembled.used_at_s = now_s
+            self._kept.used(assembled.keys)
 
     def buckets(
         self, place: Place, ids: Sequence[BucketId], at_least: Versions
@@ -114,14 +159,14 @@ class CalendarSource:
 
     def _mark(self, clinic_id: str) -> tuple[bytes, Layer]:
         """Return the mark that what is right at this moment bears; none while Redis is away."""
-        pulse, asked = self._pulses.of(clinic_id)
+        pulse, asked = self._pulses.of(clinic_id, exists=True)  # a place of it has been read
         return (b"" if pulse is None else pulse.calendars), asked
 
     def changed(self, clinic_id: str, versions: Iterable[tuple[str, int]]) -> None:
-        """Forget these calendars, and ask for at least these versions from now on."""
+        """Forget what was read of these calendars before these versions, and ask for at least these from now on."""
         for calendar_id, version in versions:
             self._known.heard(clinic_id, calendar_id, version)
-            self._kept.outdate_group((clinic_id, calendar_id))
+            self._kept.outdate_group((clinic_id, calendar_id), partial(_is_before, version))
         with self._lock:
             self._epochs[clinic_id] = self._epochs.get(clinic_id, 0) + 1
 
@@ -189,7 +234,7 @@ class CalendarSource:
         """Return what is remembered past its time and, Redis says, has not changed since; it is remembered on."""
         outdated: dict[BucketId, Bucket] = {}
         for bucket_id in ids:
-            kept = self._kept.get_outdated((clinic_id, *bucket_id))
+            kept = self._kept.get_renewable((clinic_id, *bucket_id))
             if (
                 kept is not None
                 and kept.floor
@@ -249,7 +294,7 @@ class CalendarSource:
         """Return buckets from the database and keep them in Redis; what is remembered, if nobody answers."""
         try:
             snapshots = self._newest(place, ids, at_least)
-        except Unavailable:
+        except (Unavailable, Exhausted):
             found: dict[BucketId, tuple[Bucket, Layer]] = {}
             for bucket_id in ids:
                 outdated = self._kept.get_outdated((place.clinic_id, *bucket_id))
@@ -273,7 +318,7 @@ class CalendarSource:
             self._fill(clinic_id, snapshots)
             return snapshots
         snapshots = self.snapshots(clinic_id, ids, place.gap_ids, from_replica=True)
-        behind = self._fill(clinic_id, snapshots) + [
+        behind = self._fill(clinic_id, snapshots, from_replica=True) + [
             one for one in snapshots if one.version < self._known.of(clinic_id, one.calendar_id)
         ]
         again = sorted({(one.calendar_id, one.bucket) for one in behind})
@@ -281,13 +326,15 @@ class CalendarSource:
         self._fill(clinic_id, newer)
         return [one for one in snapshots if (one.calendar_id, one.bucket) not in again] + newer
 
-    def _fill(self, clinic_id: str, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-        """Keep snapshots in Redis, if it is there; return those that it knew to be too old."""
+    def _fill(
+        self, clinic_id: str, snapshots: Sequence[Snapshot], *, from_replica: bool = False
+    ) -> list[Snapshot]:
+        """Keep snapshots in Redis, if it is there; return those that are too old, or that nobody knows not to be."""
         try:
-            return self._projection.fill(clinic_id, snapshots)
+            return self._projection.fill(clinic_id, snapshots, from_replica=from_replica)
         except Unavailable:
             _log.debug("calendars.not_kept")
-            return []
+            return list(snapshots) if from_replica else []
 
     def snapshots(
         self,
@@ -321,9 +368,9 @@ class CalendarSource:
     def _keep(self, clinic_id: str, bucket_id: BucketId, bucket: Bucket, mark: bytes) -> None:
         """Remember a bucket, unless it has changed since it was read; unmarked while changes before it are due."""
         key = (clinic_id, *bucket_id)
-        size = _BUCKET_BYTES + bucket.size_bytes
         is_whole = not bucket.coverage.beyond
-        self._kept.put(key, bucket, size, group=(clinic_id, bucket_id[0]), mark=mark if is_whole else b"")
+        group = (clinic_id, bucket_id[0])
+        self._kept.put(key, bucket, _size_of(bucket), group=group, mark=mark if is_whole else b"")
         if not bucket.coverage.has(self._known.of(clinic_id, bucket_id[0])):
             self._kept.drop(key)
 
@@ -331,6 +378,14 @@ class CalendarSource:
 def _snapshot(calendar_id: str, bucket: int, read: Sequence[VersionedClaims]) -> Snapshot:
     claims = tuple(claim for part in read for claim in part.claims)
     return Snapshot(calendar_id, bucket, read[0].version, claims)
+
+
+def _size_of(bucket: Bucket) -> int:
+    return _BUCKET_BYTES + bucket.size_bytes
+
+
+def _is_before(version: int, bucket: Bucket) -> bool:
+    return not bucket.coverage.has(version)
 
 
 def assemble(buckets: Iterable[Bucket]) -> KeptCalendars:

@@ -89,6 +89,9 @@ class DatabasePool:
         except OSError as error:
             self._breaker.failed()
             raise _away() from error
+        except BaseException:
+            self._breaker.undecided()
+            raise
         else:
             self._breaker.succeeded()
 
@@ -96,7 +99,9 @@ class DatabasePool:
         """Tell the breaker whether the server has failed; a refusal is an answer too."""
         if is_connection_lost(error) or (isinstance(error, PoolTimeout) and not is_busy):
             self._breaker.failed()
-        elif not isinstance(error, PoolTimeout | TooManyRequests):
+        elif isinstance(error, PoolTimeout | TooManyRequests):
+            self._breaker.undecided()  # all connections are in use: whoever has them hears from the server
+        else:
             self._breaker.succeeded()
 
     def _is_busy(self) -> bool:

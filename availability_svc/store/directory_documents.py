@@ -15,7 +15,7 @@ from availability_svc.store.flights import Flights
 from availability_svc.store.memory import Remembered
 from availability_svc.store.pulses import Pulses
 from availability_svc.store.redis_projection import RedisProjection
-from scheduling.errors import Unavailable
+from scheduling.errors import Exhausted, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +59,9 @@ class DirectoryDocuments(Generic[ValueT]):
         self._pulses = pulses
         self._counters = counters
         self._now_s = now_s
-        self._kept: Remembered[Known[ValueT]] = Remembered(bytes_max=bytes_max, now_s=now_s)
+        self._kept: Remembered[Known[ValueT]] = Remembered(
+            bytes_max=bytes_max, marked_s=projection.value_ttl_s, now_s=now_s
+        )
         self._flights: Flights[PartId, tuple[Known[ValueT] | None, Layer]] = Flights()
         self._lock = threading.Lock()
         self._changed_at_s: dict[str, float] = {}
@@ -79,21 +81,42 @@ class DirectoryDocuments(Generic[ValueT]):
         known, layer = self._flights.fetch([part], lambda _: {part: self._load(part, mark)})[part]
         if at_least and (known is None or known.version < at_least):
             known, layer = self._from_database(part, mark), Layer.DATABASE
-        return None if known is None else known.value, layer
+        if known is None:
+            return None, layer
+        if pulse is not None and not pulse.is_whole:
+            self._pulses.of(part[0], exists=True)  # what is read next shall bear it
+        return known.value, layer
 
     def publish(self, part: PartId) -> Document | None:
         """Read a document from the database into Redis, and return it; None when there is none."""
+        return self._published(part)[0]
+
+    def _published(self, part: PartId) -> tuple[Document | None, bytes]:
+        """Publish a document; return with it the generation of the directory that was seen before it was read."""
         try:
-            generation = self._projection.begin_document(part[0])
+            generation = self._projection.generation(part[0])
         except Unavailable:
-            return self._read(part)
+            return self._read(part), b""
         document = self._read(part)
-        if document is not None:
-            try:
-                self._projection.keep_document(part, generation, document)
-            except Unavailable:
-                _log.debug("directory.not_kept")
-        return document
+        if document is not None and not generation:
+            # Nothing is made for a clinic that is not there, and what was read before its generation is not kept.
+            generation = self._begun(part[0])
+            document = self._read(part)
+        if document is not None and generation:
+            self._keep_in_redis(part, generation, document)
+        return document, generation
+
+    def _begun(self, clinic_id: str) -> bytes:
+        try:
+            return self._projection.begin_document(clinic_id)
+        except Unavailable:
+            return b""
+
+    def _keep_in_redis(self, part: PartId, generation: bytes, document: Document) -> None:
+        try:
+            self._projection.keep_document(part, generation, document)
+        except Unavailable:
+            _log.debug("directory.not_kept")
 
     def changed(self, clinic_id: str, names: Collection[str] = ()) -> None:
         """Forget these parts of a clinic, or all when none is named."""
@@ -121,7 +144,7 @@ class DirectoryDocuments(Generic[ValueT]):
             return self._keep(part, document, began_s, mark), Layer.L2
         try:
             return self._from_database(part, mark), Layer.DATABASE
-        except Unavailable:
+        except (Unavailable, Exhausted):
             outdated = self._kept.get_outdated(part)
             if outdated is None:
                 raise
@@ -137,8 +160,8 @@ class DirectoryDocuments(Generic[ValueT]):
 
     def _from_database(self, part: PartId, mark: bytes) -> Known[ValueT] | None:
         began_s = self._now_s()
-        document = self.publish(part)
-        return None if document is None else self._keep(part, document, began_s, mark)
+        document, generation = self._published(part)
+        return None if document is None else self._keep(part, document, began_s, mark or generation)
 
     def _keep(self, part: PartId, document: Document, began_s: float, mark: bytes) -> Known[ValueT]:
         """Remember what was read, unless the clinic has changed since the reading began."""

@@ -1,6 +1,8 @@
 """Names in Redis. Each has its clinic as hash tag, so that a script's keys lie on one node of a cluster.
 
-The first part is raised when a layout changes: old and new processes then never read each other's values.
+The first part is raised when a layout changes: old and new processes then never read each other's values. They share
+the durable consumers all the same, so that each event is projected by one of them, in its layout alone: where the
+layout changes, old processes must have ended before new ones start.
 """
 
 from typing import Final
@@ -34,7 +36,7 @@ def directory_pattern() -> str:
 
 
 def pulse_key(clinic_id: str) -> str:
-    """What differs after every change of one of the clinic's calendars."""
+    """What every event of one of the clinic's calendars replaces, one that is known already too."""
     return f"{LAYOUT}:{{{clinic_id}}}:p"
 
 

@@ -4,13 +4,14 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 ValueT = TypeVar("ValueT")
 
 TTL_S: Final = 10.0
+MARKED_S: Final = 3_600.0
 _KNOWN_MAX: Final = 100_000
 _KNOWN_S: Final = 60.0
 
@@ -20,22 +21,34 @@ class _Entry(Generic[ValueT]):
     value: ValueT
     size_bytes: int
     until_s: float
+    marked_until_s: float
     group: Hashable
     mark: bytes
+
+    def is_renewable(self, now_s: float) -> bool:
+        """Tell whether the value may still be right: no change has outdated it, and it is not too old."""
+        return self.until_s > -math.inf and self.marked_until_s > now_s
 
 
 class Remembered(Generic[ValueT]):
     """Values by key, the oldest first out. Outdated entries stay for when all else is away.
 
     A value may bear a mark: a state of something else, seen before the value was read, in which it is right. Whoever
-    knows the state of this moment asks by it, and the value's age does not matter; whoever does not, asks by age.
+    knows the state of this moment asks by it; whoever does not, asks by age. A mark counts for `marked_s` after the
+    value was read and no longer, however often it is renewed: the state may have gone back to what it was.
     """
 
     def __init__(
-        self, *, bytes_max: int, ttl_s: float = TTL_S, now_s: Callable[[], float] = time.monotonic
+        self,
+        *,
+        bytes_max: int,
+        ttl_s: float = TTL_S,
+        marked_s: float = MARKED_S,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bytes_max = bytes_max
         self._ttl_s = ttl_s
+        self._marked_s = marked_s
         self._now_s = now_s
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry[ValueT]] = OrderedDict()
@@ -47,26 +60,49 @@ class Remembered(Generic[ValueT]):
         entry = self._entries.get(key)
         if entry is None:
             return None
+        now_s = self._now_s()
         if mark:
-            is_right = entry.mark == mark and entry.until_s > -math.inf
-            if is_right and entry.until_s <= self._now_s():
-                self._used(key)
+            is_right = entry.mark == mark and entry.is_renewable(now_s)
+            if is_right and entry.until_s <= now_s:
+                self.used([key])
         else:
-            is_right = entry.until_s > self._now_s()
+            is_right = entry.until_s > now_s
         return entry.value if is_right else None
+
+    def get_renewable(self, key: Hashable) -> ValueT | None:
+        """Return what is kept, if `renew_group` would give it its time again."""
+        entry = self._entries.get(key)
+        return entry.value if entry is not None and entry.is_renewable(self._now_s()) else None
 
     def get_outdated(self, key: Hashable) -> ValueT | None:
         """Return what is kept, whatever its age: better than nothing when everything else is away."""
         entry = self._entries.get(key)
         return None if entry is None else entry.value
 
+    def marked_until_s(self, keys: Iterable[Hashable]) -> float:
+        """Return until when the marks of all that is kept of these keys count."""
+        entries = (self._entries.get(key) for key in keys)
+        return min((entry.marked_until_s for entry in entries if entry is not None), default=math.inf)
+
     def put(
-        self, key: Hashable, value: ValueT, size_bytes: int, group: Hashable = None, mark: bytes = b""
+        self,
+        key: Hashable,
+        value: ValueT,
+        size_bytes: int,
+        *,
+        group: Hashable = None,
+        mark: bytes = b"",
+        marked_until_s: float = math.inf,
     ) -> None:
-        """Keep a value for a while; `group` is what it may be outdated and renewed by."""
+        """Keep a value for a while; `group` is what it may be outdated and renewed by.
+
+        `marked_until_s` is for a value that is made of others: when the mark of the oldest of them ends.
+        """
+        now_s = self._now_s()
+        marked_until_s = min(marked_until_s, now_s + self._marked_s)
         with self._lock:
             self._drop(key)
-            self._entries[key] = _Entry(value, size_bytes, self._now_s() + self._ttl_s, group, mark)
+            self._entries[key] = _Entry(value, size_bytes, now_s + self._ttl_s, marked_until_s, group, mark)
             if group is not None:
                 self._groups.setdefault(group, set()).add(key)
             self._bytes += size_bytes
@@ -78,19 +114,22 @@ class Remembered(Generic[ValueT]):
         with self._lock:
             self._drop(key)
 
-    def outdate_group(self, group: Hashable) -> None:
-        """End the time of every key of a group."""
-        with self._lock:
-            for key in self._groups.get(group, ()):
-                self._entries[key].until_s = -math.inf
-
-    def renew_group(self, group: Hashable, is_meant: Callable[[ValueT], bool], mark: bytes = b"") -> None:
-        """Give those values of a group that are meant their whole time again, and this mark."""
+    def outdate_group(self, group: Hashable, is_meant: Callable[[ValueT], bool]) -> None:
+        """End the time of those values of a group that are meant, until they are read again."""
         with self._lock:
             for key in self._groups.get(group, ()):
                 entry = self._entries[key]
-                if entry.until_s > -math.inf and is_meant(entry.value):
-                    entry.until_s = self._now_s() + self._ttl_s
+                if is_meant(entry.value):
+                    entry.until_s = -math.inf
+
+    def renew_group(self, group: Hashable, is_meant: Callable[[ValueT], bool], mark: bytes = b"") -> None:
+        """Give those values of a group that are meant their time again, and this mark; not those that are too old."""
+        now_s = self._now_s()
+        with self._lock:
+            for key in self._groups.get(group, ()):
+                entry = self._entries[key]
+                if entry.is_renewable(now_s) and is_meant(entry.value):
+                    entry.until_s = now_s + self._ttl_s
                     entry.mark = mark
                     self._entries.move_to_end(key)
 
@@ -112,10 +151,12 @@ class Remembered(Generic[ValueT]):
         """What is kept, by the sizes that were given."""
         return self._bytes
 
-    def _used(self, key: Hashable) -> None:
+    def used(self, keys: Iterable[Hashable]) -> None:
+        """Note that these keys are in use: others go first when there is no more room."""
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
+            for key in keys:
+                if key in self._entries:
+                    self._entries.move_to_end(key)
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
@@ -155,4 +196,4 @@ class KnownVersions:
     def of(self, clinic_id: str, calendar_id: str) -> int:
         """Return the newest version heard of, 0 for none."""
         found = self._known.get((clinic_id, calendar_id))
-        return 0 if found is None else found[0]
+        return 0 if found is None or found[1] < self._now_s() else found[0]

@@ -59,7 +59,7 @@ class OutlineSource:
 
     def changed(self, clinic_id: str) -> None:
         """Forget a clinic's outline."""
-        self._documents.changed(clinic_id)
+        self._documents.changed(clinic_id, (OUTLINE,))
 
     def clear(self) -> None:
         """Forget everything."""

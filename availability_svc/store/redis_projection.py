@@ -71,6 +71,11 @@ class Pulse:
     calendars: bytes
     directory: bytes
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether both are there: those of a clinic of which nothing is projected are empty."""
+        return bool(self.calendars and self.directory)
+
 
 class _Script:
     """A Lua script, sent by its digest."""
@@ -94,6 +99,7 @@ class RedisProjection:
         self._client = cache.client
         self._now_s = now_s
         self._value_ttl_ms = value_ttl_ms
+        self.value_ttl_s: Final = value_ttl_ms / 1_000
         self._apply, self._fill = _Script("apply.lua"), _Script("fill.lua")
         self._touch, self._begin = _Script("touch_directory.lua"), _Script("begin_document.lua")
         self._keep = _Script("keep_document.lua")
@@ -123,17 +129,16 @@ class RedisProjection:
 
     def pulse(self, clinic_id: str) -> Pulse:
         """Return the clinic's pulse: what was read after it was seen is right for as long as it stays the same."""
-        name = keys.pulse_key(clinic_id)
+        names = [keys.pulse_key(clinic_id), keys.directory_key(clinic_id)]
         with self._cache.guard():
-            calendars, directory = cast(
-                "list[bytes | None]", self._client.mget([name, keys.directory_key(clinic_id)])
-            )
-            if calendars is None:
-                pipe = self._client.pipeline(transaction=False)
-                pipe.set(name, _new_generation(), nx=True, px=_FLOOR_TTL_MS)
-                pipe.get(name)
-                calendars = cast("bytes | None", pipe.execute()[1])
-        return Pulse(calendars or b"", directory or self.begin_document(clinic_id))
+            calendars, directory = cast("list[bytes | None]", self._client.mget(names))
+        return Pulse(calendars or b"", directory or b"")
+
+    def begin_pulse(self, clinic_id: str) -> Pulse:
+        """Give a clinic that is known to exist a pulse of its calendars, if it has none; return its pulse."""
+        with self._cache.guard():
+            self._client.set(keys.pulse_key(clinic_id), _new_generation(), nx=True, px=_FLOOR_TTL_MS)
+        return self.pulse(clinic_id)
 
     def unchanged(self, clinic_id: str, floors: Mapping[str, bytes]) -> set[str]:
         """Return those calendars whose floor is still this one: what was read beside it is still right."""
@@ -159,9 +164,17 @@ class RedisProjection:
             new += sum(self._scripts([(self._apply, *self._change(change)) for change in of_clinic]))
         return new
 
-    def fill(self, clinic_id: str, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-        """Keep what the database said; return the snapshots that were refused because they are too old."""
-        calls = [(self._fill, *self._snapshot(clinic_id, snapshot)) for snapshot in snapshots]
+    def fill(
+        self, clinic_id: str, snapshots: Sequence[Snapshot], *, from_replica: bool = False
+    ) -> list[Snapshot]:
+        """Keep what the database said; return the snapshots that were refused because they are too old, or may be.
+
+        Those `from_replica` may be older than anything, unless the calendar's floor tells what was seen.
+        """
+        calls = [
+            (self._fill, *self._snapshot(clinic_id, snapshot, from_replica=from_replica))
+            for snapshot in snapshots
+        ]
         kept = self._scripts(calls)
         return [snapshot for snapshot, was_kept in zip(snapshots, kept, strict=True) if not was_kept]
 
@@ -217,12 +230,17 @@ class RedisProjection:
         version = value[_GENERATION_CHARS:_DOCUMENT_AT]
         return Document(value[_DOCUMENT_AT:], int.from_bytes(version, "big"))
 
+    def generation(self, clinic_id: str) -> bytes:
+        """Return the generation of the clinic's directory, to be read before the database is; empty for none."""
+        with self._cache.guard():
+            return cast("bytes | None", self._client.get(keys.directory_key(clinic_id))) or b""
+
     def begin_document(self, clinic_id: str) -> bytes:
-        """Return the generation of the clinic's directory, to be read before the database is."""
+        """Return the same of a clinic that is known to exist: it is given one if it has none."""
         return bytes(self._scripts([(self._begin, [keys.directory_key(clinic_id)], [_FLOOR_TTL_MS])])[0])
 
     def keep_document(self, part: PartId, generation: bytes, document: Document) -> bool:
-        """Keep a document read since `begin_document`; False when its clinic has changed meanwhile."""
+        """Keep a document read since its clinic had this generation; False when its clinic has changed meanwhile."""
         names = [keys.directory_key(part[0]), keys.document_key(*part)]
         arguments = [generation, version_bytes(document.version) + document.text, self._ttl_ms()]
         return bool(self._scripts([(self._keep, names, arguments)])[0])
@@ -263,7 +281,9 @@ class RedisProjection:
             *entries,
         ]
 
-    def _snapshot(self, clinic_id: str, snapshot: Snapshot) -> tuple[list[str], list[Any]]:
+    def _snapshot(
+        self, clinic_id: str, snapshot: Snapshot, *, from_replica: bool
+    ) -> tuple[list[str], list[Any]]:
         names = [
             keys.floor_key(clinic_id, snapshot.calendar_id),
             keys.bucket_key(clinic_id, snapshot.calendar_id, snapshot.bucket),
@@ -276,6 +296,7 @@ class RedisProjection:
             HOLE_S_MAX,
             self._ttl_ms(),
             records(snapshot.claims, snapshot.version),
+            int(from_replica),
         ]
 
     def _ttl_ms(self) -> int:

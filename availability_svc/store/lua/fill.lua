@@ -2,8 +2,9 @@
 --
 -- KEYS: the calendar's floor, the bucket.
 -- ARGV: 1 the snapshot's version (6 bytes), 2 a fresh generation (8), 3 floor TTL ms, 4 now in s,
---       5 seconds a hole may last, 6 bucket TTL ms, 7 records.
--- Layouts as in apply.lua. Returns 1 when it was kept, 0 when the snapshot was too old.
+--       5 seconds a hole may last, 6 bucket TTL ms, 7 records, 8 whether a replica was read (1) or the primary (0).
+-- Layouts as in apply.lua. Returns 1 when it was kept, 0 when the snapshot was too old, or nothing tells whether a
+-- replica's is.
 local function version_at(text, at)
     local a, b, c, d, e, f = string.byte(text, at, at + 5)
     return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
@@ -27,6 +28,8 @@ if floor then
     else
         generation = string.sub(floor, 1, 8)
     end
+elseif ARGV[8] == '1' then
+    return 0
 end
 if floor then
     redis.call('PEXPIRE', KEYS[1], ARGV[3])

@@ -9,14 +9,17 @@ from uuid import uuid4
 
 import nats
 import psycopg
+import pytest
 import redis
 from medforall.events.v1 import events_pb2
 
+from availability_svc.projection import kept_back as kept_back_module
 from availability_svc.usecases.verify_projection import ProjectionCare
 from availability_svc.wiring import Stores
 from chassis.streams import APPOINTMENTS
 from ctl.embedded import EmbeddedNats, start_server
 from ctl.ports import free_port
+from database.transaction import Database
 from scheduling import localtime
 from tests.integration.availability.asking import book_of, book_slot, call, caller_of, search_of
 from tests.integration.availability.conftest import FIRST_DAY, World
@@ -172,6 +175,39 @@ async def test_a_parked_event_is_seen_all_the_same(world: World, stores: Stores,
     finally:
         with psycopg.connect(world.database.owner_url) as owner:
             owner.execute("DELETE FROM outbox_event WHERE id = ANY (%s)", (kept_back,))
+
+
+async def test_more_parked_events_than_are_known_at_once_wait_and_are_not_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for three of five: each is projected once, the last two when two of the first are published."""
+    monkeypatch.setattr(kept_back_module, "_KNOWN_MAX", 3)
+    rows = [_outbox_row(world, str(uuid4()), b"%d" % at, 1, is_parked=True) for at in range(5)]
+    settings = world.settings()
+    database = Database(settings.worker_database.url, settings.database, application_name="test")
+    projected: list[bytes] = []
+
+    async def project(data: bytes) -> None:
+        projected.append(data)
+
+    async def give_up(clinic_id: str) -> None:
+        raise AssertionError(clinic_id)
+
+    await database.open()
+    try:
+        kept_back = kept_back_module.KeptBack(database, project, give_up)
+        for _ in range(3):
+            await kept_back.project()
+            assert (projected, kept_back.known) == ([b"0", b"1", b"2"], rows[:3])
+        with psycopg.connect(world.database.owner_url) as owner:
+            owner.execute("UPDATE outbox_event SET published_at = now() WHERE id = ANY (%s)", (rows[:2],))
+        for _ in range(2):
+            await kept_back.project()
+            assert (projected, kept_back.known) == ([b"0", b"1", b"2", b"3", b"4"], rows[2:])
+    finally:
+        await database.close()
+        with psycopg.connect(world.database.owner_url) as owner:
+            owner.execute("DELETE FROM outbox_event WHERE id = ANY (%s)", (rows,))
 
 
 async def _is_fresh_now(world: World, service: Running) -> bool:

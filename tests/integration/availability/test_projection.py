@@ -10,7 +10,7 @@ from availability_svc.calendars import CalendarChange, bucket_span, buckets_of
 from availability_svc.places import place_of
 from availability_svc.projection.events import effects_of
 from availability_svc.store.documents import Document
-from availability_svc.store.redis_projection import Snapshot
+from availability_svc.store.redis_projection import Pulse, Snapshot
 from availability_svc.usecases.verify_projection import ProjectionCare
 from availability_svc.wiring import Stores
 from scheduling import localtime
@@ -152,6 +152,15 @@ def test_a_snapshot_older_than_what_was_seen_is_refused(stores: Stores) -> None:
     assert _spans(stores) == [(600, 630)]
 
 
+def test_a_snapshot_of_a_replica_is_kept_only_beside_a_floor(stores: Stores) -> None:
+    """Nothing tells how far the replica is: its snapshot is refused; the primary's is kept, and then the replica's."""
+    snapshot = Snapshot(CALENDAR, 0, 4, ())
+    assert stores.projection.fill(CLINIC, [snapshot], from_replica=True) == [snapshot]
+    assert _spans(stores) is None
+    assert stores.projection.fill(CLINIC, [snapshot]) == []
+    assert stores.projection.fill(CLINIC, [Snapshot(CALENDAR, 1, 4, ())], from_replica=True) == []
+
+
 def test_a_fill_of_one_bucket_does_not_hide_a_change_from_another(stores: Stores) -> None:
     """An event that a later snapshot of one bucket contains is still applied to the calendar's other buckets."""
     stores.projection.fill(CLINIC, [Snapshot(CALENDAR, 0, 0, ())])
@@ -190,10 +199,16 @@ def test_a_location_read_before_its_clinic_changed_is_not_kept(stores: Stores) -
 def test_the_pulse_tells_of_every_change(stores: Stores) -> None:
     """It differs after each event, a known one too, after something is forgotten and after the directory changed."""
     projection = stores.projection
-    seen = [projection.pulse(CLINIC)]
+
+    def pulse() -> Pulse:
+        """Return it as a reader of a clinic that is there finds it."""
+        projection.begin_document(CLINIC)
+        return projection.begin_pulse(CLINIC)
+
+    seen = [pulse()]
 
     def is_new() -> bool:
-        seen.append(projection.pulse(CLINIC))
+        seen.append(pulse())
         return seen[-1] not in seen[:-1]
 
     assert not is_new()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any, Final
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from availability_svc.calendars import CalendarChange
 from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place
+from availability_svc.store import pulses as pulses_module
 from availability_svc.store.calendar_source import CalendarSource, Wanted
 from availability_svc.store.location_source import LocationSource
 from availability_svc.store.pulses import Pulses
@@ -18,6 +20,7 @@ from availability_svc.wiring import Stores, build_stores
 from chassis.metrics import Metrics
 from ctl.ports import free_port
 from scheduling.clock import instant_of
+from scheduling.errors import NotFound, Unavailable
 from scheduling.facts import Claim
 from tests.integration.availability.conftest import World
 from tests.support.waiting import wait_until
@@ -35,6 +38,7 @@ class Memory:
         self.stores = stores
         clock = lambda: self.now_s  # noqa: E731
         pulses, counters = Pulses(stores.projection, now_s=clock), LayerCounters(Metrics())
+        self.pulses = pulses
         bounds: dict[str, Any] = {"bytes_max": 10_000_000, "now_s": clock}
         self.locations = LocationSource(stores.truth, stores.projection, pulses, counters, **bounds)
         self.calendars = CalendarSource(stores.truth, stores.projection, pulses, counters, **bounds)
@@ -82,13 +86,13 @@ def test_one_small_question_in_ten_seconds_keeps_a_whole_place_right(
     memory: Memory, world: World, sent: Callable[[], list[int]]
 ) -> None:
     """Nothing has changed: the place and all its calendars are the same objects, for two names asked in ten seconds."""
-    first, place = _place(memory, world), _place(memory, world)
+    place = _place(memory, world)
     calendars, layer = memory.read(place)
     assert layer is Layer.DATABASE
     for _ in range(3):
         sent()
         memory.now_s += 11
-        assert memory.locations.get(world.clinic.id, world.location_id) == (first, Layer.L2)
+        assert memory.locations.get(world.clinic.id, world.location_id) == (place, Layer.L2)
         again, layer = memory.read(place)
         assert again is calendars
         assert layer is Layer.L1
@@ -126,6 +130,152 @@ def test_a_changed_directory_is_seen_within_ten_seconds(memory: Memory, world: W
     assert again is place
 
 
+def test_a_change_heard_after_it_was_read_costs_nothing(
+    memory: Memory, world: World, sent: Callable[[], list[int]]
+) -> None:
+    """Its event comes when the change is remembered already: the calendar stays remembered, and nobody is asked."""
+    place = _place(memory, world)
+    memory.read(place)
+    calendar_id = place.calendar_ids[0]
+    bucket = memory.calendars._kept.get_outdated((world.clinic.id, calendar_id, BUCKET))
+    assert bucket is not None
+    memory.calendars.changed(world.clinic.id, [(calendar_id, bucket.coverage.upto)])
+    sent()
+    first, layer = memory.read(place)
+    assert layer is Layer.L1
+    again, layer = memory.read(place)
+    assert (again is first, layer, sent()) == (True, Layer.L1, [])
+
+
+def test_what_is_read_is_right_by_the_pulse_for_an_hour_only(
+    memory: Memory, world: World, sent: Callable[[], list[int]]
+) -> None:
+    """Redis may come back as it was before a change: an hour after it was read everything is asked for anew."""
+    place = _place(memory, world)
+    calendars, _ = memory.read(place)
+    memory.now_s += 3_590
+    sent()
+    assert (_place(memory, world) is place, memory.read(place)[0] is calendars) == (True, True)
+    assert sent() == [2]
+    memory.now_s += 11
+    assert _place(memory, world) is place
+    memory.read(place)
+    assert sent()[:2] == [2, 2]
+    assert memory.read(place)[1] is Layer.L1
+    memory.now_s += 11
+    sent()
+    assert (_place(memory, world) is place, memory.read(place)[1]) == (True, Layer.L1)
+    assert sent() == [2]
+
+
+@pytest.mark.parametrize("has_redis", [True, False])
+def test_a_replica_that_lags_is_not_believed_where_nothing_tells_how_far_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, has_redis: bool
+) -> None:
+    """Redis is empty or away, and the replica is behind a change: the search sees the change."""
+    away = {} if has_redis else {"MEDFORALL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    replica = {"MEDFORALL_REPLICA_DATABASE_URL": world.database.app_url}
+    stores = build_stores(world.settings(**away, **replica), Metrics())
+    stores.truth.open()
+    assert stores.truth.has_replica
+    memory = Memory(stores)
+    place = _place(memory, world)
+    original = stores.truth.stretches
+    replicated: dict[Any, Any] = {}
+
+    def lagging(clinic_id: str, stretches: Any, *, from_replica: bool = False) -> Any:
+        found = original(clinic_id, stretches, from_replica=from_replica)
+        return replicated.setdefault(tuple(stretches), found) if from_replica else found
+
+    monkeypatch.setattr(stores.truth, "stretches", lagging)
+    memory.read(place)
+    calendar_id = place.calendar_ids[0]
+    _change(world, calendar_id, _INSERT_CLAIM)
+    try:
+        if has_redis:
+            stores.cache.client.flushdb()
+        memory.calendars.clear()
+        assert SPAN in _spans(memory.read(place)[0], calendar_id)
+        assert replicated
+    finally:
+        _change(world, calendar_id, _DELETE_CLAIM)
+        stores.truth.close()
+        stores.cache.client.close()
+
+
+def test_a_clinic_that_is_not_there_leaves_nothing(memory: Memory, world: World) -> None:
+    """Whoever asks for places of made-up clinics makes no key in Redis and nothing that is remembered."""
+    for _ in range(3):
+        with pytest.raises(NotFound):
+            memory.locations.get(str(uuid4()), str(uuid4()))
+    assert memory.stores.cache.client.dbsize() == 0
+    assert len(memory.pulses._seen) == 0
+
+
+def test_one_asks_for_a_pulse_while_the_others_go_by_what_was_seen(
+    memory: Memory, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is slow to tell a pulse: a second caller does not wait for it, nor ask too; away, nobody trusts the old."""
+    memory.read(_place(memory, world))
+    seen, _ = memory.pulses.of(world.clinic.id)
+    original, asked, go_on = memory.stores.projection.pulse, Event(), Event()
+
+    def slow(clinic_id: str) -> Any:
+        assert not asked.is_set()
+        asked.set()
+        assert go_on.wait(20)
+        return original(clinic_id)
+
+    monkeypatch.setattr(memory.stores.projection, "pulse", slow)
+    memory.now_s += 11
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(memory.pulses.of, world.clinic.id)
+        assert asked.wait(20)
+        assert memory.pulses.of(world.clinic.id) == (seen, Layer.L1)
+        go_on.set()
+        assert first.result(20) == (seen, Layer.L2)
+    memory.now_s += 11
+
+    def away(clinic_id: str) -> Any:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(memory.stores.projection, "pulse", away)
+    assert [memory.pulses.of(world.clinic.id)[0] for _ in range(2)] == [None, None]
+
+
+def test_of_many_clinics_the_pulses_seen_longest_ago_are_forgotten(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for two: the third takes the place of the first, and the second is not asked for again."""
+    monkeypatch.setattr(pulses_module, "_CLINICS_MAX", 2)
+    clinics = [str(uuid4()) for _ in range(3)]
+    for clinic_id in clinics:
+        memory.stores.projection.begin_document(clinic_id)
+        assert memory.pulses.of(clinic_id, exists=True)[1] is Layer.L2
+    assert [memory.pulses.of(clinic_id)[1] for clinic_id in reversed(clinics)] == [
+        Layer.L1,
+        Layer.L1,
+        Layer.L2,
+    ]
+
+
+def test_what_is_assembled_counts_its_share_of_the_buckets_and_keeps_them_in_use(
+    memory: Memory, world: World
+) -> None:
+    """A place's calendars hold their buckets: they count for more than a dictionary, and their use is the buckets'."""
+    place = _place(memory, world)
+    memory.read(place)
+    buckets = memory.calendars._kept
+    assert memory.calendars._assembled.size_bytes > buckets.size_bytes // 4
+    of_place = list(buckets._entries)
+    other = (place.calendar_ids[0], BUCKET + 1)
+    memory.calendars.buckets(place, [other], {})
+    assert list(buckets._entries) == [*of_place, (world.clinic.id, *other)]
+    memory.now_s += 11
+    memory.read(place)
+    assert list(buckets._entries) == [(world.clinic.id, *other), *of_place]
+
+
 @pytest.mark.parametrize("has_redis", [True, False])
 def test_whoever_comes_after_a_change_does_not_get_what_was_read_before_it(
     world: World, monkeypatch: pytest.MonkeyPatch, has_redis: bool
@@ -159,9 +309,7 @@ def test_whoever_comes_after_a_change_does_not_get_what_was_read_before_it(
         first.result(20)
         assert SPAN in _spans(second.result(20)[0], calendar_id)
     assert SPAN in _spans(memory.read(place)[0], calendar_id)
-    _change(
-        world, calendar_id, "DELETE FROM claim WHERE clinic_id = %(clinic)s AND appointment_id = %(visit)s"
-    )
+    _change(world, calendar_id, _DELETE_CLAIM)
     stores.truth.close()
     stores.cache.client.close()
 
@@ -174,6 +322,10 @@ def _waiting(flights: Any) -> int:
 _INSERT_CLAIM: Final = """
 INSERT INTO claim (clinic_id, resource_id, unit, starts_at, ends_at, during, appointment_id)
 VALUES (%(clinic)s, %(calendar)s, 1, %(start)s, %(end)s, tstzrange(%(start)s, %(end)s), %(visit)s)
+"""
+
+_DELETE_CLAIM: Final = """
+DELETE FROM claim WHERE clinic_id = %(clinic)s AND resource_id = %(calendar)s AND appointment_id = %(visit)s
 """
 
 

@@ -43,13 +43,13 @@ def test_the_bound_holds() -> None:
 
 
 def test_a_group_is_outdated_together() -> None:
-    """A change of a calendar outdates its buckets and no others; they stay for need."""
+    """A change of a calendar outdates those of its buckets that lack it and no others; they stay for need."""
     kept: Remembered[int] = Remembered(bytes_max=1_000, now_s=_Clock())
     for calendar in "ab":
         for bucket in range(3):
             kept.put((calendar, bucket), bucket, 1, group=calendar)
-    kept.outdate_group("a")
-    assert kept.get(("a", 1)) is None
+    kept.outdate_group("a", lambda bucket: bucket < 2)
+    assert [kept.get(("a", bucket)) for bucket in range(3)] == [None, None, 2]
     assert kept.get_outdated(("a", 1)) == 1
     assert kept.get(("b", 1)) == 1
     assert kept.size_bytes == 6
@@ -64,7 +64,7 @@ def test_a_group_is_renewed_together_but_not_what_has_changed() -> None:
     clock.now_s += 10
     kept.renew_group("a", lambda bucket: bucket > 0)
     assert [kept.get(("a", bucket)) for bucket in range(3)] == [None, 1, 2]
-    kept.outdate_group("a")
+    kept.outdate_group("a", lambda _: True)
     kept.renew_group("a", lambda _: True)
     assert kept.get(("a", 1)) is None
 
@@ -78,8 +78,9 @@ def test_versions_heard_of_never_go_back() -> None:
     assert known.of("c", "r") == 5
     assert known.of("c", "other") == 0
     clock.now_s += 61
-    known.heard("c", "other", 1)
     assert known.of("c", "r") == 0
+    known.heard("c", "other", 1)
+    assert not known._known.keys() - {("c", "other")}
 
 
 def test_one_load_serves_all_who_wait() -> None:
@@ -135,7 +136,7 @@ def test_a_marked_value_is_right_while_its_mark_is_the_state_of_the_moment() -> 
     assert kept.get("a") is None
     kept.renew_group("g", lambda value: value == 1, b"two")
     assert [kept.get(key, b"two") for key in "ab"] == [1, None]
-    kept.outdate_group("g")
+    kept.outdate_group("g", lambda _: True)
     assert kept.get("a", b"two") is None
 
 
@@ -149,3 +150,19 @@ def test_what_bears_the_mark_and_is_used_stays_longest() -> None:
     assert kept.get("a", b"one") == 1
     kept.put("c", 3, 10, mark=b"one")
     assert [kept.get(key, b"one") for key in "abc"] == [1, None, 3]
+
+
+def test_a_mark_counts_for_a_while_after_the_reading_however_often_it_is_renewed() -> None:
+    """The state that a mark tells of may come back: past its age a value is not right by it, and is not renewed."""
+    clock = _Clock()
+    kept: Remembered[int] = Remembered(bytes_max=1_000, ttl_s=10, marked_s=100, now_s=clock)
+    kept.put("a", 1, 1, group="g", mark=b"one")
+    clock.now_s += 90
+    kept.renew_group("g", lambda _: True, b"two")
+    assert (kept.get("a", b"two"), kept.get_renewable("a")) == (1, 1)
+    kept.put("made of a", 2, 1, mark=b"two", marked_until_s=kept.marked_until_s(["a"]))
+    clock.now_s += 10
+    kept.renew_group("g", lambda _: True, b"two")
+    assert [kept.get(key, b"two") for key in ("a", "made of a")] == [None, None]
+    assert kept.get_renewable("a") is None
+    assert kept.get_outdated("a") == 1

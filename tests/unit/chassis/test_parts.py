@@ -37,7 +37,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def test_the_breaker_opens_probes_and_closes() -> None:
-    """Failures in a row open it; one caller probes after each pause; a success closes it."""
+    """Failures in a row open it; one caller probes after each pause, or the next for it; a success closes it."""
     now_s = [0.0]
     breaker = CircuitBreaker(failures_max=2, open_ms=100, now_s=lambda: now_s[0])
     breaker.failed()
@@ -53,6 +53,8 @@ def test_the_breaker_opens_probes_and_closes() -> None:
     assert not breaker.allows()
     now_s[0] = 0.4
     assert breaker.allows()
+    breaker.undecided()
+    assert [breaker.is_open, breaker.allows(), breaker.allows()] == [True, True, False]
     breaker.succeeded()
     assert [breaker.is_open, breaker.allows()] == [False, True]
 
