@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import yaml
@@ -82,7 +83,7 @@ async def test_an_import_waits_for_bookings_before_it_keeps_them_from_a_patient(
     """A booking under way, judged on the directory, still gets at patients that an import retires or makes nobody."""
     people = [(await directory.add("Patient", name="Bo Ek", dob="1990-01-01")).id for _ in range(3)]
     file = tmp_path / "clinic.yaml"
-    wanted = [{"active": False}, {"placeholder": True}, {"notes": "prefers mornings"}]
+    wanted: list[dict[str, Any]] = [{"active": False}, {"placeholder": True}, {"notes": "prefers mornings"}]
     patients = [
         {"id": patient, "name": "Bo Ek", "dob": "1990-01-01"} | change
         for patient, change in zip(people, wanted, strict=True)
