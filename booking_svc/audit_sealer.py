@@ -19,6 +19,7 @@ _log = structlog.get_logger(__name__)
 
 LEASE_NAME: Final = "audit-sealer"
 _BATCH_ROWS: Final = 500
+_WAIT_TOLD_S: Final = 60.0
 
 # Clinics with rows after their last link, or with rows so new that an older one may still come.
 _CLINICS: Final[LiteralString] = """
@@ -34,9 +35,12 @@ _HEAD: Final[LiteralString] = """
 SELECT seq, chain_hash, (SELECT max(audit_event_at) FROM audit_seal WHERE clinic_id = %(clinic)s)
 FROM audit_seal WHERE clinic_id = %(clinic)s ORDER BY seq DESC LIMIT 1
 """
-# A moment, and a bound on the transactions that had begun to write before it.
-_MOMENT: Final[LiteralString] = "SELECT clock_timestamp(), pg_snapshot_xmax(pg_current_snapshot())::text"
-_IS_OVER: Final[LiteralString] = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8"
+# A moment, and a bound on the transactions that had begun to write before it: a statement begins before its snapshot.
+_MOMENT: Final[LiteralString] = "SELECT statement_timestamp(), pg_snapshot_xmax(pg_current_snapshot())::text"
+_IS_OVER: Final[LiteralString] = """
+SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8,
+    extract(epoch FROM statement_timestamp() - %s::timestamptz)::float8
+"""
 _UNSEALED: Final[LiteralString] = f"""
 SELECT e.at, {CONTENT}
 FROM audit_event e
@@ -53,13 +57,18 @@ FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[]) AS sealed (
 
 
 class AuditSealer:
-    """Works while it holds the lease; hand `work` to a LeaseRunner."""
+    """Works while it holds the lease; hand `work` to a LeaseRunner.
 
-    def __init__(self, workers: Database, *, every_s: float) -> None:
+    A wait for an old transaction is logged each time that it has become longer by `wait_told_s`.
+    """
+
+    def __init__(self, workers: Database, *, every_s: float, wait_told_s: float = _WAIT_TOLD_S) -> None:
         self._workers = workers
         self._every_s = every_s
         self._complete_until: datetime | None = None
         self._moment: tuple[datetime, str] | None = None
+        self._wait_told_s = wait_told_s
+        self._tell_at_s = wait_told_s
 
     async def work(self, lease: Lease) -> None:
         """Seal until cancelled. Raises Unavailable when the database is away."""
@@ -92,12 +101,16 @@ class AuditSealer:
         if self._moment is None:
             async with self._workers.worker() as tx:
                 self._moment = await tx.row(_MOMENT)
+                self._tell_at_s = self._wait_told_s
         if self._moment is not None:
             moment, first_later = self._moment
             async with self._workers.worker() as tx:
-                is_over = await tx.row(_IS_OVER, (first_later,))
-            if is_over == (True,):
+                is_over, waited_s = await tx.row(_IS_OVER, (first_later, moment)) or (False, 0.0)
+            if is_over:
                 self._complete_until, self._moment = moment, None
+            elif waited_s >= self._tell_at_s:
+                self._tell_at_s = waited_s + self._wait_told_s
+                _log.warning("audit.sealing_waits", waited_s=round(waited_s))
         return self._complete_until
 
     async def _seal_batch(self, clinic_id: str, until: datetime) -> int:

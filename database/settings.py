@@ -16,7 +16,7 @@ class DatabaseSettings:
         default=2,
         unit="connections",
         minimum=0,
-        doc="Connections that a pool keeps open.",
+        doc="Connections that a pool opens at its start, before anybody asks.",
     )
     pool_max: int = setting(
         "MEDFORALL_DATABASE_POOL_MAX",

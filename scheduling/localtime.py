@@ -26,14 +26,19 @@ _LOCAL: Final = re.compile(
 
 
 def canonical_text(text: str) -> str:
-    """Return one spelling for all that mean the same local time; what is no local time is returned as it is."""
+    """Return one spelling for all that mean the same local time; what is no local time is returned as it is.
+
+    It is the usual one, without seconds, which requests were remembered by before they were compared by meaning.
+    """
     match = _LOCAL.fullmatch(text)
     if match is None or match[4] is None or int(match[6] or 0) or int(match[7] or 0):
         return text
-    offset = "+00:00" if match[8] in ("Z", "z") else match[8] or ""
-    if offset and ":" not in offset:
+    offset = match[8] or ""
+    if offset in ("z", "+00:00", "+0000"):
+        offset = "Z"
+    elif offset not in ("", "Z") and ":" not in offset:
         offset = f"{offset[:3]}:{offset[3:]}"
-    return f"{match[1]}-{match[2]}-{match[3]}T{match[4]}:{match[5]}:00{offset}"
+    return f"{match[1]}-{match[2]}-{match[3]}T{match[4]}:{match[5]}{offset}"
 
 
 @lru_cache(maxsize=1024)

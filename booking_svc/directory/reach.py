@@ -75,23 +75,34 @@ def _place(entity: Entity, version: Entry, place_of: Mapping[str, str]) -> str:
 
 
 def _provider(change: Change) -> str:
-    kind, record = change.entity.kind, change.entry.record
-    if kind is Kind.PROVIDER:
-        return change.entry.id
-    if change.entity is PROVIDER_WINDOW:
-        return str(record["resource_id"])
-    return record.get(_PROVIDER_FIELD.get(kind, "")) or ""
+    """Whose a change is; what moved from one to another is anybody's."""
+    providers = {_whose(change.entity, version) for version in change.versions}
+    return providers.pop() if len(providers) == 1 else ""
+
+
+def _whose(entity: Entity, version: Entry) -> str:
+    if entity.kind is Kind.PROVIDER:
+        return version.id
+    if entity is PROVIDER_WINDOW:
+        return str(version.record["resource_id"])
+    return version.record.get(_PROVIDER_FIELD.get(entity.kind, "")) or ""
 
 
 def _span(versions: Sequence[Entry], zones: set[str]) -> tuple[datetime | None, datetime | None]:
-    """From the first beginning to the last end in any of the zones; what recurs has no end."""
-    if not zones:
-        return None, None
-    firsts = [_instant(zone, version.record["start"]) for version in versions for zone in zones]
-    ends = [_instant(zone, version.record["end"]) for version in versions for zone in zones]
+    """From the first beginning to the last end in any of the zones; what recurs, or is far, is open."""
+    firsts = _instants(versions, zones, "start")
     recurs = any(version.record.get("recurrence_rule") for version in versions)
-    return instant_of(min(firsts)), None if recurs else instant_of(max(ends))
+    ends = [] if recurs else _instants(versions, zones, "end")
+    return min(firsts, default=None), max(ends, default=None)
 
 
-def _instant(zone: str, local: str) -> int:
-    return localtime.instant_at(zone, localtime.wall_minute(datetime.fromisoformat(local)))
+def _instants(versions: Sequence[Entry], zones: set[str], name: str) -> list[datetime]:
+    """What the field of each version means in each zone; nothing when one is far, as entries of old may be."""
+    walls = [datetime.fromisoformat(version.record[name]) for version in versions]
+    if any(localtime.is_far(wall) for wall in walls):
+        return []
+    return [
+        instant_of(localtime.instant_at(zone, localtime.wall_minute(wall)))
+        for wall in walls
+        for zone in zones
+    ]

@@ -29,6 +29,7 @@ class OpenConnections:
         self._idle: list[Connection] = []
         self._wanted: deque[asyncio.Future[Connection]] = deque()
         self._openings: set[asyncio.Task[bool]] = set()
+        self._is_stopped = False
 
     async def open_some(self, count: int) -> None:
         """Open so many before anybody needs them, as far as the database is there."""
@@ -52,8 +53,8 @@ class OpenConnections:
             raise
 
     async def give_back(self, connection: Connection) -> None:
-        """Take it back for the next one; in any other state than idle it is closed."""
-        if not connection.is_broken and connection.is_idle:
+        """Take it back for the next one; in any other state than idle, or once all has stopped, it is closed."""
+        if not connection.is_broken and connection.is_idle and not self._is_stopped:
             self._hand_out(connection)
             return
         self._count -= 1
@@ -68,7 +69,8 @@ class OpenConnections:
             await self._idle.pop().close()
 
     async def stop(self) -> None:
-        """Open no more, and close what nobody uses."""
+        """Open no more, and close what nobody uses; the rest as it is given back."""
+        self._is_stopped = True
         for opening in self._openings:
             opening.cancel()
         await asyncio.gather(*self._openings, return_exceptions=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import psycopg
 import structlog
 
 from booking_svc.store.opening import OpenConnections
 from booking_svc.store.pipeline import Connection
-from booking_svc.store.turns import Turn, Turns
+from booking_svc.store.turns import Turns
 from database.settings import DatabaseSettings
 from scheduling.errors import Exhausted, Reason, Unavailable
 
@@ -44,7 +44,7 @@ class Pool:
         await self._connections.open_some(min(self._settings.pool_min, self._settings.pool_max))
 
     async def stop(self) -> None:
-        """Close the idle connections."""
+        """Close the idle connections, and those in use as they come back."""
         await self._connections.stop()
 
     @asynccontextmanager
@@ -53,30 +53,22 @@ class Pool:
 
         Raises Exhausted when none becomes free in time, Unavailable when the database cannot be reached.
         """
-        turn = await self._take_turn()
-        try:
-            connection = await self._connections.take()
-            try:
-                yield connection
-            finally:
-                await self._connections.give_back(connection)
-        finally:
-            self._free.release()
-            turn.end()
+        async with AsyncExitStack() as held:
+            yield await self._take(held)
 
-    async def _take_turn(self) -> Turn:
+    async def _take(self, held: AsyncExitStack) -> Connection:
+        """A turn and a connection, which go back when `held` is closed."""
         if self._waiting >= self._settings.pool_waiting_max:
             raise _full()
         self._waiting += 1
         try:
             async with asyncio.timeout(self._settings.pool_timeout_ms / 1_000):
-                turn = await self._turns.take()
-                try:
-                    await self._free.acquire()
-                except BaseException:
-                    turn.end()
-                    raise
-                return turn
+                held.callback((await self._turns.take()).end)
+                await self._free.acquire()
+                held.callback(self._free.release)
+                connection = await self._connections.take()
+                held.push_async_callback(self._connections.give_back, connection)
+                return connection
         except TimeoutError:
             raise _full() from None
         finally:

@@ -127,10 +127,6 @@ READ_PLACES = Statement(
     """,
 )
 
-READ_KINDS = Statement(
-    "read_kinds", "SELECT id, kind FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[])"
-)
-
 # ── locks ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 # Before any row lock: a quota that another transaction is creating is waited for while no row is held.

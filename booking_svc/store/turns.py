@@ -33,11 +33,6 @@ class Turns:
         self._free = asyncio.Semaphore(at_once)
         self._patience_s = patience_s
 
-    @property
-    def waits(self) -> bool:
-        """Whether the next caller would have to wait."""
-        return self._free.locked()
-
     async def take(self) -> Turn:
         """Wait for a turn; its caller must end it."""
         await self._free.acquire()

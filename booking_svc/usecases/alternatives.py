@@ -24,9 +24,11 @@ from scheduling.busy import BusyFacts, Calendar
 from scheduling.clock import exact_minutes_of, minutes_of
 from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, NotFound, Reason, Refused
-from scheduling.facts import Claim, RoomChoice, RoomMode
+from scheduling.facts import Claim, RoomChoice, RoomMode, rules_of
 from scheduling.frame import service_of
 from scheduling.judge import Proposal
+from scheduling.rules.lead_time import Lead
+from scheduling.rules.patient_limit import PatientLimits
 from scheduling.search import SearchQuery, SearchResult, search
 from scheduling.slots import SlotOrder
 from scheduling.timeline import DAY_MIN, Horizon
@@ -54,14 +56,14 @@ _REACHES: Final = ((DAY_MIN // 2, DAY_MIN), (DAY_MIN, 7 * DAY_MIN), (DAY_MIN, 28
 """How far before and after the wanted time is looked; a provider may work every other week, or one in four."""
 _CANDIDATES: Final = 12
 _SHARED_S: Final = 0.2
-_SHARED_MAX: Final = 256
+ANSWERS_MAX: Final = 256
 
 Candidates = tuple[FreeSlot, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was refused: slots are looked for near `near_min`, which is its start, or now when that has passed.
+    """What was refused: slots are looked for near `near_min`, which is its start, or `now_min` when that has passed.
 
     `provider_ids` None means all of the place.
     """
@@ -69,6 +71,7 @@ class Wish:
     facts: LocationFacts
     proposal: Proposal
     near_min: int
+    now_min: int
     provider_ids: tuple[str, ...] | None = None
 
     @property
@@ -83,7 +86,7 @@ class NearestSlots:
     def __init__(self, places: Places, cache: DerivedCache) -> None:
         self._places = places
         self._cache = cache
-        self._shared = _Shared()
+        self._shared = Answers()
 
     def of_booking(self, command: Book) -> Alternatives:
         """What could be booked instead."""
@@ -144,7 +147,7 @@ class NearestSlots:
                 wish = await wish_of(session)
                 if wish is None:
                     return refusal
-                slots = await self._three(session, wish)
+                slots = await self._three(session, wish, how_far(wish, refusal))
             except (
                 Invalid,
                 NotFound,
@@ -157,10 +160,10 @@ class NearestSlots:
 
         return add
 
-    async def _three(self, session: Session, wish: Wish) -> Conflicts:
+    async def _three(self, session: Session, wish: Wish, reaches: Sequence[tuple[int, int]]) -> Conflicts:
         """Look further and further, until the provider has three free slots; for others' no longer than they lack."""
         slots = Conflicts()
-        for before_min, after_min in _REACHES:
+        for before_min, after_min in reaches:
             if len(slots.same_provider) >= COUNT:
                 break
             window = Horizon(wish.near_min - before_min, wish.near_min + after_min)
@@ -212,7 +215,7 @@ class NearestSlots:
         return _candidates(wish, found)
 
 
-class _Shared:
+class Answers:
     """Answers that callers of one moment share: of many who lost one slot, one searches for all."""
 
     def __init__(self) -> None:
@@ -232,18 +235,32 @@ class _Shared:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Candidates] = loop.create_future()
         self._answers[key] = (loop.time(), answer)
-        while len(self._answers) > _SHARED_MAX:
+        while len(self._answers) > ANSWERS_MAX:
             self._answers.popitem(last=False)
         try:
             found = await work()
         except BaseException:
-            # Whoever waits works it out again.
-            self._answers.pop(key, None)
+            # Whoever waits works it out again, unless somebody does so already.
+            if self._answers.get(key, (0.0, None))[1] is answer:
+                del self._answers[key]
             answer.cancel()
             raise
         self._answers[key] = (loop.time(), answer)
         answer.set_result(found)
         return found
+
+
+def how_far(wish: Wish, refusal: DomainError) -> Sequence[tuple[int, int]]:
+    """How far to look: not beyond the nearest times where the rule that refused refuses all others as well.
+
+    Those are looked at, as it may not bind other providers.
+    """
+    rules = rules_of(wish.facts.static, wish.proposal.service_id, wish.proposal.provider_id)
+    payload = next((rule.payload for rule in rules if rule.id == refusal.metadata.get("ruleId")), None)
+    furthest_min = wish.near_min + _REACHES[-1][1]
+    is_full = isinstance(payload, PatientLimits) and payload.min_days_between is None
+    is_beyond = isinstance(payload, Lead) and wish.now_min + (payload.min_minutes or 0) >= furthest_min
+    return _REACHES[:1] if is_full or is_beyond else _REACHES
 
 
 async def _patient_times(session: Session, wish: Wish, window: Horizon) -> list[Claim]:
@@ -297,7 +314,8 @@ async def _wish(
     if facts is None:
         return None
     proposal = propose(facts)
-    return Wish(facts, proposal, max(proposal.start_min, minutes_of(clock.get())))
+    now_min = minutes_of(clock.get())
+    return Wish(facts, proposal, max(proposal.start_min, now_min), now_min)
 
 
 def _slot(facts: LocationFacts, found: SearchResult, start_min: int, provider_id: str) -> FreeSlot:

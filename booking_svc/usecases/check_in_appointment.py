@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from booking_svc.model import Change, Conflicts, EventType, HeldClaim, Outcome, Taken
-from booking_svc.store.session import Session
+from booking_svc.store.session import Reply, Session
 from booking_svc.usecases import access, existing
 from booking_svc.usecases.commands import ChangeStatus
 from booking_svc.usecases.existing import Found, changed_meanwhile
@@ -22,7 +22,7 @@ from scheduling.appointment import AppointmentStatus, require_transition
 from scheduling.claims import Visit, locks_of, visit_claims
 from scheduling.clock import exact_minutes_of, minutes_of
 from scheduling.errors import Conflict, NotFound, Reason, Refused
-from scheduling.facts import Claim, EquipmentUnit, PlannedClaim, ResourceKind
+from scheduling.facts import Claim, EquipmentUnit, PatientFacts, PlannedClaim, ResourceKind
 from scheduling.frame import service_of
 from scheduling.judge import SENTENCES
 
@@ -78,10 +78,12 @@ class CheckInAppointment(StatusChange):
         lock_ids = {lock_id for lock_id, _ in locks_of(planned)} | found.lock_ids
         versions = session.lock_resources(sorted(lock_ids))
         session.lock_appointment(command.appointment_id)
+        patient = _ask_patient(session, found, lock=True)
         locked = await existing.find(session, command.caller, command.appointment_id)
         _check(locked, command)
         if locked.visit.version != found.visit.version or versions.get().keys() != lock_ids:
             raise changed_meanwhile()
+        _require_patient(patient)
         service = service_of(facts.static, locked.visit.service_id)
         after = replace(
             locked.visit,
@@ -113,6 +115,9 @@ class CheckInAppointment(StatusChange):
     async def _plan(self, session: Session, found: Found, facts: LocationFacts) -> tuple[PlannedClaim, ...]:
         """The claims it had: the same units of equipment and quotas, and of its room any unit that is free."""
         visit, static = found.visit, facts.static
+        asked = _ask_patient(session, found, lock=False)
+        await session.run()
+        patient = _require_patient(asked)
         quota_units = {
             claim.resource_id: claim.unit for claim in found.claims if claim.kind is ResourceKind.QUOTA
         }
@@ -124,7 +129,7 @@ class CheckInAppointment(StatusChange):
                 start_min=visit.start_min,
                 end_min=visit.end_min,
                 patient_id=visit.patient_id,
-                is_placeholder_patient=await self._is_placeholder(session, visit.patient_id),
+                is_placeholder_patient=patient is not None and patient.is_placeholder,
                 room_id=visit.room_id,
                 equipment=tuple(
                     EquipmentUnit(use.equipment_id, unit) for use in visit.equipment for unit in use.units
@@ -159,15 +164,19 @@ class CheckInAppointment(StatusChange):
         unit = next(iter(free or ended), room.unit)
         return tuple(replace(claim, unit=unit) if claim is room else claim for claim in planned)
 
-    async def _is_placeholder(self, session: Session, patient_id: str | None) -> bool:
-        if patient_id is None:
-            return False
-        reply = session.patient(patient_id, None)
-        await session.run()
-        patient = reply.get()
-        if patient is None:
-            raise NotFound("There is no such patient.", metadata={"resource": "patient"})
-        return patient.is_placeholder
+
+def _ask_patient(session: Session, found: Found, *, lock: bool) -> Reply[PatientFacts | None] | None:
+    """Queue the patient; None when the visit has none. Locked, it is in use until the transaction ends."""
+    patient_id = found.visit.patient_id
+    return None if patient_id is None else session.patient(patient_id, None, lock=lock)
+
+
+def _require_patient(asked: Reply[PatientFacts | None] | None) -> PatientFacts | None:
+    """The patient that was asked for. Raises NotFound for one that is out of use."""
+    patient = None if asked is None else asked.get()
+    if asked is not None and patient is None:
+        raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+    return patient
 
 
 def _check(found: Found, command: ChangeStatus) -> None:

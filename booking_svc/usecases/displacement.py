@@ -145,7 +145,7 @@ class VisitsConcerned:
             return {}
         if entry.kind is Kind.SERVICE_RULE:
             return await self._rewrite_for_rule(session, caller, entry, before, concerned)
-        if before is not None and entry.kind is Kind.SERVICE:
+        if _changes_overlap(entry, before):
             over = await rewrite_patients(self._rewriting, session, caller, concerned)
             return dict.fromkeys(over, Reason.PATIENT_ALREADY_BOOKED)
         if before is None or entry.kind not in _CAPACITIES:
@@ -262,6 +262,12 @@ def _changes_claims(entry: Entry, before: Entry) -> bool:
     )
 
 
+def _changes_overlap(entry: Entry, before: Entry | None) -> bool:
+    """Whether a service comes to let its patients' visits overlap, or not to."""
+    name = "allow_patient_overlap"
+    return before is not None and entry.record.get(name) != before.record.get(name)
+
+
 def _quota_days(entry: Entry, remembered: Remembered) -> set[tuple[str, date]]:
     """The quotas that the visits will hold units of, with their local days."""
     if entry.kind is not Kind.SERVICE_RULE or not entry.active:
@@ -274,8 +280,7 @@ def _quota_days(entry: Entry, remembered: Remembered) -> set[tuple[str, date]]:
 
 def _patients(entry: Entry, remembered: Remembered) -> set[str]:
     """The patients that the visits may come to take."""
-    before = remembered.entry
-    if entry.kind is not Kind.SERVICE or before is None or not _changes_claims(entry, before):
+    if not _changes_overlap(entry, remembered.entry):
         return set()
     return {visit.patient_id for visit in remembered.visits if visit.patient_id}
 

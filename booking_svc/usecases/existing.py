@@ -109,10 +109,10 @@ def proposal_of_visit(visit: Appointment) -> Proposal:
     )
 
 
-def changed_meanwhile() -> Stale:
+def changed_meanwhile(thing: str = "appointment") -> Stale:
     """The refusal of a change that another call came before."""
     return Stale(
-        "The appointment is being changed by others; try again.",
+        f"The {thing} is being changed by others; try again.",
         reason=Reason.CONCURRENT_BOOKING,
         retry_after_s=RETRY_AFTER_S,
     )

@@ -26,6 +26,7 @@ from booking_svc.usecases.edit_directory import (
     would_displace,
 )
 from booking_svc.usecases.etags import require_version
+from booking_svc.usecases.existing import changed_meanwhile
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.patient_claims import after_patient_change
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, Page, require_clinic
@@ -84,7 +85,7 @@ class Patients:
     ) -> tuple[tuple[Displaced, ...], dict[str, int]]:
         if edit.deactivates:
             return await _visits_ahead(session, entry), {}
-        if before is None or not _changes_overlap(before.record, entry.record):
+        if before is None or not changes_overlap(before.record, entry.record):
             return (), {}
         return await after_patient_change(self._rewriting, session, edit.caller, entry)
 
@@ -154,9 +155,13 @@ class Patients:
         return Page(entries=tuple(found[:size]), next_token=next_token)
 
 
-def _changes_overlap(before: Record, after: Record) -> bool:
+def changes_overlap(before: Record, after: Record) -> bool:
     """Whether a patient becomes a placeholder, or somebody in particular."""
     return bool(before.get("placeholder")) != bool(after.get("placeholder"))
+
+
+def _would_change_overlap(entry: Entry, edit: Edit) -> bool:
+    return "placeholder" in edit.changes and changes_overlap(entry.record, edit.changes)
 
 
 async def _visits_ahead(session: Session, patient: Entry) -> tuple[Displaced, ...]:
@@ -173,15 +178,18 @@ async def _locked(session: Session, store: PatientStore, edit: Edit) -> Entry:
     """The patient as it is before the edit.
 
     A booking that was judged on what the patient was is waited for, and its visit seen, where it may not overlap any
-    more. The directory is locked before the patient, as by bookings.
+    more. The directory is locked before the patient, as by bookings, so whether it must be is seen before: raises Stale
+    where that was seen wrong.
     """
     known = await store.find(edit.entry_id) if "placeholder" in edit.changes else None
-    overlaps = known is not None and _changes_overlap(known.record, edit.changes)
+    overlaps = known is not None and _would_change_overlap(known, edit)
     if overlaps:
         await lock_whole_directory(DirectoryStore(session))
     entry = await store.lock(edit.entry_id, excludes_bookings=edit.deactivates or overlaps)
     if entry is None:
         raise NotFound("No such patient.")
+    if not overlaps and _would_change_overlap(entry, edit):
+        raise changed_meanwhile("patient")
     require_version(edit.etag, entry.version, "The patient")
     require_in_use(entry, edit)
     return entry

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from booking_svc.model import Appointment
-from booking_svc.store import statements
+from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.session import Session, VersionedLocation
 from booking_svc.usecases import access
 from booking_svc.usecases.commands import Book
@@ -143,9 +143,7 @@ async def _require_known(session: Session, command: Book) -> None:
     """Refuse a room or provider that the clinic does not have."""
     wanted = {"provider": command.provider_id, "room": command.room_id}
     wanted_ids = [found for found in wanted.values() if found is not None]
-    pending = session.queue(statements.READ_KINDS, session.clinic_id, wanted_ids)
-    await session.run()
-    kinds: dict[str, str] = dict(pending.rows())
+    kinds = await DirectoryStore(session).resource_kinds(wanted_ids)
     for kind, resource_id in wanted.items():
         if resource_id is not None and kinds.get(resource_id) != kind:
             raise NotFound(f"There is no such {kind}.", metadata={"resource": kind})

@@ -21,8 +21,8 @@ from booking_svc.usecases.clinics import Clinics
 from booking_svc.usecases.create_many import CreateMany, NewEntry, OneRefused
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.displacement import VisitsConcerned
-from booking_svc.usecases.edit_directory import Edit, EditDirectory
-from booking_svc.usecases.patients import Patients
+from booking_svc.usecases.edit_directory import Edit, EditDirectory, lock_whole_directory
+from booking_svc.usecases.patients import Patients, changes_overlap
 from booking_svc.usecases.recording import Recorder
 from ctl.failures import CtlError
 from ctl.transfer.checking import Plan
@@ -47,6 +47,20 @@ class Report:
     displaced: list[Displaced] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Of an entry that is there: whether it shall say something else, be out of use, and may overlap or may not."""
+
+    is_other: bool
+    retires: bool
+    overlaps: bool
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is something to write."""
+        return self.is_other or self.retires
+
+
 class Importer:
     """Writes a plan. Raises CtlError, with file and line, for what the database refuses."""
 
@@ -60,13 +74,15 @@ class Importer:
         self._editing = EditDirectory(VisitsConcerned(rewriting), recorder, new_id)
         self._creating = CreateMany(self._editing, recorder)
         self._patients = Patients(rewriting, recorder, new_id)
+        self._patients_left = 0
         self.report = Report()
 
     async def write(self, document: Document, progress: Progress) -> None:
         """Queue and send every statement but the COMMIT.
 
         Patients come first, whom nothing in the files names: they may be many, and the other entries, once written,
-        keep the clinic's bookings waiting until the end.
+        keep the clinic's bookings waiting until the end. What bookings must see of a patient comes last, when these
+        wait anyway: a booking locks the directory before its patient.
         """
         before = await self._clinic_there()
         await self._write_patients(document, progress)
@@ -77,6 +93,10 @@ class Importer:
         for _, section in groupby(entries, key=lambda entry: entry.section.word):
             for batch in _batches(section):
                 await self._write_batch(batch)
+        if self._patients_left:
+            await lock_whole_directory(DirectoryStore(self._session))
+            for batch in self._patients_of(document):
+                await self._change_patients_left(batch)
         await self._session.run()
 
     async def _clinic_there(self) -> Entry | None:
@@ -112,14 +132,24 @@ class Importer:
     async def _write_patients(self, document: Document, progress: Progress) -> None:
         if not self._plan.patients:
             return
-        interpreter = Interpreter(self._plan.clinic_id)
-        raws = (raw for raw in document.entries() if raw.section == PATIENTS.word)
-        patients = (interpreter.wanted(PATIENTS, raw, None) for raw in raws)
         done = 0
-        for batch in _batches(wanted for wanted in patients if wanted is not None):
+        for batch in self._patients_of(document):
             await self._write_batch(batch)
             done += len(batch)
             progress(done)
+
+    def _patients_of(self, document: Document) -> Iterator[list[Wanted]]:
+        """The patients of the files, read anew at each call."""
+        interpreter = Interpreter(self._plan.clinic_id)
+        raws = (raw for raw in document.entries() if raw.section == PATIENTS.word)
+        patients = (interpreter.wanted(PATIENTS, raw, None) for raw in raws)
+        return _batches(wanted for wanted in patients if wanted is not None)
+
+    async def _change_patients_left(self, batch: list[Wanted]) -> None:
+        there = await self._there(batch)
+        for wanted in batch:
+            with _told(wanted):
+                await self._bring(wanted, _difference(wanted, there[wanted.id]))
 
     async def _write_batch(self, batch: list[Wanted]) -> None:
         """Entries of one section: those that are there are changed first, so that names they give up are free."""
@@ -155,18 +185,19 @@ class Importer:
         self._note_displaced(done)
 
     async def _change(self, wanted: Wanted, before: Entry) -> None:
-        if wanted.active and not before.active:
-            raise NotFound(
-                "is out of use in the clinic; an import does not bring it back: say `active: false`"
-            )
-        differs = not _same(before.record, changed(before.record, wanted.changes))
-        if differs:
+        difference = _difference(wanted, before)
+        self.report.changed += difference.is_any
+        self.report.unchanged += not difference.is_any
+        if wanted.section.kind is Kind.PATIENT and (difference.retires or difference.overlaps):
+            self._patients_left += 1
+        else:
+            await self._bring(wanted, difference)
+
+    async def _bring(self, wanted: Wanted, difference: _Difference) -> None:
+        if difference.is_other:
             await self._edit(wanted)
-        retires = before.active and not wanted.active
-        if retires:
+        if difference.retires:
             await self._edit(wanted, deactivates=True)
-        self.report.changed += differs or retires
-        self.report.unchanged += not (differs or retires)
 
     async def _edit(self, wanted: Wanted, *, deactivates: bool = False) -> None:
         edit = Edit(
@@ -182,6 +213,18 @@ class Importer:
 
     def _note_displaced(self, done: Sequence[Edited]) -> None:
         self.report.displaced += [visit for edited in done for visit in edited.displaced]
+
+
+def _difference(wanted: Wanted, before: Entry) -> _Difference:
+    """What an entry needs to be what is wanted. Raises NotFound for one that is out of use and shall not be."""
+    if wanted.active and not before.active:
+        raise NotFound("is out of use in the clinic; an import does not bring it back: say `active: false`")
+    after = changed(before.record, wanted.changes)
+    return _Difference(
+        is_other=not _same(before.record, after),
+        retires=before.active and not wanted.active,
+        overlaps=changes_overlap(before.record, after),
+    )
 
 
 def _batches(entries: Iterable[Wanted]) -> Iterator[list[Wanted]]:

@@ -78,7 +78,14 @@ def _insert_directory(owner: Connection[object], ids: ClinicRows) -> None:
         min_duration_min=30,
         max_duration_min=30,
     )
-    insert(owner, "service_rule", **own, id=_new_id(), rule_type="room_type", rule_payload="{}")
+    insert(
+        owner,
+        "service_rule",
+        **own,
+        id=_new_id(),
+        rule_type="room_type",
+        rule_payload='{"room_type": "exam"}',
+    )
 
 
 def _insert_windows(owner: Connection[object], ids: ClinicRows) -> None:

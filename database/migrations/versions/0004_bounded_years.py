@@ -1,4 +1,4 @@
-"""Years that windows and closures may name, and rules that say nothing."""
+"""Years that windows and closures may name, and rules that can be read."""
 
 from __future__ import annotations
 

@@ -92,6 +92,28 @@ async def test_a_no_show_that_is_changed_meanwhile_is_told_when_to_come_again(
     assert details_of(refused.value)["RetryInfo"].retry_delay.ToMilliseconds() > 0
 
 
+async def test_a_no_show_whose_patient_goes_out_of_use_meanwhile_is_not_checked_in(
+    suite: Suite, make_client: MakeClient
+) -> None:
+    """The patient is put out of use between the check-in's first look and its locks: NOT_FOUND, and no claims."""
+    practice = suite.practice(zone=noon_zone())
+    client = make_client(practice)
+    visit = (await client.create(this_afternoon())).appointment
+    await client.call("MarkNoShow", appointment_id=visit.id)
+    with psycopg.connect(suite.database.owner_url) as owner:
+        owner.execute("SELECT FROM resource WHERE id = %s FOR NO KEY UPDATE", (practice.provider,))
+        coming = asyncio.create_task(outcome(client.call("CheckInAppointment", appointment_id=visit.id)))
+
+        async def waits() -> bool:
+            return query(suite.database.owner_url, WAITING) == [(1,)]
+
+        await wait_until_async(waits, what="the check-in to wait for the provider")
+        owner.execute("UPDATE patient SET active = false WHERE id = %s", (practice.patients[0],))
+    assert await coming == "NOT_FOUND NOT_FOUND"
+    assert status(suite, visit.id) == "no_show"
+    assert query(suite.database.owner_url, "SELECT 1 FROM claim WHERE appointment_id = %s", visit.id) == []
+
+
 async def test_the_unit_of_a_hold_that_has_ended_is_taken_before_a_live_one(
     suite: Suite, make_client: MakeClient
 ) -> None:

@@ -14,7 +14,7 @@ from booking_svc.store.pool import Pool
 from booking_svc.store.turns import Turns
 from ctl.ports import free_port
 from database.settings import DatabaseSettings
-from scheduling.errors import Unavailable
+from scheduling.errors import Exhausted, Unavailable
 from tests.integration.booking.conftest import Suite
 from tests.support.invariants import query
 from tests.support.waiting import wait_until_async
@@ -93,6 +93,15 @@ async def test_a_caller_who_gives_up_loses_no_connection(door: Door, connections
     await connections.give_back(connection)
 
 
+async def test_what_is_in_use_at_the_end_is_closed_when_it_comes_back(connections: OpenConnections) -> None:
+    """A connection that is given back after the stop is kept for nobody."""
+    connection = await connections.take()
+    await connections.stop()
+    assert not connection.is_broken
+    await connections.give_back(connection)
+    assert connection.is_broken
+
+
 OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
 
 
@@ -108,6 +117,26 @@ async def test_a_pool_opens_its_first_connections_at_once(suite: Suite) -> None:
         return query(suite.database.owner_url, OPEN, "booking_svc") == [(before,)]
 
     await wait_until_async(closed, what="the connections to be closed")
+
+
+async def test_nobody_waits_longer_for_an_opening_than_for_anything_else() -> None:
+    """A database that takes the connection and says nothing: callers are told to come again after the pool's wait."""
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await hung_up.wait()
+        writer.close()
+
+    hung_up = asyncio.Event()
+    async with await asyncio.start_server(say_nothing, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/nothing"
+        pool = Pool(url, replace(SETTINGS, pool_timeout_ms=50), Turns(4, patience_s=60))
+        for _ in range(8):  # what was taken for a call that was refused is there for the next one
+            with pytest.raises(Exhausted):
+                async with pool.connection():
+                    raise AssertionError("there is no database")
+        await pool.stop()
+        hung_up.set()
 
 
 async def test_a_pool_starts_without_its_database() -> None:

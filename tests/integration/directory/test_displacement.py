@@ -353,3 +353,7 @@ async def test_a_service_that_may_not_overlap_any_more_takes_its_patients(
     with pytest.raises(grpc.aio.AioRpcError) as taken:
         await book(directory, practice, 12, provider_id=third, patient_id=patient)
     assert reason_of(taken.value) == "PATIENT_ALREADY_BOOKED"
+    retired = listed(await directory.call("DeactivateService", service_id=infusion))
+    assert retired == {beside.id: "RESOURCE_INACTIVE", alone.id: "RESOURCE_INACTIVE"}, (
+        "that is all that is new"
+    )

@@ -286,6 +286,28 @@ async def test_what_bookings_must_see_of_a_patient_waits_for_them(directory: Dir
         assert (await change).patient.id == patient
 
 
+async def test_a_patient_that_became_a_placeholder_meanwhile_is_told_when_to_come_again(
+    directory: Directory, suite: Suite
+) -> None:
+    """Seen as somebody, locked as a placeholder: it is made somebody again by nobody who lacks the locks."""
+    patient = (await directory.add("Patient", **ASA)).id
+    fields = {"patient": types.Patient(placeholder=False), "update_mask": FieldMask(paths=["placeholder"])}
+    with psycopg.connect(suite.database.owner_url) as other:
+        other.execute("UPDATE patient SET placeholder = true WHERE id = %s", (patient,))
+        change = asyncio.create_task(directory.call("UpdatePatient", patient_id=patient, **fields))
+
+        async def waits() -> bool:
+            return query(suite.database.owner_url, WAITING) == [(1,)]
+
+        await wait_until_async(waits, what="the change to wait for the other one")
+        other.commit()
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await change
+    assert (code_of(refused.value), reason_of(refused.value)) == ("ABORTED", "CONCURRENT_BOOKING")
+    assert details_of(refused.value)["RetryInfo"].retry_delay.ToMilliseconds() > 0
+    assert not (await directory.call("UpdatePatient", patient_id=patient, **fields)).patient.placeholder
+
+
 WAITING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import yaml
 
 from ctl.transfer.sections import id_of
+from database.locks import directory_keys
 from tests.integration.directory.conftest import Directory, Suite
 from tests.integration.directory.test_displacement import book
 from tests.support.clinic_rows import insert
@@ -73,6 +75,41 @@ async def test_bookings_go_on_while_patients_are_imported(
             said, complaint = running.communicate(timeout=60)
     assert running.returncode == 0, complaint
     assert "602 created, 1 changed" in said
+
+
+async def test_an_import_waits_for_bookings_before_it_keeps_them_from_a_patient(
+    suite: Suite, directory: Directory, practice: Practice, tmp_path: Path
+) -> None:
+    """A booking under way, judged on the directory, still gets at patients that an import retires or makes nobody."""
+    people = [(await directory.add("Patient", name="Bo Ek", dob="1990-01-01")).id for _ in range(3)]
+    file = tmp_path / "clinic.yaml"
+    wanted: list[dict[str, Any]] = [{"active": False}, {"placeholder": True}, {"notes": "prefers mornings"}]
+    patients = [
+        {"id": patient, "name": "Bo Ek", "dob": "1990-01-01"} | change
+        for patient, change in zip(people, wanted, strict=True)
+    ]
+    rooms = [{"id": "r1", "location_id": practice.location, "name": "New"}]
+    named = {"id": practice.clinic, "name": "Renamed", "default_timezone": practice.zone}
+    file.write_text(yaml.safe_dump({"clinic": named, "rooms": rooms, "patients": patients}, sort_keys=False))
+    keys = directory_keys(practice.clinic, [practice.service, practice.location])
+    with psycopg.connect(suite.database.owner_url) as booking:
+        booking.execute("SELECT pg_advisory_xact_lock_shared(key) FROM unnest(%s::bigint[]) AS key", (keys,))
+        with started(suite, "import", str(file)) as running:
+            await_waiting(suite, "pg_advisory_xact_lock")
+            booking.execute("SET LOCAL lock_timeout = '100ms'")
+            booking.execute("SELECT FROM patient WHERE id = ANY (%s::uuid[]) FOR KEY SHARE", (people,))
+            booking.rollback()
+            said, complaint = running.communicate(timeout=60)
+    assert running.returncode == 0, complaint
+    assert "1 created, 4 changed, 0 unchanged" in said
+    rows = query(
+        suite.database.owner_url,
+        "SELECT active, placeholder FROM patient WHERE id = ANY (%s::uuid[])"
+        " ORDER BY array_position(%s::uuid[], id)",
+        people,
+        people,
+    )
+    assert rows == [(False, False), (True, True), (True, False)]
 
 
 async def test_an_export_shows_one_moment(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from booking_svc.directory.entities import (
     CLOSURE,
+    PREFERENCE,
     PROVIDER_WINDOW,
     ROOM_WINDOW,
     SERVICE,
@@ -82,3 +85,25 @@ def test_what_is_of_no_place_or_time_is_open() -> None:
     assert reach_of(Change(SERVICE_RULE, rule), {}, {}) == Reach(provider_id="doctor")
     closed = entry(CLOSURE, location_id="", start="2026-02-20T09:00", end="2026-02-20T17:00")
     assert reach_of(Change(CLOSURE, closed), {}, {}) == EVERYWHERE
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_an_old_entry_of_a_far_year_is_open_on_that_side(name: str) -> None:
+    """Put out of use, or given a near year, a closure until 9999 or since the year 1 is told, open where it was."""
+    near = {"location_id": "east", "start": "2026-02-20T09:00", "end": "2026-02-20T17:00"}
+    far = near | {name: "0001-01-01T00:00" if name == "start" else "9999-12-31T23:59"}
+    first, end = utc(2026, 2, 20, 14), utc(2026, 2, 20, 22)
+    expected = Reach(
+        location_ids=("east",),
+        first=None if name == "start" else first,
+        end=None if name == "end" else end,
+    )
+    former, mended = entry(CLOSURE, **far), entry(CLOSURE, **near)
+    for change in (Change(CLOSURE, former, former), Change(CLOSURE, mended, former)):
+        assert reach_of(change, _ZONES, {}) == expected
+
+
+def test_what_goes_from_one_provider_to_another_is_anybodys() -> None:
+    """A preference of one provider that becomes another's concerns both."""
+    before, after = entry(PREFERENCE, provider_id="doctor"), entry(PREFERENCE, provider_id="nurse")
+    assert reach_of(Change(PREFERENCE, after, before), {}, {}) == EVERYWHERE

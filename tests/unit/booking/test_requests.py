@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -55,6 +56,14 @@ def test_a_request_is_the_same_however_it_is_spelled(field: str, spellings: tupl
         pb.CreateAppointmentRequest(start=f"2027-01-04T09:00{offset}") for offset in ("", "-05:00")
     )
     assert requests.fingerprint(without) != requests.fingerprint(other)
+
+
+@pytest.mark.parametrize("start", ["2027-01-04T09:00", "2027-01-04T14:00Z", "2027-01-04T09:00-05:00"])
+def test_the_usual_spelling_has_the_fingerprint_of_the_request_as_it_came(start: str) -> None:
+    """So a call that is repeated across an upgrade is still known: older services hashed texts as they were."""
+    request = pb.CreateAppointmentRequest(clinic_id=ID, start=start)
+    as_it_came = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    assert requests.fingerprint(request) == as_it_came
 
 
 def test_ids_within_messages_and_lists_are_spelled_alike_too() -> None:
