@@ -14,7 +14,7 @@ from booking_svc.store.pool import Pool
 from booking_svc.store.turns import Turns
 from ctl.ports import free_port
 from database.settings import DatabaseSettings
-from scheduling.errors import Exhausted, Unavailable
+from scheduling.errors import Unavailable
 from tests.integration.booking.conftest import Suite
 from tests.support.invariants import query
 from tests.support.waiting import wait_until_async
@@ -120,7 +120,7 @@ async def test_a_pool_opens_its_first_connections_at_once(suite: Suite) -> None:
 
 
 async def test_nobody_waits_longer_for_an_opening_than_for_anything_else() -> None:
-    """A database that takes the connection and says nothing: callers are told to come again after the pool's wait."""
+    """A database that takes the connection and says nothing: callers hear that it is away after the pool's wait."""
 
     async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await hung_up.wait()
@@ -132,7 +132,7 @@ async def test_nobody_waits_longer_for_an_opening_than_for_anything_else() -> No
         url = f"postgresql://nobody@127.0.0.1:{port}/nothing"
         pool = Pool(url, replace(SETTINGS, pool_timeout_ms=50), Turns(4, patience_s=60))
         for _ in range(8):  # what was taken for a call that was refused is there for the next one
-            with pytest.raises(Exhausted):
+            with pytest.raises(Unavailable):
                 async with pool.connection():
                     raise AssertionError("there is no database")
         await pool.stop()
