@@ -25,7 +25,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`).
+    """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`); so do other tests of a file.
 
     So do those that follow the shared NATS server under availability's one durable name: two processes of two workers
     would take each other's events.
@@ -33,9 +33,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folders = set(item.path.parts)
         if {"e2e", "faults"} & folders:
-            item.add_marker(pytest.mark.xdist_group("suite"))
+            item.add_marker(pytest.mark.xdist_group("suite" if _runs_on_the_suite(item) else item.path.stem))
         elif {"integration", "availability"} <= folders:
             item.add_marker(pytest.mark.xdist_group("availability"))
+
+
+def _runs_on_the_suite(item: pytest.Item) -> bool:
+    """Whether a test uses the one running suite of its worker, not one of its own file's."""
+    known = item._fixtureinfo.name2fixturedefs.get("suite", ())  # type: ignore[attr-defined]
+    return any(found.scope == "session" for found in known[-1:])
 
 
 @pytest.fixture(scope="session")
