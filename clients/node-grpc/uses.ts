@@ -1,5 +1,5 @@
 // How the TypeScript client is used, in all its forms: `npm run check` compiles it and runs nothing.
-import { Medforall, MedforallError, type Answer, type Appointment, type CreateAppointmentRequest } from "../typescript/index.js";
+import { Medforall, MedforallError, type Answer, type Appointment, type CreateAppointmentRequest, type Unchanged } from "../typescript/index.js";
 
 const clinic = new Medforall({ baseUrl: "http://127.0.0.1:8080", token: async () => "token", attempts: 2 });
 const clinicId = "01980000-0000-7000-8000-000000000000";
@@ -20,7 +20,9 @@ export async function book(visit: CreateAppointmentRequest, signal: AbortSignal)
 }
 
 export async function read(appointmentId: string, known: string): Promise<void> {
-  const answer: Answer<{ appointment?: Appointment }> = await clinic.getAppointment({ clinicId, appointmentId }, { ifNoneMatch: known });
+  const again: Answer<{ appointment?: Appointment }> | Unchanged = await clinic.getAppointment({ clinicId, appointmentId }, { ifNoneMatch: known });
+  if (again.data === undefined) return; // it is as it is known
+  const answer: Answer<{ appointment?: Appointment }> = await clinic.getAppointment({ clinicId, appointmentId });
   const etag: string | null = answer.etag;
   await clinic.updateAppointment({ clinicId, appointmentId }, { status: "canceled" }, { ifMatch: etag ?? "" });
   // @ts-expect-error a status that there is not

@@ -101,7 +101,7 @@ export class Session {
 
   show(visits, shifts, told) {
     this.failures = 0;
-    if (shifts.missed) warn("list", `The hours of ${shifts.missed} of those who work here could not be read.`, () => this.load());
+    if (shifts.missed && shifts.size) warn("list", `The hours of ${shifts.missed} of those who work here could not be read.`, () => this.load());
     else warn("list");
     this.board.keepOnly(new Set([...visits.map((visit) => visit.id), ...told]));
     this.board.takeShifts(shifts);

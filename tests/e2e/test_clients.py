@@ -125,7 +125,7 @@ def test_python_reads_refusals(package: Any, clinic: Any, suite: RunFile, demo: 
         clinic.directory.GetPatient(
             directory_pb2.GetPatientRequest(clinic_id=demo.clinic_id, patient_id="nobody")
         )
-    assert [field for field, _ in malformed.value.violations] == ["patientId"]
+    assert [field for field, _ in malformed.value.violations] == ["patient_id"]
     with (
         package.Medforall(
             booking=suite.grpc["booking"], availability=suite.grpc["availability"], token="nobody"
