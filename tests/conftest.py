@@ -24,6 +24,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         session_servers.end_session()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`); so do other tests of a file.
 
