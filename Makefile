@@ -85,7 +85,7 @@ test: $(VENV)/.installed-dev  ## Run check and all tests; prints each part's tim
 	@sh tools/install_chromium.sh
 	@sh tools/install_node_packages.sh
 	@start=$$(date +%s); $(MAKE) --no-print-directory check \
-	  && MEDFORALL_CHECK_TOOK_S=$$(( $$(date +%s) - start )) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup
+	  && MEDFORALL_CHECK_TOOK_S=$$(( $$(date +%s) - start )) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadscope
 
 format: $(VENV)/.installed-dev  ## Let ruff repair what it can
 	@$(BIN)/ruff check --fix $(SOURCES) || true

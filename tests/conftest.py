@@ -1,12 +1,15 @@
 """Fixtures of all tests: real servers, started once a session and only when a test asks for one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.support import servers as session_servers
 from tests.support.budgets import pytest_runtest_logreport, pytest_terminal_summary  # noqa: F401 - hooks
 from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.groups import group_of
 from tests.support.servers import Servers
 
 
@@ -24,25 +27,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         session_servers.end_session()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the running suite share one worker, hence one suite (`--dist loadgroup`); so do other tests of a file.
-
-    So do those that follow the shared NATS server under availability's one durable name: two processes of two workers
-    would take each other's events.
-    """
-    for item in items:
-        folders = set(item.path.parts)
-        if {"e2e", "faults"} & folders:
-            item.add_marker(pytest.mark.xdist_group("suite" if _runs_on_the_suite(item) else item.path.stem))
-        elif {"integration", "availability"} <= folders:
-            item.add_marker(pytest.mark.xdist_group("availability"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give workers what shares servers as a whole; see `group_of`."""
+    return _Groups(config, log)
 
 
-def _runs_on_the_suite(item: pytest.Item) -> bool:
-    """Whether a test uses the one running suite of its worker, not one of its own file's."""
-    known = item._fixtureinfo.name2fixturedefs.get("suite", ())  # type: ignore[attr-defined]
-    return any(found.scope == "session" for found in known[-1:])
+class _Groups(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
 
 
 @pytest.fixture(scope="session")

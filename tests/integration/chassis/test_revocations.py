@@ -16,9 +16,6 @@ from scheduling.errors import Exhausted, Unavailable
 from tests.integration.chassis.proxy import Proxy
 from tests.support.waiting import wait_until_async
 
-# They share one database of the server and empty it: never two of them at a time.
-pytestmark = pytest.mark.xdist_group("revocations")
-
 
 def principal(subject: str = "ann", token_id: str = "t1") -> Principal:  # noqa: S107 - an id, no secret
     return Principal(subject=subject, role=Role.FRONT_DESK, clinic_id="c1", token_id=token_id)

@@ -13,9 +13,6 @@ from chassis.settings import RedisSettings
 from gateway.realtime.revocation_checks import RevocationChecks
 from scheduling.errors import Unavailable
 
-# They spoil keys of one database of the server: never two of them at a time.
-pytestmark = pytest.mark.xdist_group("revocation checks")
-
 
 @pytest.fixture
 async def cache(redis_url: str) -> AsyncIterator[AsyncCache]:
