@@ -10,7 +10,7 @@ _OWN_SUITE: Final = ("test_canary", "test_given_servers", "test_readme", "test_r
 def group_of(nodeid: str) -> str:
     """Return the group of a test.
 
-    Files of tests with servers are groups, for what they start is shared by their tests. So are all tests of the running
+    Files of tests with servers are groups, for their tests share what they start. So are all tests of the running
     suite, and those that follow the session's NATS server under availability's one durable name: two processes of two
     workers would take each other's events. Any other test stands by itself.
     """
