@@ -34,8 +34,8 @@ _PAUSES_S: Final = (0.002, 0.003, 0.005, 0.008, 0.012, 0.02)
 _BUCKET_BYTES: Final = 2_500
 _ASSEMBLED_BYTES: Final = 6_000
 # What is assembled holds its buckets when they are remembered alone no more. As a rule they still are, and other places
-# and windows hold the same ones: each counts a share of them.
-_HELD_SHARE: Final = 4
+# and windows hold the same ones: each counts a small share of them.
+_HELD_SHARE: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
