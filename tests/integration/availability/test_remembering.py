@@ -12,6 +12,7 @@ import pytest
 from availability_svc.calendars import CalendarChange
 from availability_svc.layers import Layer, LayerCounters
 from availability_svc.places import Place
+from availability_svc.store import calendar_source
 from availability_svc.store import pulses as pulses_module
 from availability_svc.store.calendar_source import CalendarSource, Wanted
 from availability_svc.store.location_source import LocationSource
@@ -266,7 +267,7 @@ def test_what_is_assembled_counts_its_share_of_the_buckets_and_keeps_them_in_use
     place = _place(memory, world)
     memory.read(place)
     buckets = memory.calendars._kept
-    assert memory.calendars._assembled.size_bytes > buckets.size_bytes // 4
+    assert memory.calendars._assembled.size_bytes > buckets.size_bytes // calendar_source._HELD_SHARE
     of_place = list(buckets._entries)
     other = (place.calendar_ids[0], BUCKET + 1)
     memory.calendars.buckets(place, [other], {})
