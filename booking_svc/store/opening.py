@@ -31,6 +31,11 @@ class OpenConnections:
         self._openings: set[asyncio.Task[bool]] = set()
         self._is_stopped = False
 
+    @property
+    def are_there(self) -> bool:
+        """Whether some are open, idle or in use: then the database is there."""
+        return self._count > len(self._openings)
+
     async def open_some(self, count: int) -> None:
         """Open so many before anybody needs them, as far as the database is there."""
         for _ in range(count):

@@ -61,19 +61,16 @@ class Pool:
         if self._waiting >= self._settings.pool_waiting_max:
             raise _full()
         self._waiting += 1
-        is_mine = False
         try:
             async with asyncio.timeout(self._settings.pool_timeout_ms / 1_000):
                 held.callback((await self._turns.take()).end)
                 await self._free.acquire()
                 held.callback(self._free.release)
-                is_mine = True
                 connection = await self._connections.take()
                 held.push_async_callback(self._connections.give_back, connection)
                 return connection
         except TimeoutError:
-            # Whoever has a place and no connection waits for one to be opened.
-            raise (database_away() if is_mine else _full()) from None
+            raise (_full() if self._connections.are_there else database_away()) from None
         finally:
             self._waiting -= 1
 
