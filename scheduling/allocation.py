@@ -78,7 +78,7 @@ def rooms_of(frame: Frame, room_types: frozenset[str], only: frozenset[str] | No
     return [
         room
         for room in frame.static.rooms
-        if room.active and all(room.room_type == wanted for wanted in room_types) and _among(room.id, only)
+        if room.active and _among(room.id, only) and all(room.room_type == wanted for wanted in room_types)
     ]
 
 

@@ -63,11 +63,13 @@ class RelayObserver(Protocol):
 class RelayLimits:
     """How much at once, how often, and when to give up.
 
-    The first event after a pause goes out at once; those that follow closely gather for `gather_s` and share a batch.
+    The first event after a pause goes out at once; those that follow closely gather and share a batch: for `gather_s`,
+    and the longer, up to `gather_max_s`, the more events the last batch had.
     """
 
     batch_events: int = 200
     gather_s: float = 0.005
+    gather_max_s: float = 0.020
     poll_s: float = 0.020
     attempts_max: int = 10
 
@@ -114,7 +116,7 @@ class Relay:
             await self._observe(queue)
             sent = await self.publish_next(queue)
             if sent < self._limits.batch_events:
-                await asyncio.sleep(self._limits.gather_s if sent else 0)
+                await asyncio.sleep(min(self._limits.gather_s * sent, self._limits.gather_max_s))
                 await self._wakeup.wait(self._limits.poll_s)
 
     async def publish_next(self, queue: OutboxQueue) -> int:

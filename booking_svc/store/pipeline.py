@@ -155,33 +155,48 @@ class Connection:
         return self._pg.transaction_status == pq.TransactionStatus.IDLE
 
     async def _receive(self, queued: list[Pending]) -> psycopg.Error | None:
+        """Read a result of each statement, with the mark of its end, and then the end of the run; the first error."""
         error: psycopg.Error | None = None
+        await self._flushed()
         for pending in queued:
-            result = await self._next_result()
-            if result is None:
-                raise psycopg.OperationalError("the server ended the connection")
-            if result.status in _OK:
-                pending.fill(result)
-            else:
-                if pending.prepares is not None:
-                    self._prepared.discard(pending.prepares)
-                if error is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
-                    error = error_from_result(result, encoding="utf-8")
-            await self._next_result()
-        synced = await self._next_result()
+            if self._pg.is_busy():
+                await self._more()
+            failed = self._taken(pending, self._pg.get_result())
+            error = error or failed
+            if self._pg.is_busy():
+                await self._more()
+            self._pg.get_result()
+        if self._pg.is_busy():
+            await self._more()
+        synced = self._pg.get_result()
         if synced is None or synced.status != pq.ExecStatus.PIPELINE_SYNC:
             raise psycopg.OperationalError("the server ended the connection")
         return error
 
-    async def _next_result(self) -> pq.abc.PGresult | None:
-        """The next result; None marks the end of one statement's results."""
+    def _taken(self, pending: Pending, result: pq.abc.PGresult | None) -> psycopg.Error | None:
+        """Keep what a statement was answered; the error, when it is one of its own."""
+        if result is None:
+            raise psycopg.OperationalError("the server ended the connection")
+        if result.status in _OK:
+            pending.fill(result)
+            return None
+        if pending.prepares is not None:
+            self._prepared.discard(pending.prepares)
+        if result.status == pq.ExecStatus.PIPELINE_ABORTED:
+            return None
+        return error_from_result(result, encoding="utf-8")
+
+    async def _flushed(self) -> None:
+        """Send everything, reading meanwhile: the server may stop to read until its answers are."""
         while self._pg.flush():
             await self._ready(write=True)
             self._pg.consume_input()
+
+    async def _more(self) -> None:
+        """Wait for a whole result."""
         while self._pg.is_busy():
             await self._ready(write=False)
             self._pg.consume_input()
-        return self._pg.get_result()
 
     async def _ready(self, *, write: bool) -> None:
         """Wait until the server has sent something, or, with `write`, until more can be sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil, floor
 
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import Stretch, VersionedClaims
@@ -44,6 +45,29 @@ class Judged:
         """Refuse a proposal for a patient that the clinic does not have, or whom it has put out of use."""
         if proposal.patient_id is not None and self.busy.patient is None:
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
+
+    def still_says(self, before: Judged, planned: Iterable[PlannedClaim]) -> bool:
+        """Whether a verdict on facts that were read `before`, which planned these claims, would be the same on these.
+
+        It would when the patient and what is taken of these resources are the same, nothing of it ends by itself, and
+        no whole minute has come: rules count in minutes.
+        """
+        patient = self.busy.patient
+        return (
+            _minute_of(self.now_min) == _minute_of(before.now_min)
+            and patient == before.busy.patient
+            and (patient is None or all(visit.expires_min is None for visit in patient.visits))
+            and all(self._still_taken(before, found) for found in {claim.resource_id for claim in planned})
+        )
+
+    def _still_taken(self, before: Judged, resource_id: str) -> bool:
+        now, then = (tuple(judged.busy.claims_of(resource_id)) for judged in (self, before))
+        return now == then and all(claim.expires_min is None for claim in now)
+
+
+def _minute_of(now_min: float) -> tuple[int, int]:
+    """The minute that a moment lies in; a whole minute is one of its own."""
+    return floor(now_min), ceil(now_min)
 
 
 class Question:

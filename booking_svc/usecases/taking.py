@@ -3,6 +3,8 @@
     choose from unlocked facts ── lock every resource row in id order, raise its version ── lock the appointment, if
     there is one ── read the facts again, judge again ── give up its own claims ── write all claims in one statement
 
+Facts that say the same as before are judged the same: then the first verdict stands.
+
 What was chosen is gone: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt claims what it did not
 lock at its start; that is what keeps bookings from waiting for each other in a circle. The last attempt locks every
 room and item that might do at its start, so that nothing that fits is refused because others chose the same room first.
@@ -141,7 +143,9 @@ class Taker:
         found = self._check_existing(wanted, again, lock_ids)
         versions = _all_locked(locked.get(), lock_ids)
         judged = question.answer()
-        verdict = self._judge_locked(wanted, chosen, judged)
+        verdict = (
+            chosen if judged.still_says(before, chosen.claims) else self._judge_locked(wanted, chosen, judged)
+        )
         if not _lock_ids(wanted, verdict, judged) <= lock_ids:
             raise _ChooseAgain
         return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
