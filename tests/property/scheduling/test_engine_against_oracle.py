@@ -12,10 +12,12 @@ from scheduling.busy import KeptCalendars
 from scheduling.derived import DerivedCache
 from scheduling.errors import Reason
 from scheduling.explain import Outcome, explain_day, explain_slot
+from scheduling.facts import GridAnchor
 from scheduling.judge import Proposal, judge
 from scheduling.search import SearchQuery, search
 from scheduling.slots import SlotKey, SlotOrder
 from tests.oracle.availability import Oracle, instant
+from tests.oracle.free_starts import FreeStartOracle
 from tests.property.scheduling.clinics import CHANGE_DAYS, Clinic, clinics
 
 SLOW = settings(
@@ -27,8 +29,10 @@ CACHE = DerivedCache(2_000_000)
 """One small cache for all examples: a value kept under too short a key would show."""
 
 
-def oracle_of(clinic: Clinic, first: int | None = None, end: int | None = None) -> Oracle:
-    return Oracle(
+def oracle_of(
+    clinic: Clinic, first: int | None = None, end: int | None = None, kind: type[Oracle] = Oracle
+) -> Oracle:
+    return kind(
         clinic.static,
         clinic.claims,
         clinic.request,
@@ -82,6 +86,19 @@ def test_search_offers_exactly_what_the_oracle_finds_bookable(clinic: Clinic) ->
         free = oracle.free_rooms(providers[slot.provider_id], slot.start_min)
         assert set(slot.room_ids) == (free if oracle.service.requires_room else set())
         assert 0 <= slot.score <= 100
+
+
+@SLOW
+@given(clinics(), st.integers(60, 700))
+def test_a_grid_that_begins_wherever_time_is_free_is_the_oracles(clinic: Clinic, minutes: int) -> None:
+    """It begins anew when the last of what the visit needs gets free, and kept masks of whole weeks change nothing."""
+    end_min = min(clinic.start_min + minutes, clinic.end_min)
+    expected = oracle_of(clinic, end=end_min, kind=FreeStartOracle).slots(clinic.start_min, end_min)
+    query = replace(query_of(clinic), end_min=end_min, anchor=GridAnchor.FREE_START_CEIL)
+    for busy in (clinic.busy, replace(clinic.busy, kept=KeptCalendars(clinic.busy.calendars))):
+        result = search(clinic.static, busy, query, clinic.now_min, CACHE)
+        assert {(slot.start_min, slot.provider_id) for slot in result} == expected
+        assert set(result.starts()) == expected
 
 
 @SLOW
