@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -88,11 +89,21 @@ def test_search_offers_exactly_what_the_oracle_finds_bookable(clinic: Clinic) ->
         assert 0 <= slot.score <= 100
 
 
+@pytest.mark.parametrize("step_min", [7, 20, 60])
 @SLOW
-@given(clinics(), st.integers(60, 700))
-def test_a_grid_that_begins_wherever_time_is_free_is_the_oracles(clinic: Clinic, minutes: int) -> None:
+@given(clinics(), st.integers(60, 700), st.sampled_from([-700, 40.5]))
+def test_a_grid_that_begins_wherever_time_is_free_is_the_oracles(
+    step_min: int, clinic: Clinic, minutes: int, now_after_min: float
+) -> None:
     """It begins anew when the last of what the visit needs gets free, and kept masks of whole weeks change nothing."""
     end_min = min(clinic.start_min + minutes, clinic.end_min)
+    service, *others = clinic.static.services
+    services = (replace(service, slot_step_min=step_min), *others)
+    clinic = replace(
+        clinic,
+        static=replace(clinic.static, services=services),
+        now_min=clinic.start_min + now_after_min,
+    )
     expected = oracle_of(clinic, end=end_min, kind=FreeStartOracle).slots(clinic.start_min, end_min)
     query = replace(query_of(clinic), end_min=end_min, anchor=GridAnchor.FREE_START_CEIL)
     for busy in (clinic.busy, replace(clinic.busy, kept=KeptCalendars(clinic.busy.calendars))):
