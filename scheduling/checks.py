@@ -13,6 +13,7 @@ from scheduling.conditions import (
     Check,
     Condition,
     binding_rules,
+    free_grid_check,
     grid_checks,
     is_shared,
     moment_checks,
@@ -21,7 +22,7 @@ from scheduling.conditions import (
     rule_conditions,
 )
 from scheduling.errors import Reason
-from scheduling.facts import Provider, ResourceKind, RoomChoice, Rule
+from scheduling.facts import GridAnchor, Provider, ResourceKind, RoomChoice, Rule
 from scheduling.frame import Frame, Pool
 from scheduling.ids import gap_id
 from scheduling.rules.kind import Basis
@@ -106,6 +107,8 @@ class Plan:
         for condition in self._own_conditions():
             if condition.binds in (None, provider.id):
                 yield condition.check(provider)
+        if self.frame.anchor is GridAnchor.FREE_START_CEIL:
+            yield free_grid_check(self.frame, self.settled_starts(provider))
 
     def _own_conditions(self) -> list[Condition]:
         """Return the conditions that may differ from provider to provider."""
@@ -149,6 +152,8 @@ class Plan:
         for condition in self._asked:
             if starts and condition.binds in (None, provider.id):
                 starts = timeline.without(starts, condition.blocked(provider))
+        if self.frame.anchor is GridAnchor.FREE_START_CEIL:
+            starts = timeline.without(starts, free_grid_check(self.frame, settled).blocked)
         return starts
 
     def settled_starts(self, provider: Provider) -> Bits:

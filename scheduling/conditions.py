@@ -23,6 +23,7 @@ from scheduling.rules.registry import LEAD_TIME, kind_of
 from scheduling.timeline import Bits
 
 _PROVIDER: Final = ResourceKind.PROVIDER
+_ROUND_MIN: Final = (60, 30, 20, 15, 10, 5)
 
 
 @dataclass(slots=True)
@@ -134,11 +135,29 @@ def _busy(frame: Frame, provider: Provider) -> Bits:
 
 def _off_window_grid(frame: Frame, provider: Provider) -> Bits:
     """Return the starts off the grid that begins with each stretch of the provider's open time."""
-    step, opened = frame.service.slot_step_min, frame.provider_open(provider)
-    on_grid = timeline.union(
-        *(timeline.grid(frame.horizon, step, low, high) for low, high in timeline.runs(opened, frame.horizon))
-    )
+    stretches = timeline.runs(frame.provider_open(provider), frame.horizon)
+    on_grid = timeline.grids(frame.horizon, frame.service.slot_step_min, stretches)
     return timeline.without(frame.everything, on_grid)
+
+
+def free_grid_check(frame: Frame, settled: Bits) -> Check:
+    """Return the grid that begins anew wherever, in the window, the first of some `settled` starts is.
+
+    A stretch of free time is a run of starts, for one ends where the other becomes too short. Those that the question
+    refuses are in it: no start moves because time passes, or because it is asked for somebody else.
+    """
+    step = frame.service.slot_step_min
+    free = timeline.both(settled, frame.starts_inside())
+    stretches = ((_rounded_up(frame, low), high) for low, high in timeline.runs(free, frame.horizon))
+    off_grid = timeline.without(frame.everything, timeline.grids(frame.horizon, step, stretches))
+    return Check("grid", Reason.OFF_GRID, off_grid, is_soft=True)
+
+
+def _rounded_up(frame: Frame, at_min: int) -> int:
+    """Return the first round minute, as the clock at `at_min` goes on; what is round follows from the step."""
+    step = frame.service.slot_step_min
+    round_min = next((round_min for round_min in _ROUND_MIN if step % round_min == 0), 1)
+    return at_min + -localtime.wall_at(frame.zone, at_min) % round_min
 
 
 def rule_conditions(frame: Frame, rule: Rule) -> Iterator[Condition]:

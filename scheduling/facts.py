@@ -305,10 +305,16 @@ class SlotRequest:
 
 
 class GridAnchor(StrEnum):
-    """Where the grid of starts begins: at local midnight here, at each window's start in other schedulers."""
+    """Where the grid of starts begins: at local midnight here, elsewhere in other schedulers.
+
+    WINDOW_START begins it anew with each stretch of the provider's open time. FREE_START_CEIL does so wherever, in the
+    window asked about, everything that the visit needs begins to be free, rounded up by the local clock to 60, 30, 20,
+    15, 10 or 5 minutes: the longest of them that divides the step, or not at all.
+    """
 
     LOCAL_MIDNIGHT = "local_midnight"
     WINDOW_START = "window_start"
+    FREE_START_CEIL = "free_start_ceil"
 
 
 class RoomMode(StrEnum):

@@ -186,6 +186,15 @@ def grid(horizon: Horizon, step_min: int, first_min: int, end_min: int) -> Bits:
     return every(step_min, first_min - horizon.start_min, min(end_min, horizon.end_min) - horizon.start_min)
 
 
+def grids(horizon: Horizon, step_min: int, stretches: Iterable[tuple[int, int]]) -> Bits:
+    """Return a grid that begins anew with each half-open stretch, and ends with it.
+
+    stretches  . [ # # # # ) . [ # # )
+    step 3     . # . . # . . . # . . .
+    """
+    return union(*(grid(horizon, step_min, first_min, end_min) for first_min, end_min in stretches))
+
+
 def count(timeline: Bits) -> int:
     """Return how many minutes are set."""
     return timeline.bit_count()

@@ -186,6 +186,20 @@ class DirectoryServicer(OversightHandlers):
         )
         return reply  # type: ignore[no-any-return]
 
+    async def BatchGetPatients(
+        self, request: directory_pb2.BatchGetPatientsRequest, _context: object
+    ) -> directory_pb2.BatchGetPatientsResponse:
+        """Read some patients, all of them or none."""
+        caller, patient_ids = caller_of(request), [patient_id.lower() for patient_id in request.ids]
+        entries = await self._transactions.write(
+            request.clinic_id.lower(),
+            lambda session: self._patients.read_many(session, caller, patient_ids),
+        )
+        shown = (
+            shown_to(caller.principal, message_of(entry, directory_types_pb2.Patient)) for entry in entries
+        )
+        return directory_pb2.BatchGetPatientsResponse(patients=shown)
+
     async def _search(self, request: Any, terms: dict[str, str]) -> Page:
         search = SearchPatients(
             caller=caller_of(request),

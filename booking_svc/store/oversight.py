@@ -88,11 +88,11 @@ LIST_GRANTS: Final = Statement(
     ORDER BY granted_at DESC, id DESC LIMIT $5
     """,  # noqa: S608 - made of constants
 )
-HAS_GRANT: Final = Statement(
-    "has_grant",
+GRANTED_PATIENTS: Final = Statement(
+    "granted_patients",
     """
-    SELECT true FROM break_glass WHERE clinic_id = $1 AND actor = $2 AND expires_at > clock_timestamp()
-      AND (patient_id IS NULL OR patient_id = $3) LIMIT 1
+    SELECT DISTINCT patient_id FROM break_glass WHERE clinic_id = $1 AND actor = $2 AND expires_at > clock_timestamp()
+      AND (patient_id IS NULL OR patient_id = ANY ($3::uuid[]))
     """,
 )
 

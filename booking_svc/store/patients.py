@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from booking_svc.directory.entities import Entry, Kind, Record
-from booking_svc.store.oversight import HAS_GRANT
+from booking_svc.store.oversight import GRANTED_PATIENTS
 from booking_svc.store.pipeline import Pending, Statement, Value
 from booking_svc.store.session import Reply, Session
 from database.sealed_patient import (
@@ -112,9 +112,12 @@ def search_patients(terms: tuple[str, ...]) -> Statement:
     )
 
 
-_SEES: Final = Statement(
-    "provider_sees_patient",
-    "SELECT true FROM appointment WHERE clinic_id = $1 AND patient_id = $2 AND provider_id = $3 LIMIT 1",
+_SEEN: Final = Statement(
+    "patients_seen_by_provider",
+    """
+    SELECT p.id FROM unnest($2::uuid[]) AS p (id) WHERE EXISTS (
+        SELECT FROM appointment a WHERE a.clinic_id = $1 AND a.patient_id = p.id AND a.provider_id = $3)
+    """,
 )
 
 
@@ -204,17 +207,17 @@ class PatientStore:
         }
         return {term: value for term, value in hashes.items() if value}
 
-    async def sees(self, patient_id: str, provider_id: str) -> bool:
-        """Whether the patient has or had a visit with the provider."""
-        pending = self._session.queue(_SEES, self.clinic_id, patient_id, provider_id)
+    async def seen_by(self, provider_id: str, patient_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the patients that have or had a visit with the provider."""
+        pending = self._session.queue(_SEEN, self.clinic_id, list(patient_ids), provider_id)
         await self._session.run()
-        return pending.row() is not None
+        return frozenset(patient_id for (patient_id,) in pending.rows())
 
-    async def has_grant(self, actor: str, patient_id: str | None) -> bool:
-        """Whether the caller was granted emergency access to a patient, or to all (None), that still lasts."""
-        pending = self._session.queue(HAS_GRANT, self.clinic_id, actor, patient_id)
+    async def granted_to(self, actor: str, patient_ids: Sequence[str]) -> frozenset[str | None]:
+        """Those of the patients that emergency access, which still lasts, opens to the caller; None: it opens all."""
+        pending = self._session.queue(GRANTED_PATIENTS, self.clinic_id, actor, list(patient_ids))
         await self._session.run()
-        return pending.row() is not None
+        return frozenset(patient_id for (patient_id,) in pending.rows())
 
     def _insert_tokens(self, patient_id: str, sealed: SealedPatient) -> None:
         if sealed.name_tokens:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -121,21 +121,42 @@ class Patients:
 
     async def read(self, session: Session, caller: Caller, patient_id: str) -> Entry:
         """The patient; the reading is audited in the same transaction. Raises NotFound."""
-        await require_clinic(session)
-        entry = await PatientStore(session).find(patient_id)
-        if entry is None or not await _may_read(session, caller.principal, patient_id):
+        found = await self._readable(session, caller, [patient_id])
+        if patient_id not in found:
             raise NotFound("No such patient.")
-        self._recorder.audit(session, caller, "patient.read", entry)
-        return entry
+        self._recorder.audit(session, caller, "patient.read", found[patient_id])
+        return found[patient_id]
+
+    async def read_many(
+        self, session: Session, caller: Caller, patient_ids: Sequence[str]
+    ) -> tuple[Entry, ...]:
+        """The patients in the order asked, each reading audited; raises NotFound, with the place, when one is not."""
+        found = await self._readable(session, caller, patient_ids)
+        for place, patient_id in enumerate(patient_ids):
+            if patient_id not in found:
+                raise NotFound(f"ids[{place}]: No such patient.", metadata={"place": str(place)})
+        entries = tuple(found[patient_id] for patient_id in patient_ids)
+        for entry in entries:
+            self._recorder.audit(session, caller, "patient.read", entry)
+        return entries
+
+    async def _readable(
+        self, session: Session, caller: Caller, patient_ids: Sequence[str]
+    ) -> dict[str, Entry]:
+        """Those of the patients that are there and for the caller to read, by id."""
+        await require_clinic(session)
+        found = await PatientStore(session).find_many(patient_ids)
+        may_read = await _those_to_read(session, caller.principal, list(found))
+        return {patient_id: entry for patient_id, entry in found.items() if patient_id in may_read}
 
     async def search(self, session: Session, search: SearchPatients) -> Page:
         """One page of patients that match every term, each one's showing audited."""
         principal = search.caller.principal
         if principal.role is Role.PROVIDER:
-            raise Forbidden("A provider reads its own patients one by one.")
+            raise Forbidden("A provider reads its own patients by their ids.")
         _require_terms(search.terms)
         await require_clinic(session)
-        if not principal.has_scope(PHI_SCOPE) and not await _has_grant(session, principal, ALL_PATIENTS):
+        if not principal.has_scope(PHI_SCOPE) and ALL_PATIENTS not in await _granted(session, principal, ()):
             raise Forbidden(
                 "Patients are searched with the scope read:phi, or in an emergency of the clinic."
             )
@@ -195,24 +216,28 @@ async def _locked(session: Session, store: PatientStore, edit: Edit) -> Entry:
     return entry
 
 
-async def _may_read(session: Session, principal: Principal, patient_id: str) -> bool:
+async def _those_to_read(
+    session: Session, principal: Principal, patient_ids: Sequence[str]
+) -> Collection[str | None]:
     """A patient reads itself, a provider those it has visits with; without the scope an admin reads in an emergency."""
     if not principal.has_scope(PHI_SCOPE):
-        return await _has_grant(session, principal, patient_id)
+        granted = await _granted(session, principal, patient_ids)
+        return patient_ids if ALL_PATIENTS in granted else granted
     if principal.role is Role.PATIENT:
-        return principal.patient_id == patient_id
+        return (principal.patient_id,)
     if principal.role is Role.PROVIDER:
-        return principal.provider_id is not None and await PatientStore(session).sees(
-            patient_id, principal.provider_id
-        )
-    return True
+        provider_id = principal.provider_id
+        return await PatientStore(session).seen_by(provider_id, patient_ids) if provider_id else ()
+    return patient_ids
 
 
-async def _has_grant(session: Session, principal: Principal, patient_id: str | None) -> bool:
-    """Whether an admin was granted emergency access that still lasts."""
+async def _granted(
+    session: Session, principal: Principal, patient_ids: Sequence[str]
+) -> Collection[str | None]:
+    """Whom an admin's emergency access opens, while it lasts: of the patients, or all of them."""
     if principal.role is not Role.ADMIN:
-        return False
-    return await PatientStore(session).has_grant(principal.subject, patient_id)
+        return ()
+    return await PatientStore(session).granted_to(principal.subject, patient_ids)
 
 
 def _require_terms(terms: Mapping[str, str]) -> None:

@@ -318,6 +318,10 @@ export class Medforall {
     return this.#transport.call({"method": "PATCH", "path": "/v1/clinics/{clinicId}/patients/{patientId}", "pathNames": ["clinicId", "patientId"], "queryNames": ["updateMask", "etag", "idempotencyKey", "strict"], "hasKey": true}, parameters, body, options);
   }
 
+  batchGetPatients(parameters, options = {}) {
+    return this.#transport.call({"method": "GET", "path": "/v1/clinics/{clinicId}/patients:batchGet", "pathNames": ["clinicId"], "queryNames": ["ids"], "hasKey": false}, parameters, undefined, options);
+  }
+
   searchPatients(parameters, body = {}, options = {}) {
     return this.#transport.call({"method": "POST", "path": "/v1/clinics/{clinicId}/patients:search", "pathNames": ["clinicId"], "queryNames": [], "hasKey": false}, parameters, body, options);
   }

@@ -37,7 +37,7 @@ export class Api {
     return this.claims.scopes?.includes(scope) ?? false;
   }
 
-  /** Raises Refused on 401, Failed when the server is away or out of order, Error on everything else. */
+  /** Raises Refused on 401, Failed when the server is away or out of order, Error with its `details` on everything else. */
   async get(path, parameters = {}) {
     const address = new URL(`/v1/clinics/${this.claims.clinic_id}${path}`, location.href);
     for (const [name, value] of Object.entries(parameters)) for (const each of [value].flat()) address.searchParams.append(name, each);
@@ -53,7 +53,8 @@ export class Api {
     if (answer.ok) return answer.json();
     if (answer.status === 401) throw new Refused("The token was not accepted.");
     if (answer.status === 429 || answer.status >= 500) throw new Failed(`The server cannot answer at the moment (${answer.status}).`);
-    throw new Error(`The server refused (${answer.status}).`);
+    const { details = {} } = await answer.json().catch(() => ({}));
+    throw Object.assign(new Error(`The server refused (${answer.status}).`), { details });
   }
 
   /** Every page of a list. */

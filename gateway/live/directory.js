@@ -5,8 +5,9 @@ import { dayAfter } from "/live/words.js";
 
 const PROVIDERS_MAX = 30;
 const PATIENTS_MAX = 2000;
+const PATIENTS_AT_ONCE = 100;
 const DAYS_MAX = 50;
-// So many requests are left for what matters more than names; below, names come one a second.
+// So many requests are left for what matters more than names; below, names are asked for once a second.
 const RESERVE = 80;
 const SLOW_MS = 1000;
 const TRIES_MAX = 5;
@@ -100,15 +101,34 @@ export class Directory {
   /** Learn who comes, by name, where the token may know it, while `isWanted`; `told` hears of each answer. */
   async meet(visits, isWanted, told) {
     if (!this.api.may("read:phi")) return;
+    // Messages name no patient.
     await forEach(visits, async (visit) => {
-      if (!isWanted()) return;
-      // Messages name no patient.
       visit.patientId ??= (await this.patiently(`/appointments/${visit.id}`, isWanted))?.appointment.patientId;
-      const id = visit.patientId;
-      if (!id) return;
-      if (!this.patients.has(id)) this.learn(id, (await this.patiently(`/patients/${id}`, isWanted))?.patient.name);
-      told(visit);
     });
+    const coming = new Set(visits.map((visit) => visit.patientId).filter(Boolean));
+    const unknown = [...coming].filter((id) => !this.patients.has(id));
+    for (const visit of visits) if (this.patientOf(visit)) told(visit);
+    const portions = [];
+    while (unknown.length) portions.push(unknown.splice(0, PATIENTS_AT_ONCE));
+    await forEach(portions, async (ids) => {
+      await this.learnAll(ids, isWanted);
+      for (const visit of visits) if (ids.includes(visit.patientId)) told(visit);
+    });
+  }
+
+  /** Learn the names of as many as may be asked for at once; one that is not for this token to see leaves the others theirs. */
+  async learnAll(ids, isWanted) {
+    const left = [...ids];
+    while (left.length) {
+      try {
+        const answer = await this.patiently("/patients:batchGet", isWanted, { ids: left });
+        for (const { id, name } of answer?.patients ?? []) this.learn(id, name);
+        return;
+      } catch (error) {
+        if (error.details?.place === undefined) throw error;
+        left.splice(Number(error.details.place), 1);
+      }
+    }
   }
 
   learn(id, name) {
@@ -117,11 +137,11 @@ export class Directory {
   }
 
   /** Names can wait: they leave requests for the rest, and are asked for again when the server is busy. */
-  async patiently(path, isWanted) {
+  async patiently(path, isWanted, parameters = {}) {
     for (let tries = 0; tries < TRIES_MAX && isWanted(); tries += 1) {
       if (this.api.remaining < RESERVE) await pause(SLOW_MS);
       try {
-        return await this.api.get(path);
+        return await this.api.get(path, parameters);
       } catch (error) {
         if (!(error instanceof Failed)) throw error;
         await pause(SLOW_MS * 2 ** tries);

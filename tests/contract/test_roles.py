@@ -92,9 +92,10 @@ TABLE: Final[dict[str, tuple[str, set[Role]]]] = {
     "DirectoryService.UpdateClinic": ("write:directory", SETS_UP),
     "DirectoryService.PreviewWindows": ("read:directory write:directory", SETS_UP | {P}),
     **{f"DirectoryService.{name}": (scope, roles) for name, scope, roles in _directory_table()},
-    # A provider reads its own patients one by one; only those who serve any patient search.
+    # A provider reads its own patients by their ids; only those who serve any patient search.
     # With `break:glass` in place of `read:phi`, what was granted in an emergency is all there is.
     "DirectoryService.GetPatient": ("break:glass read:phi", EVERYBODY),
+    "DirectoryService.BatchGetPatients": ("break:glass read:phi", EVERYBODY),
     "DirectoryService.ListPatients": ("break:glass read:phi", {A, F, S}),
     "DirectoryService.CreatePatient": ("write:phi", {A, F, S}),
     "DirectoryService.UpdatePatient": ("write:phi", {A, F, S}),

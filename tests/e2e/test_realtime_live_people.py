@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from chassis.auth.principal import Role
 from tests.support.browser import browser_page
-from tests.support.fake_clinic import PATIENTS, FakeClinic
+from tests.support.fake_clinic import PATIENTS, FakeClinic, patient_name
 from tests.support.live_page import SCOPES, booked, card, live_suite, news_of, show
 from tests.support.realtime import Clinic, RealtimeSuite, directory_event
 
@@ -59,6 +60,28 @@ async def test_patients_are_named_to_those_who_may_read_them(suite: RealtimeSuit
         asked = "performance.getEntriesByType('resource').filter((each) => each.name.includes('/patients')).length"
         assert await page.value(asked) == 0
         assert not _names_in(await page.value("document.body.innerHTML"))
+    assert page.faults == []
+
+
+async def test_a_long_day_is_named_at_once(suite: RealtimeSuite, known: FakeClinic) -> None:
+    """The patients of a day are asked for by the hundred, and one who may not be seen costs nobody else a name."""
+    known.clinic.patient_ids = [str(uuid.uuid4()) for _ in range(130)]
+    visits = [
+        booked(known, provider=n % 3, at_min=5 * (n // 3), minutes=5, patient=n % 130) for n in range(140)
+    ]
+    known.unseen = {known.clinic.patient_ids[7], known.clinic.patient_ids[129]}
+    async with suite.events() as events, browser_page() as page:
+        await events.prepare()
+        await show(page, suite, known, scopes=(*SCOPES, "read:phi"))
+        unnamed = [visit for visit in visits if known.clinic.patient_ids[visit.patient] in known.unseen]
+        titles = "[...document.querySelectorAll('.visit > b')].map((each) => each.textContent)"
+        await page.wait_for(f"{titles}.filter((title) => title === 'Consultation').length === {len(unnamed)}")
+        told = set(await page.value(titles))
+        assert {patient_name(known.clinic, id_) for id_ in known.clinic.patient_ids} - told == {
+            "Patient 7",
+            "Patient 129",
+        }
+    assert sorted(map(len, known.named)) == [29, 30, 99, 100]
     assert page.faults == []
 
 

@@ -34,6 +34,7 @@ from scheduling.ids import gap_id, quota_id
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
+OF_PLACE = {"allowed_provider", "required_equipment_type", "min_gap"}
 ACTIVE = {"held", "scheduled", "confirmed", "checked_in", "in_progress"}
 
 
@@ -219,24 +220,32 @@ class Oracle:
     def reasons(self, provider: Provider, start: int) -> set[Reason]:
         """Return every reason why the provider cannot be booked at that minute; empty means bookable."""
         end = start + self.duration
-        before, after = self.service.buffer_before_min, self.service.buffer_after_min
-        found: set[Reason] = set()
-        wall = local_time(self.zone, start)
-        if (wall.hour * 60 + wall.minute) % self.service.slot_step_min:
+        found = self.reasons_of_place(provider, start)
+        if not self.is_on_grid(provider, start):
             found.add(Reason.OFF_GRID)
         if start < self.now:
             found.add(Reason.LEAD_TIME)
         if start > self.latest():
             found.add(Reason.TOO_FAR_AHEAD)
+        if self.patient_is_taken(start, end):
+            found.add(Reason.PATIENT_ALREADY_BOOKED)
+        for rule in self.rules:
+            if rule.provider_id in (None, provider.id) and rule.rule_type not in OF_PLACE:
+                found |= self.rule_reasons(rule, provider, start, end)
+        return found
+
+    def reasons_of_place(self, provider: Provider, start: int) -> set[Reason]:
+        """Return those that are about the provider, the room and the equipment: what the visit needs is not free."""
+        end = start + self.duration
+        before, after = self.service.buffer_before_min, self.service.buffer_after_min
+        found: set[Reason] = set()
         span = range(start - before, end + after) if self.service.buffers_within_hours else range(start, end)
         if not all(minute in self.open_minutes(provider) for minute in span):
             found.add(Reason.OUTSIDE_HOURS)
         if self.is_taken(provider.id, start - before, end + after):
             found.add(Reason.SLOT_ALREADY_BOOKED)
-        if self.patient_is_taken(start, end):
-            found.add(Reason.PATIENT_ALREADY_BOOKED)
         for rule in self.rules:
-            if rule.provider_id in (None, provider.id):
+            if rule.provider_id in (None, provider.id) and rule.rule_type in OF_PLACE:
                 found |= self.rule_reasons(rule, provider, start, end)
         wants_room = self.service.requires_room or (self.room is not None and self.room.room_id is not None)
         if wants_room and not self.free_rooms(provider, start):
@@ -365,12 +374,15 @@ class Oracle:
         return {
             (start, provider.id)
             for start in range(first, end - self.duration + 1)
-            if self.on_grid(start)
             for provider in providers
-            if not self.reasons(provider, start)
+            if self.is_on_grid(provider, start) and not self.reasons(provider, start)
         }
 
+    def is_on_grid(self, _provider: Provider, start: int) -> bool:
+        """Tell whether the provider's visits may start then: the grid is the same for everybody."""
+        return self.on_grid(start)
+
     def on_grid(self, start: int) -> bool:
-        """Tell whether the wall clock shows a multiple of the step; a shortcut for `slots`."""
+        """Tell whether the wall clock shows a multiple of the step."""
         wall = local_time(self.zone, start)
         return (wall.hour * 60 + wall.minute) % self.service.slot_step_min == 0

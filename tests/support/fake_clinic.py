@@ -16,6 +16,8 @@ from medforall.availability.v1 import availability_pb2, availability_pb2_grpc
 from medforall.booking.v1 import appointment_pb2, booking_pb2, booking_pb2_grpc
 from medforall.directory.v1 import directory_pb2, directory_pb2_grpc, directory_types_pb2
 
+from chassis.interceptors.errors import DETAILS_KEY, status_of
+from scheduling.errors import DomainError, NotFound
 from tests.support.realtime import Clinic, Visit
 
 ZONE = ZoneInfo("America/New_York")
@@ -49,6 +51,9 @@ class FakeClinic:
     asked: set[str] = field(default_factory=set)
     # What the directory answers first, as often as there are entries.
     faults: list[grpc.StatusCode] = field(default_factory=list)
+    # Patients that are not for the caller to see, and the ids of every question for patients.
+    unseen: set[str] = field(default_factory=set)
+    named: list[list[str]] = field(default_factory=list)
     names: list[tuple[str, str]] = field(default_factory=lambda: list(_NAMES))
 
 
@@ -101,10 +106,29 @@ class _Directory(directory_pb2_grpc.DirectoryServiceServicer):
             ]
         )
 
-    async def GetPatient(self, request: Any, context: Any) -> Any:  # noqa: N802
-        names = dict(zip(self._clinic.patient_ids, PATIENTS, strict=True))
-        patient = directory_types_pb2.Patient(id=request.patient_id, name=names[request.patient_id])
-        return directory_pb2.GetPatientResponse(patient=patient)
+    async def BatchGetPatients(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._known.named.append(list(request.ids))
+        for place, id_ in enumerate(request.ids):
+            if id_ in self._known.unseen:
+                await _refuse(context, NotFound("No such patient.", metadata={"place": str(place)}))
+        return directory_pb2.BatchGetPatientsResponse(
+            patients=[
+                directory_types_pb2.Patient(id=id_, name=patient_name(self._clinic, id_))
+                for id_ in request.ids
+            ]
+        )
+
+
+def patient_name(clinic: Clinic, patient_id: str) -> str:
+    """What a patient is called: the first ones by name, the others by number."""
+    number = clinic.patient_ids.index(patient_id)
+    return PATIENTS[number] if number < len(PATIENTS) else f"Patient {number}"
+
+
+async def _refuse(context: Any, error: DomainError) -> None:
+    status = status_of(error, "request")
+    context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
+    await context.abort(grpc.StatusCode.NOT_FOUND, status.message)
 
 
 class _Booking(booking_pb2_grpc.BookingServiceServicer):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -12,10 +13,12 @@ from scheduling.busy import KeptCalendars
 from scheduling.derived import DerivedCache
 from scheduling.errors import Reason
 from scheduling.explain import Outcome, explain_day, explain_slot
+from scheduling.facts import GridAnchor
 from scheduling.judge import Proposal, judge
 from scheduling.search import SearchQuery, search
 from scheduling.slots import SlotKey, SlotOrder
 from tests.oracle.availability import Oracle, instant
+from tests.oracle.free_starts import FreeStartOracle
 from tests.property.scheduling.clinics import CHANGE_DAYS, Clinic, clinics
 
 SLOW = settings(
@@ -27,8 +30,10 @@ CACHE = DerivedCache(2_000_000)
 """One small cache for all examples: a value kept under too short a key would show."""
 
 
-def oracle_of(clinic: Clinic, first: int | None = None, end: int | None = None) -> Oracle:
-    return Oracle(
+def oracle_of(
+    clinic: Clinic, first: int | None = None, end: int | None = None, kind: type[Oracle] = Oracle
+) -> Oracle:
+    return kind(
         clinic.static,
         clinic.claims,
         clinic.request,
@@ -82,6 +87,29 @@ def test_search_offers_exactly_what_the_oracle_finds_bookable(clinic: Clinic) ->
         free = oracle.free_rooms(providers[slot.provider_id], slot.start_min)
         assert set(slot.room_ids) == (free if oracle.service.requires_room else set())
         assert 0 <= slot.score <= 100
+
+
+@pytest.mark.parametrize("step_min", [7, 20, 60])
+@SLOW
+@given(clinics(), st.integers(60, 700), st.sampled_from([-700, 40.5]))
+def test_a_grid_that_begins_wherever_time_is_free_is_the_oracles(
+    step_min: int, clinic: Clinic, minutes: int, now_after_min: float
+) -> None:
+    """It begins anew when the last of what the visit needs gets free, and kept masks of whole weeks change nothing."""
+    end_min = min(clinic.start_min + minutes, clinic.end_min)
+    service, *others = clinic.static.services
+    services = (replace(service, slot_step_min=step_min), *others)
+    clinic = replace(
+        clinic,
+        static=replace(clinic.static, services=services),
+        now_min=clinic.start_min + now_after_min,
+    )
+    expected = oracle_of(clinic, end=end_min, kind=FreeStartOracle).slots(clinic.start_min, end_min)
+    query = replace(query_of(clinic), end_min=end_min, anchor=GridAnchor.FREE_START_CEIL)
+    for busy in (clinic.busy, replace(clinic.busy, kept=KeptCalendars(clinic.busy.calendars))):
+        result = search(clinic.static, busy, query, clinic.now_min, CACHE)
+        assert {(slot.start_min, slot.provider_id) for slot in result} == expected
+        assert set(result.starts()) == expected
 
 
 @SLOW

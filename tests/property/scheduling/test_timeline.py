@@ -54,6 +54,17 @@ def test_at_least_counts_timelines_minute_by_minute(several: list[frozenset[int]
     assert set_of(timeline.at_least([bits_of(one) for one in several], count)) == expected
 
 
+@given(MINUTES, st.integers(1, 60))
+def test_grids_begin_anew_with_each_stretch(minutes: frozenset[int], step: int) -> None:
+    """Every minute set that lies whole steps after the beginning of its run, and no other."""
+    expected, began = set[int](), 0
+    for at in sorted(minutes):
+        began = began if at - 1 in minutes else at
+        expected |= set() if (at - began) % step else {at}
+    bits = bits_of(minutes)
+    assert set_of(timeline.grids(HORIZON, step, timeline.runs(bits, HORIZON))) == expected
+
+
 @given(MINUTES)
 def test_runs_are_maximal_and_in_order(minutes: frozenset[int]) -> None:
     """Runs hold exactly the minutes set, and no two touch."""

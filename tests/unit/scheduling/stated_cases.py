@@ -37,8 +37,6 @@ CASES: Final[dict[str, Case]] = {
 }
 LEFT_OUT: Final = {
     "rec-01-wall-clock": "is about series of appointments, which are not windows",
-    "gen-05-odd-length": "starts again at each free range; our grid begins at local midnight",
-    "multi-04-collective": "starts again at each free range, and books two providers at once",
 }
 DAYS: Final = {name: index for index, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))}
 BYDAY: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
@@ -137,13 +135,14 @@ def rule(rule_type: str, payload: dict[str, object]) -> Rule:
 
 
 def facts_of(case: Case) -> StaticFacts:
-    """The case's clinic: its first resource is the provider; a second one is another provider, or a room.
+    """The case's clinic: its first resource is the provider; a second one is another provider, if any of them will do.
 
-    A provider's own buffer before becomes the service's, a room's own buffer after its turnaround.
+    Where a visit needs both, the second one is the room. A provider's own buffer before becomes the service's, a room's
+    own buffer after its turnaround.
     """
     resources = case["resources"]
-    rooms = [r for r in resources if r["id"] == "room"]
-    providers = [r for r in resources if r["id"] != "room"]
+    providers = resources if case.get("combine") == "any" else resources[:1]
+    rooms = resources[len(providers) :]
     rules = [rule("lead_time", {"min_minutes": case["notice_min"]})] if "notice_min" in case else []
     lead = case["service"]["buffer_before_min"] + sum(r.get("buffer_before_min", 0) for r in providers)
     return StaticFacts(
@@ -164,9 +163,7 @@ def facts_of(case: Case) -> StaticFacts:
 
 def starts_of(case: Case, static: StaticFacts | None = None, claims: list[Claim] | None = None) -> list[str]:
     """The starts that the engine offers, each once."""
-    anchor = {"local_midnight": GridAnchor.LOCAL_MIDNIGHT, "window_start": GridAnchor.WINDOW_START}[
-        case["service"]["grid"]
-    ]
+    anchor = GridAnchor(case["service"]["grid"])
     query = case["query"]
     now = exact_minutes_of(datetime.fromisoformat(case.get("now", "2020-01-01T00:00:00Z")))
     if "now" not in case:

@@ -91,6 +91,13 @@ def test_an_expired_hold_frees_its_slot() -> None:
     assert len(starts_of(case)) == 11
 
 
+def test_it_does_not_matter_which_of_two_is_the_room() -> None:
+    """Two that a visit needs at once: the same starts come out when provider and room change places."""
+    case = CASES["multi-04-collective"]
+    swapped = case | {"resources": case["resources"][::-1]}
+    assert starts_of(swapped) == case["expected"]["slot_starts_utc"]
+
+
 @pytest.mark.parametrize(
     ("start", "end", "day", "count"),
     [("09:00", "09:40", "mon", 1), ("09:00", "09:20", "mon", 0), ("09:00", "10:15", "tue", 0)],

@@ -3551,6 +3551,55 @@ class GetPatientResponse(_message.Message):
 Global___GetPatientResponse: _TypeAlias = GetPatientResponse  # noqa: Y015
 
 @_typing.final
+class BatchGetPatientsRequest(_message.Message):
+    """Which ones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLINIC_ID_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    clinic_id: _builtins.str
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Each once."""
+
+    def __init__(
+        self,
+        *,
+        clinic_id: _builtins.str = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clinic_id", b"clinic_id", "ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetPatientsRequest: _TypeAlias = BatchGetPatientsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetPatientsResponse(_message.Message):
+    """They, in the same order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATIENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def patients(self) -> _containers.RepeatedCompositeFieldContainer[_directory_types_pb2.Patient]: ...
+    def __init__(
+        self,
+        *,
+        patients: _abc.Iterable[_directory_types_pb2.Patient] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["patients", b"patients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetPatientsResponse: _TypeAlias = BatchGetPatientsResponse  # noqa: Y015
+
+@_typing.final
 class ListPatientsRequest(_message.Message):
     """Which ones. All filters must hold."""
 

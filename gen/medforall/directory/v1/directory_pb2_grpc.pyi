@@ -152,6 +152,11 @@ class DirectoryServiceStub:
     """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
     token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
     """
+    BatchGetPatients: _grpc.UnaryUnaryMultiCallable[_directory_pb2.BatchGetPatientsRequest, _directory_pb2.BatchGetPatientsResponse]
+    """Returns up to 100 patients of the clinic, in the order of their ids, all of them or none. Each reading is audited as
+    that of `GetPatient`. NOT_FOUND when that call would not find one of them: `place` in the error's metadata says which,
+    counted from 0, so that the others can be asked for again. Deactivated ones are found.
+    """
     ListPatients: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListPatientsRequest, _directory_pb2.ListPatientsResponse]
     """Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is
     searched for stands in the body and in no address.
@@ -297,6 +302,11 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     GetPatient: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetPatientRequest, _directory_pb2.GetPatientResponse]  # type: ignore[assignment]
     """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
     token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
+    """
+    BatchGetPatients: _aio.UnaryUnaryMultiCallable[_directory_pb2.BatchGetPatientsRequest, _directory_pb2.BatchGetPatientsResponse]  # type: ignore[assignment]
+    """Returns up to 100 patients of the clinic, in the order of their ids, all of them or none. Each reading is audited as
+    that of `GetPatient`. NOT_FOUND when that call would not find one of them: `place` in the error's metadata says which,
+    counted from 0, so that the others can be asked for again. Deactivated ones are found.
     """
     ListPatients: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListPatientsRequest, _directory_pb2.ListPatientsResponse]  # type: ignore[assignment]
     """Searches patients by `namePrefix`, `phone`, `email` or `dob`; one of them is needed. Audited. As a POST what is
@@ -764,6 +774,17 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.GetPatientResponse, _abc.Awaitable[_directory_pb2.GetPatientResponse]]:
         """Returns a patient of the clinic. Audited. NOT_FOUND: unknown or another clinic's, or not for the caller to see: a
         token with `break:glass` in place of `read:phi` opens what `BreakGlass` has granted, and nothing else.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetPatients(
+        self,
+        request: _directory_pb2.BatchGetPatientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.BatchGetPatientsResponse, _abc.Awaitable[_directory_pb2.BatchGetPatientsResponse]]:
+        """Returns up to 100 patients of the clinic, in the order of their ids, all of them or none. Each reading is audited as
+        that of `GetPatient`. NOT_FOUND when that call would not find one of them: `place` in the error's metadata says which,
+        counted from 0, so that the others can be asked for again. Deactivated ones are found.
         """
 
     @_abc_1.abstractmethod
