@@ -249,6 +249,22 @@ async def test_a_patient_is_somebody_who_can_be_found(
     assert violation.field.endswith(field)
 
 
+@pytest.mark.parametrize(
+    "blank", [" " * 10, "\u00a0" * 10, "\u2003\u3000" * 5, "\u200b\ufeff" * 5], ids=ascii
+)
+async def test_emergency_access_needs_a_reason_that_says_something(
+    directory: Directory, practice: Practice, suite: Suite, blank: str
+) -> None:
+    """Blanks of whatever script are no reason, however many there are, and grant nothing."""
+    directory.token = suite.keys.token(practice.clinic, "admin", scopes=("break:glass", "read:audit"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("BreakGlass", reason=blank)
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+    (violation,) = details_of(refused.value)["BadRequest"].field_violations
+    assert (violation.field, violation.description) == ("reason", "must say why")
+    assert not (await directory.call("ListBreakGlass")).grants
+
+
 async def test_emergency_access_needs_a_reason(
     directory: Directory, practice: Practice, suite: Suite
 ) -> None:
