@@ -182,7 +182,7 @@ async def told_apart(
     is_open = mine == answers[0] if expected == "PERMISSION_DENIED" else mine[0] in PAST_THE_CHECK
     if is_open and answers[0] == answers[1] and expected in (None, answers[0][0]):
         return None
-    return field.name, mine, *answers
+    return field.name, mine, answers[0], answers[1]
 
 
 async def let_in(
@@ -194,7 +194,7 @@ async def let_in(
     mine, *answers = [await _answer(caller, own, rpc, field, value, token=token) for value in values]
     if mine[0] == "PERMISSION_DENIED" and answers == [mine, mine]:
         return None
-    return field.name, mine, *answers
+    return field.name, mine, answers[0], answers[1]
 
 
 async def _answer(
