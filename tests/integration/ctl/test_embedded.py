@@ -13,10 +13,12 @@ import pytest
 import redis
 
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
+from ctl.embedded.postgres import wheel_installation
 from ctl.embedded.server import wheel_directory
 from ctl.failures import HomeError, ServerError
 from ctl.ports import free_port
 from ctl.processes import ManagedProcess, ProcessIdentity
+from tests.support.servers import postgres_installation
 from tests.support.waiting import wait_until
 
 AWKWARD = "it's: a/pass word"
@@ -49,6 +51,24 @@ def postgres(place: Path, password: str = AWKWARD) -> EmbeddedPostgres:
     return EmbeddedPostgres(
         place / "postgres", port=free_port(), password=password, log_path=place / "postgres.log"
     )
+
+
+def test_tests_run_on_the_installation_that_is_named(
+    place: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The programs that the variable names make and run the cluster, by the C library's locale, as old ones must."""
+    monkeypatch.setenv("MEDFORALL_TEST_POSTGRES_BIN", str(wheel_installation().programs))
+    server = EmbeddedPostgres(
+        place / "postgres",
+        port=free_port(),
+        password=AWKWARD,
+        log_path=place / "postgres.log",
+        installation=postgres_installation(),
+    )
+    start(server)
+    with psycopg.connect(server.url) as connection:
+        made = connection.execute("SELECT datlocprovider, datcollate FROM pg_database").fetchall()
+    assert set(made) == {("c", "C.UTF-8")}
 
 
 def test_committed_rows_survive_kill_9(place: Path, start: Start) -> None:

@@ -14,6 +14,7 @@ from ctl.processes import ManagedProcess
 from database.settings import DatabaseSettings
 from database.transaction import Database
 from scheduling.errors import Unavailable
+from tests.support.servers import postgres_installation
 
 
 class OwnServer:
@@ -21,7 +22,11 @@ class OwnServer:
 
     def __init__(self, directory: Path) -> None:
         self._postgres = EmbeddedPostgres(
-            directory / "data", port=free_port(), password="own", log_path=directory / "log"
+            directory / "data",
+            port=free_port(),
+            password="own",
+            log_path=directory / "log",
+            installation=postgres_installation(),
         )
         self._process: ManagedProcess | None = None
         self.url = self._postgres.url

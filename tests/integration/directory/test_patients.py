@@ -223,49 +223,56 @@ async def test_clinics_are_made_suspended_and_archived_by_the_platform(
     directory: Directory, practice: Practice, suite: Suite
 ) -> None:
     """A suspended clinic cancels and books nothing, an archived one is NOT_FOUND to its users, and both come back."""
-    visit = await directory.booking(
-        "CreateAppointment",
-        patient_id=practice.patients[0],
-        service_id=practice.service,
-        provider_id=practice.provider,
-        location_id=practice.location,
-        start=at(10),
-    )
-    admin = directory.token
-    platform = suite.keys.token("", "platform", scopes=("platform",))
-
-    async def set_status(status: types.ClinicStatus.ValueType) -> None:
-        directory.token = platform
-        await directory.call("SetClinicStatus", status=status, reason="unpaid bills")
-        directory.token = admin
-
-    await set_status(types.CLINIC_STATUS_SUSPENDED)
+    visit = await book_at(directory, practice, 10)
+    await set_status(directory, suite, types.CLINIC_STATUS_SUSPENDED)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await directory.booking(
-            "CreateAppointment",
-            patient_id=practice.patients[1],
-            service_id=practice.service,
-            provider_id=practice.provider,
-            location_id=practice.location,
-            start=at(12),
-        )
+        await book_at(directory, practice, 12, patient=1)
     assert code_of(refused.value) == "FAILED_PRECONDITION"
     await directory.booking("CancelAppointment", appointment_id=visit.appointment.id)
-    await set_status(types.CLINIC_STATUS_ARCHIVED)
+    await set_status(directory, suite, types.CLINIC_STATUS_ARCHIVED)
     with pytest.raises(grpc.aio.AioRpcError) as gone:
         await directory.call("ListServices")
     assert code_of(gone.value) == "NOT_FOUND"
-    await set_status(types.CLINIC_STATUS_ACTIVE)
+    await set_status(directory, suite, types.CLINIC_STATUS_ACTIVE)
     assert len((await directory.call("ListServices")).services) == 1
+    await assert_reasons_audited(directory, suite)
+
+
+async def book_at(directory: Directory, practice: Practice, hour: int, *, patient: int = 0) -> Any:
+    """Book the practice's service with its provider."""
+    return await directory.booking(
+        "CreateAppointment",
+        patient_id=practice.patients[patient],
+        service_id=practice.service,
+        provider_id=practice.provider,
+        location_id=practice.location,
+        start=at(hour),
+    )
+
+
+async def set_status(directory: Directory, suite: Suite, status: types.ClinicStatus.ValueType) -> None:
+    """Set the clinic's status, as the platform."""
+    admin = directory.token
+    directory.token = suite.keys.token("", "platform", scopes=("platform",))
+    await directory.call("SetClinicStatus", status=status, reason="unpaid bills")
+    directory.token = admin
+
+
+async def assert_reasons_audited(directory: Directory, suite: Suite) -> None:
+    """Three changes of the status tell their reason to those who read the audit, and the database holds it sealed."""
     audit = await directory.call("ListAuditEvents", action="clinic.*")
     assert [event.reason for event in audit.audit_events] == ["unpaid bills"] * 3
     stored = query(
         suite.database.owner_url,
         "SELECT count(*) FROM audit_event WHERE clinic_id = %s AND reason ILIKE '%%unpaid%%'",
-        practice.clinic,
+        directory.clinic,
     )
     assert stored == [(0,)]
-    directory.token = platform
+
+
+async def test_the_platform_makes_a_clinic_that_works_at_once(directory: Directory, suite: Suite) -> None:
+    """A new clinic has its data key: its admin adds a patient, whose name can be read again."""
+    directory.token = suite.keys.token("", "platform", scopes=("platform",))
     made = await directory.call(
         "CreateClinic", clinic=types.Clinic(name="New", default_timezone="Asia/Kolkata")
     )
@@ -317,6 +324,22 @@ async def test_a_patient_is_somebody_who_can_be_found(
     assert code_of(refused.value) == "INVALID_ARGUMENT"
     violation = details_of(refused.value)["BadRequest"].field_violations[0]
     assert violation.field.endswith(field)
+
+
+@pytest.mark.parametrize(
+    "blank", [" " * 10, "\u00a0" * 10, "\u2003\u3000" * 5, "\u200b\ufeff" * 5], ids=ascii
+)
+async def test_emergency_access_needs_a_reason_that_says_something(
+    directory: Directory, practice: Practice, suite: Suite, blank: str
+) -> None:
+    """Blanks of whatever script are no reason, however many there are, and grant nothing."""
+    directory.token = suite.keys.token(practice.clinic, "admin", scopes=("break:glass", "read:audit"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await directory.call("BreakGlass", reason=blank)
+    assert code_of(refused.value) == "INVALID_ARGUMENT"
+    (violation,) = details_of(refused.value)["BadRequest"].field_violations
+    assert (violation.field, violation.description) == ("reason", "must say why")
+    assert not (await directory.call("ListBreakGlass")).grants
 
 
 async def test_emergency_access_needs_a_reason(
