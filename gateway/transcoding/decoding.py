@@ -2,8 +2,7 @@
 
 Stricter than ProtoJSON on purpose: a field that the contract does not have is refused by name, a field has
 one spelling (its JSON name), and faults are collected, not thrown one at a time. `null` means that a field is
-not given. Enum values are accepted as REST spells them (`no_show`) and by their full name in the contract;
-the value that stands for none is refused: whoever means none leaves the field out.
+not given. Enum values are accepted as REST spells them (`no_show`) and by their full name in the contract.
 """
 
 from __future__ import annotations
@@ -197,19 +196,22 @@ def parse_text(field: FieldDescriptor, text: str) -> Any:
             return float(text)
         except ValueError:
             raise Wrong("must be a number") from None
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        # Refused here already, a list's value is refused under the parameter's name.
-        _enum(enum_type(field), text)
+    if field.type == FieldDescriptor.TYPE_ENUM and enum_numbers(enum_type(field)).get(text) == 0:
+        # In a body it says that a field is not given, as in every answer; a parameter is left out instead.
+        raise _unknown_value(enum_type(field))
     return text
 
 
 def _enum(enum: EnumDescriptor, value: Any) -> int:
-    number = enum_numbers(enum).get(value) if isinstance(value, str) else None
-    # The value of none is what answers say; who asks leaves the field out.
-    if not number:
-        known = ", ".join(sorted(name for number, name in enum_names(enum).items() if number))
-        raise Wrong(f"must be one of {known}")
-    return number
+    numbers = enum_numbers(enum)
+    if isinstance(value, str) and value in numbers:
+        return numbers[value]
+    raise _unknown_value(enum)
+
+
+def _unknown_value(enum: EnumDescriptor) -> Wrong:
+    known = ", ".join(sorted(name for number, name in enum_names(enum).items() if number))
+    return Wrong(f"must be one of {known}")
 
 
 def _integer(kind: int, value: Any) -> int:
