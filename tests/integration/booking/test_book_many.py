@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,9 +11,13 @@ import psycopg
 import pytest
 from medforall.events.v1 import events_pb2
 
-from ctl.transfer.importing import Report
+from ctl.transfer import importing
+from ctl.transfer.checking import check
+from ctl.transfer.importing import Importer, Report
+from ctl.transfer.sessions import clinic_session, operator
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.support.importing import Entry, import_visits, keys_of
+from tests.support.booking import outcome
+from tests.support.importing import Entry, Visits, import_visits, keys_of
 from tests.support.invariants import invariants
 from tests.support.practice import MONDAY, Practice, at, new_id
 
@@ -301,3 +306,58 @@ async def test_ended_holds_do_not_stand_in_the_way(
         status = owner.execute("SELECT status FROM appointment WHERE id = %s", (held.id,)).fetchone()
     assert status == ("expired",)
     invariants(suite.database)
+
+
+async def test_an_import_and_bookings_never_have_the_same(
+    suite: Suite, full: Practice, make_client: MakeClient
+) -> None:
+    """Of two imports and a booking that want the same times at once, each time goes to one, and each import is whole."""
+    client = make_client(full)
+    starts = [at(hour) for hour in (8, 10, 12)]
+    first = [visit(full, start, patient=0, service_id=full.services[1]) for start in starts]
+    second = [visit(full, start, patient=1, service_id=full.services[1]) for start in starts]
+    reports = await asyncio.gather(
+        imported(suite, full, first),
+        imported(suite, full, second),
+        outcome(client.create(at(12), patient=2, service_id=full.services[1])),
+    )
+    created = [report.created for report in reports[:2] if not report.refused]
+    assert (len(created), reports[2]) in {(1, "ALREADY_EXISTS SLOT_ALREADY_BOOKED"), (0, "OK")}
+    rows = rows_of(full)
+    assert len(rows["appointment"]) == (3 if created else 1)
+    invariants(suite.database)
+
+
+async def test_bookings_wait_for_no_longer_than_visits_are_written(
+    suite: Suite, full: Practice, make_client: MakeClient
+) -> None:
+    """While visits are read and checked the clinic books; it waits from the first that is judged on, not before."""
+    client = make_client(full)
+    keys = keys_of(suite.keys.master)
+    async with clinic_session(full.owner_url, full.clinic, keys) as session:
+        document = Visits([visit(full, at(9))])
+        plan = check(document, full.clinic, {}, progress=lambda _: None)
+        importer = Importer(session, plan, operator("import"))
+        assert (await client.create(at(12), patient=1)).appointment.id
+        await importer.write(document, lambda _section, _done: None)
+        assert (await outcome(client.create(at(15), patient=2))).startswith("ABORTED")
+        session.commit()
+        await session.run()
+    assert (await client.create(at(15), patient=2)).appointment.id
+
+
+async def test_each_batch_sees_the_one_that_is_being_written(
+    suite: Suite, full: Practice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of two are judged, and their calendars raised, as one of all of them is."""
+    hours = (8, 10, 12, 14, 16, 18, 20)
+    wanted = [visit(full, at(hour), patient=place) for place, hour in enumerate(hours)]
+    assert (await imported(suite, full, wanted[:6])).created == 6
+    whole = rows_of(full)
+    wipe_visits(full)
+    monkeypatch.setattr(importing, "BATCH_MAX", 2)
+    assert told(await imported(suite, full, wanted))[0].startswith("7:")
+    assert (await imported(suite, full, wanted[:6])).created == 6
+    assert rows_of(full) == whole
+    clash = [visit(full, at(8, day=MONDAY + timedelta(days=1)), patient=place) for place in range(5)]
+    assert len((await imported(suite, full, clash)).refused) == 4
