@@ -55,10 +55,10 @@ class BookMany:
         Visits that are refused are left out, so that those after them are judged as well; the caller must not commit
         then. Raises psycopg's errors.
         """
-        places = await self._enter(session)
-        clerk = Clerk(caller, self._recorder, self._cache)
         coming = iter(batches)
         batch = await asyncio.to_thread(next, coming, None)
+        places = await self._enter(session)
+        clerk = Clerk(caller, self._recorder, self._cache)
         waiting: NewVisits | None = None
         while batch:
             known, asks = await self._read(session, places, batch)

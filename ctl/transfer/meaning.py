@@ -207,8 +207,8 @@ def _where(path: Any) -> Where:
     steps: list[str | int] = []
     for element in path.elements:
         steps.append(element.field_name)
-        if element.HasField("index"):
-            steps.append(element.index)
+        if element.subscript is not None and element.subscript.field == "index":
+            steps.append(element.subscript.value)
     return tuple(steps)
 
 

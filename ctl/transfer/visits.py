@@ -65,7 +65,7 @@ class VisitReader:
         words = self._words(raw, found)
         visit_id, status = words.pop("id", ""), words.pop("status", None)
         request = booking_pb2.CreateAppointmentRequest(clinic_id=self._clinic_id, **words)
-        if faults is not None:
+        if faults is not None and not found:
             found += _faults(request, raw, visit_id)
         if found:
             if faults is not None:

@@ -311,7 +311,7 @@ async def test_ended_holds_do_not_stand_in_the_way(
 async def test_an_import_and_bookings_never_have_the_same(
     suite: Suite, full: Practice, make_client: MakeClient
 ) -> None:
-    """Of two imports and a booking that want the same times at once, each time goes to one, and each import is whole."""
+    """Of two imports and a booking that want the same times at once, each goes to one, and each import is whole."""
     client = make_client(full)
     starts = [at(hour) for hour in (8, 10, 12)]
     first = [visit(full, start, patient=0, service_id=full.services[1]) for start in starts]

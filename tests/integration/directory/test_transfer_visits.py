@@ -19,7 +19,7 @@ COUNTED = "SELECT count(*) FROM appointment WHERE clinic_id = %s"
 
 
 def tuesday(hour: int, minute: int = 0, *, weeks: int = 1) -> str:
-    """A local time of a Tuesday to come, which the example's closures and courses leave alone."""
+    """A local time of a Tuesday to come, on which Dr. Kaya of the example always works until half past three."""
     day = MONDAY + timedelta(days=1 + 7 * weeks)
     return f"{day}T{hour:02}:{minute:02}"
 
@@ -33,12 +33,12 @@ def visits_file(folder: Path, *, notes: str = "Canary") -> Path:
         "appointments:\n"
         "  - id: first\n"
         "    location_id: main\n"
-        "    provider_id: dr-lindqvist\n"
+        "    provider_id: dr-kaya\n"
         "    service_id: check-up\n"
         "    patient_id: rosalind-meyer\n"
         f"    start: {tuesday(9)}\n"
         f"    notes: {notes}\n"
-        "  - {id: second, location_id: main, provider_id: dr-lindqvist, service_id: check-up,\n"
+        "  - {id: second, location_id: main, provider_id: dr-kaya, service_id: check-up,\n"
         f"     patient_id: tomas-novak, room_id: exam-3, status: confirmed, start: {tuesday(10)}}}\n"
         "  - {id: third, location_id: main, provider_id: dr-kaya, service_id: check-up,\n"
         f"     patient_id: rosalind-meyer, status: completed, start: {long_ago}T09:07, end: {long_ago}T09:30}}\n"
@@ -101,12 +101,13 @@ def test_faults_of_visits_are_told_before_anything_is_written(run: Run, tmp_path
         "  - {id: e, provider_id: a, service_id: b, patient_id: c, start: 2027-03-01T09:00}\n"
         "  - {id: f, provider_id: [a], service_id: b, patient_id: c, start: 2027-03-01T09:00}\n"
         "  - Canary\n"
-        f"  - {{id: g, provider_id: a, service_id: b, patient_id: c, notes: {'Canary' * 700}, start: 2027-03-01T09:00}}\n"
+        "  - {id: g, provider_id: a, service_id: b, patient_id: c, start: 2027-03-01T09:00,\n"
+        f"     notes: {'Canary' * 700}}}\n"
     )
     done = run("import", file)
     assert done.returncode == 1
     told = [line.partition("visits.yaml:")[2] for line in done.stdout.splitlines() if "visits.yaml:" in line]
-    assert [line.partition(":")[0] for line in told] == ["3", "4", "5", "6", "7", "9", "10", "11", "12"], told
+    assert [line.partition(":")[0] for line in told] == ["3", "4", "5", "6", "7", "9", "10", "11", "13"], told
     assert "must be one of: scheduled, confirmed, checked_in" in told[3]
     assert "appointments: id is given twice" in told[5]
     assert "Canary" not in done.stdout + done.stderr
@@ -121,11 +122,11 @@ def test_refusals_of_visits_are_told_and_undo_everything(
     header = "id,location_id,provider_id,service_id,patient_id,start,notes,room_id\n"
     table.write_text(
         header
-        + f"a,main,dr-lindqvist,check-up,rosalind-meyer,{tuesday(9)},Canary,\n"
-        + f"b,main,dr-lindqvist,check-up,tomas-novak,{tuesday(9)},,\n"
-        + f"c,main,dr-lindqvist,check-up,tomas-novak,{tuesday(20)},,\n"
-        + f"d,main,dr-lindqvist,check-up,nobody,{tuesday(11)},,\n"
-        + f"e,main,dr-lindqvist,nothing,tomas-novak,{tuesday(11)},,\n"
+        + f"a,main,dr-kaya,check-up,rosalind-meyer,{tuesday(9)},Canary,\n"
+        + f"b,main,dr-kaya,check-up,tomas-novak,{tuesday(9)},,\n"
+        + f"c,main,dr-kaya,check-up,tomas-novak,{tuesday(20)},,\n"
+        + f"d,main,dr-kaya,check-up,nobody,{tuesday(11)},,\n"
+        + f"e,main,dr-kaya,nothing,tomas-novak,{tuesday(11)},,\n"
     )
     more = tmp_path / "more.yaml"
     more.write_text("rooms:\n  - {id: r9, location_id: main, name: Nine}\n")
@@ -145,7 +146,7 @@ def test_refusals_of_visits_are_told_and_undo_everything(
         assert "Canary" not in done.stdout + done.stderr
     assert query(database.owner_url, COUNTED, clinic) == [(0,)]
     assert query(database.owner_url, "SELECT count(*) FROM room WHERE name = 'Nine'") == [(0,)]
-    table.write_text(header + f"a,main,dr-lindqvist,check-up,rosalind-meyer,{tuesday(9)},Canary,\n")
+    table.write_text(header + f"a,main,dr-kaya,check-up,rosalind-meyer,{tuesday(9)},Canary,\n")
     assert "1 created" in imported(run, table, "--clinic", clinic)
     assert "0 created, 0 changed, 1 unchanged" in imported(run, table, "--clinic", clinic)
     stored = query(database.owner_url, "SELECT id::text FROM appointment WHERE clinic_id = %s", clinic)
@@ -157,11 +158,12 @@ def test_a_visit_that_has_begun_needs_a_reason(
     run: Run, database: MigratedDatabase, tmp_path: Path, word: str
 ) -> None:
     """What began before now is booked like any booking: against the notice, which staff may override with a reason."""
-    day = datetime.now(UTC).date() - timedelta(days=2)
-    day -= timedelta(days=max(0, day.weekday() - 4))
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    days = (yesterday - timedelta(days=back) for back in range(4))
+    day = next(day for day in days if day.weekday() in (0, 1, 3))  # when Dr. Kaya always works
     file = tmp_path / "visits.yaml"
     text = (
-        "appointments:\n  - {id: a, location_id: main, provider_id: dr-lindqvist, service_id: check-up,\n"
+        "appointments:\n  - {id: a, location_id: main, provider_id: dr-kaya, service_id: check-up,\n"
         f"     patient_id: tomas-novak, status: {word}, start: {day}T09:00%s}}\n"
     )
     imported(run, EXAMPLE)

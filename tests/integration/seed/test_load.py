@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,36 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
         assert (report.clinics_made, report.visits > 0) == (0, True)
         assert len(owner.execute(booked).fetchall()) == 2
         assert not any(broken_invariants(owner).values())
+
+
+def test_what_is_past_is_history(database: MigratedDatabase) -> None:
+    """Visits that are over by now are completed and claim nothing; those to come are scheduled; none is left between."""
+    first_day = datetime.now(UTC).date() - timedelta(days=7)
+    seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=1, days=21, first_day=first_day))
+    with psycopg.connect(database.owner_url) as owner:
+        stored = owner.execute(
+            "SELECT a.status, a.end_ts_utc < now() - interval '1 hour', a.start_ts_utc > now(),"
+            " EXISTS (SELECT FROM claim c WHERE c.clinic_id = a.clinic_id AND c.appointment_id = a.id)"
+            " FROM appointment a"
+        ).fetchall()
+        assert not any(broken_invariants(owner).values())
+    over = {(status, has_claims) for status, is_over, _, has_claims in stored if is_over}
+    ahead = {(status, has_claims) for status, _, is_ahead, has_claims in stored if is_ahead}
+    assert (over, ahead) == ({("completed", False)}, {("scheduled", True)})
+
+
+def test_many_diaries_are_filled_by_several_processes(database: MigratedDatabase) -> None:
+    """More clinics than are filled one after the other all get their visits, once."""
+    options = SeedOptions(clinics=6, days=2, first_day=OPTIONS.first_day)
+    seen: list[tuple[str, int, int]] = []
+    report = seed_clinics(database.owner_url, KEYS, options, progress=lambda *told: seen.append(told))
+    with psycopg.connect(database.owner_url) as owner:
+        booked = owner.execute("SELECT clinic_id::text, count(*) FROM appointment GROUP BY 1").fetchall()
+        assert not any(broken_invariants(owner).values())
+    assert {clinic for clinic, _ in booked} == {clinic_id(number) for number in range(1, 7)}
+    assert sum(count for _, count in booked) == report.visits
+    assert seen[-7:] == [("diaries", done, 6) for done in range(7)]
+    assert seed_clinics(database.owner_url, KEYS, options).visits == 0
 
 
 def _one_at_once(clinic: ClinicFacts, **options: Any) -> Iterator[PlannedVisit]:
