@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Final
 
 from booking_svc.model import Appointment, Caller, HeldClaim, Traces
-from booking_svc.store import rows
+from booking_svc.store import rows, statements
 from booking_svc.store.pipeline import Statement
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import PatientBook, build_patients
@@ -169,6 +169,17 @@ class ManyVisits:
             _READ_PATIENTS_VISITS, self._clinic_id, list(since), list(since.values())
         )
         return Reply(visits, lambda done: build_patients(found.rows(), done.rows()))
+
+    def there(self, visit_ids: Sequence[str]) -> Reply[dict[str, Appointment]]:
+        """Those of the visits that the clinic has, by id."""
+        cipher = self._session.cipher
+        pending = self._session.queue(statements.READ_APPOINTMENTS, self._clinic_id, list(visit_ids))
+        return Reply(
+            pending,
+            lambda done: {
+                visit.id: visit for visit in (rows.appointment_of(row, cipher) for row in done.rows())
+            },
+        )
 
     def queue(self, new: NewVisits) -> None:
         """Queue every row; the run raises IntegrityError for one that breaks a constraint."""

@@ -234,8 +234,10 @@ def _array(items: Sequence[str | None] | Sequence[float]) -> bytes:
     kinds = set(map(type, items))
     if kinds <= {int, float}:
         return f"{{{','.join(map(repr, items))}}}".encode()
-    if kinds == {str} and _HEX(joined := ",".join(items)):  # type: ignore[arg-type]
-        return f"{{{joined}}}".encode()
+    if kinds == {str}:
+        joined = ",".join(items)  # type: ignore[arg-type]
+        if _HEX(joined) and joined.count(",") == len(items) - 1:
+            return f"{{{joined}}}".encode()
     return b"{" + b",".join(map(_element, items)) + b"}"
 
 

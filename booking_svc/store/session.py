@@ -250,11 +250,6 @@ class Session:
         pending = self.queue(statements.READ_APPOINTMENT, self.clinic_id, appointment_id)
         return Reply(pending, self._stored)
 
-    def appointments_of(self, appointment_ids: Sequence[str]) -> Reply[list[Appointment]]:
-        """Those of these appointments that the clinic has."""
-        pending = self.queue(statements.READ_APPOINTMENTS, self.clinic_id, list(appointment_ids))
-        return Reply(pending, lambda done: [rows.appointment_of(row, self.cipher) for row in done.rows()])
-
     def own_claims(self, appointment_id: str) -> Reply[list[tuple[object, ...]]]:
         """What an appointment claims, as rows for `rows.held_claims_of`."""
         return Reply(

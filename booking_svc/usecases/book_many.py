@@ -144,14 +144,15 @@ async def _known(session: Session, batch: Batch, asks: Iterable[Ask]) -> tuple[K
         if found
     }
     patient_ids = sorted({one.book.patient_id for one in batch if one.book.patient_id})
-    there = session.appointments_of([one.id for one in batch])
-    patients = ManyVisits(session).patients(patient_ids, _since(reading))
+    store = ManyVisits(session)
+    there = store.there([one.id for one in batch])
+    patients = store.patients(patient_ids, _since(reading))
     claims = session.claims(stretches)
     clock = session.clock()
     kinds = await DirectoryStore(session).resource_kinds(sorted(history))
     known = Known(
         now=clock.get(),
-        there={visit.id: visit for visit in there.get()},
+        there=there.get(),
         patients=patients.get(),
         kinds=kinds,
     )

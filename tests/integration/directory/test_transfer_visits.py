@@ -43,7 +43,7 @@ def visits_file(folder: Path, *, notes: str = "Canary") -> Path:
         "  - {id: third, location_id: main, provider_id: dr-kaya, service_id: check-up,\n"
         f"     patient_id: rosalind-meyer, status: completed, start: {long_ago}T09:07, end: {long_ago}T09:30}}\n"
         "  - {id: fourth, location_id: main, provider_id: dr-kaya, service_id: check-up, patient_id: walk-in,\n"
-        f"     override_reason: fits nowhere else, start: {tuesday(9, 1)}}}\n"
+        f"     override_reason: fits nowhere else, start: {tuesday(11, 1)}}}\n"
     )
     return file
 
@@ -70,6 +70,17 @@ def test_visits_go_in_and_out_and_in_again(run: Run, database: MigratedDatabase,
     assert f"0 created, 0 changed, {ENTRIES + 4} unchanged" in imported(run, exported)
     assert run("export", "--clinic", clinic, "-o", again).returncode == 0
     assert again.read_text() == exported.read_text()
+
+
+def test_a_new_clinic_comes_with_its_visits(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
+    """One file sets up a clinic and books its visits, wherever in it they stand."""
+    visits = visits_file(tmp_path).read_text().partition("\n")[2]
+    file = tmp_path / "clinic.yaml"
+    clinic, _, rest = EXAMPLE.read_text().partition("locations:")
+    file.write_text(f"{clinic}{visits}locations:{rest}")
+    assert f"{ENTRIES + 4} created" in imported(run, file, "--dry-run")
+    assert f"{ENTRIES + 4} created" in imported(run, file)
+    assert query(database.owner_url, COUNTED, clinic_of(database)) == [(4,)]
 
 
 def test_an_export_may_leave_visits_out(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:

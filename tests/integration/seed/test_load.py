@@ -213,7 +213,7 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
 
 
 def test_what_is_past_is_history(database: MigratedDatabase) -> None:
-    """Visits that are over by now are completed and claim nothing; those to come are scheduled; none is left between."""
+    """Visits that are over by now are completed and claim nothing; those to come are scheduled."""
     first_day = datetime.now(UTC).date() - timedelta(days=7)
     seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=1, days=21, first_day=first_day))
     with psycopg.connect(database.owner_url) as owner:
