@@ -119,6 +119,7 @@ def test_faults_of_visits_are_told_before_anything_is_written(run: Run, tmp_path
     assert done.returncode == 1
     told = [line.partition("visits.yaml:")[2] for line in done.stdout.splitlines() if "visits.yaml:" in line]
     assert [line.partition(":")[0] for line in told] == ["3", "4", "5", "6", "7", "9", "10", "11", "13"], told
+    assert told[1] == "4: appointments: patient_id value is empty, which is not a valid UUID"
     assert "must be one of: scheduled, confirmed, checked_in" in told[3]
     assert "appointments: id is given twice" in told[5]
     assert "Canary" not in done.stdout + done.stderr
