@@ -228,6 +228,17 @@ def test_what_is_past_is_history(database: MigratedDatabase) -> None:
     assert (over, ahead) == ({("completed", False)}, {("scheduled", True)})
 
 
+def test_a_diary_that_somebody_has_begun_meanwhile_is_left_alone(database: MigratedDatabase) -> None:
+    """Whether a clinic has visits is looked at again once nobody can book in it: then it gets none beside them."""
+    seed_clinics(database.owner_url, KEYS, OPTIONS)
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        made = _counts(owner)
+        stretch = diaries.Stretch(OPTIONS.first_day + timedelta(days=7), 7, 0)
+        task = diaries.DiaryTask(database.owner_url, KEYS, OPTIONS.seed, stretch)
+        assert asyncio.run(diaries.import_diaries(task, [CLINIC], progress=lambda _: None)) == 0
+        assert _counts(owner) == made
+
+
 def test_many_diaries_are_filled_by_several_processes(database: MigratedDatabase) -> None:
     """More clinics than are filled one after the other all get their visits, once."""
     options = SeedOptions(clinics=6, days=2, first_day=OPTIONS.first_day)
