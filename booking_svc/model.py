@@ -131,6 +131,17 @@ class Change:
     versions: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a change leaves beside itself: an event's id and bytes, and an audit row's id and what it shows as JSON."""
+
+    event_id: str
+    payload: bytes
+    audit_id: str
+    before: str | None
+    after: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a mutating use case answers. `hold_token` is told by CreateHold alone."""

@@ -98,8 +98,7 @@ def seed(owner_url: str, master_key_file: Path, options: SeedOptions, *, console
     console.print(
         f"{report.clinics_made} clinics imported in {report.import_seconds:.1f} s "
         f"({report.seconds_per_clinic:.2f} s each), {report.clinics_found} were there; "
-        f"{report.visits:,} appointments, {report.visit_rows:,} rows in {report.visit_seconds:.1f} s "
-        f"({report.rows_per_second:,.0f} rows/s).",
+        f"{report.visits:,} appointments in {report.visit_seconds:.1f} s ({report.visits_per_second:,.0f} a second).",
         highlight=False,
         soft_wrap=True,
     )

@@ -176,8 +176,9 @@ def seed(
 ) -> None:
     """Fill the database with demo clinics: deterministic for a seed and a start date.
 
-    Each clinic is an import of the example file with made-up people; appointments are loaded in bulk. Uses the
-    database as `migrate` does. Clinics that are there already stay as they are, but for a diary where they have none.
+    Each clinic is an import of the example file with made-up people, and so are its appointments: those of days past
+    are completed, those to come are judged as bookings are, so at most 24 months ahead. Uses the database as `migrate`
+    does. Clinics that are there already stay as they are, but for a diary where they have none.
     """
     from ctl import demo, offline, secret_store  # noqa: PLC0415 - as above
     from ctl.key_store import KeyStore  # noqa: PLC0415 - as above

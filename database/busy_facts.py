@@ -153,6 +153,26 @@ def build_patient(patient_id: str, rows: Sequence[Sequence[Any]]) -> PatientFact
     return PatientFacts(id=patient_id, visits=visits, is_placeholder=rows[0][0])
 
 
+@dataclass(slots=True)
+class PatientBook:
+    """A patient of a clinic with the visits that are known, to which more may be added."""
+
+    is_placeholder: bool
+    active: bool
+    visits: list[PatientVisit]
+
+
+def build_patients(
+    patients: Iterable[Sequence[Any]], visits: Iterable[Sequence[Any]]
+) -> dict[str, PatientBook]:
+    """Return patients by id, of rows (id, placeholder, active), and their visits, of rows that begin with its id."""
+    found = {patient_id: PatientBook(placeholder, active, []) for patient_id, placeholder, active in patients}
+    for patient_id, *row in visits:
+        if patient_id in found:
+            found[patient_id].visits.append(_visit(row))
+    return found
+
+
 def _visit(row: Sequence[Any]) -> PatientVisit:
     visit_id, service_id, start, end, status, expires_at = row
     return PatientVisit(

@@ -238,9 +238,12 @@ class StaticFacts:
     equipment: tuple[Equipment, ...] = ()
     rules: tuple[Rule, ...] = ()
     serial: int = field(init=False, repr=False, compare=False)
+    binding: dict[tuple[str, str | None], tuple[Rule, ...]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
-        """Name these facts: derived slots are cached under it."""
+        """Name these facts: derived slots are cached under it. `binding` is what `rules_of` has found so far."""
         object.__setattr__(self, "serial", next(_SERIALS))
 
 
@@ -358,6 +361,14 @@ class PlannedClaim:
 
 def rules_of(static: StaticFacts, service_id: str, provider_id: str | None = None) -> tuple[Rule, ...]:
     """Return the rules that bind a service, highest priority first; with a provider, those that bind both."""
+    found = static.binding.get((service_id, provider_id))
+    if found is None:
+        found = static.binding[service_id, provider_id] = _binding(static, service_id, provider_id)
+    return found
+
+
+def _binding(static: StaticFacts, service_id: str, provider_id: str | None) -> tuple[Rule, ...]:
+    """Look for the rules among all."""
     binding = [
         rule
         for rule in static.rules

@@ -23,7 +23,17 @@ from database.session import configure, connection_arguments
 from database.settings import DatabaseSettings
 
 Value = (
-    str | int | float | bool | bytes | None | Sequence[str] | Sequence[int] | Sequence[float] | Sequence[bool]
+    str
+    | int
+    | float
+    | bool
+    | bytes
+    | None
+    | Sequence[str]
+    | Sequence[str | None]
+    | Sequence[int]
+    | Sequence[float]
+    | Sequence[bool]
 )
 Row = tuple[Any, ...]
 
@@ -32,6 +42,8 @@ _BINARY: Final = pq.Format.BINARY
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 _PLAIN: Final = re.compile(rb"(?!(?i:null)\Z)[0-9A-Za-z_-]+").fullmatch  # no quotes inside an array
+
+_HEX: Final = re.compile(r"[0-9a-f-]+(,[0-9a-f-]+)*").fullmatch
 
 # Every statement is prepared and looks rows up by their keys: one plan fits all values, and left to itself the server
 # would plan the reading of claims anew at each booking. What a caller may leave out is therefore no `$n IS NULL OR`
@@ -229,10 +241,24 @@ def _encoded(value: Value) -> bytes | None:
         return b"t" if value else b"f"
     if isinstance(value, int | float):
         return repr(value).encode()
-    return b"{" + b",".join(map(_element, value)) + b"}"
+    return _array(value)
 
 
-def _element(item: str | float | bool) -> bytes:
+def _array(items: Sequence[str | None] | Sequence[float]) -> bytes:
+    """The items as PostgreSQL reads an array. Lists of numbers, ids and hex words are long, and written at once."""
+    kinds = set(map(type, items))
+    if kinds <= {int, float}:
+        return f"{{{','.join(map(repr, items))}}}".encode()
+    if kinds == {str}:
+        joined = ",".join(items)  # type: ignore[arg-type]
+        if _HEX(joined) and joined.count(",") == len(items) - 1:
+            return f"{{{joined}}}".encode()
+    return b"{" + b",".join(map(_element, items)) + b"}"
+
+
+def _element(item: str | float | bool | None) -> bytes:
+    if item is None:
+        return b"NULL"
     if not isinstance(item, str):
         return _encoded(item) or b""
     encoded = item.encode()

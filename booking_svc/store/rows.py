@@ -68,6 +68,19 @@ def insert_values(visit: Appointment, cipher: ClinicCipher) -> tuple[Value, ...]
     )  # fmt: skip
 
 
+def new_visit_values(visit: Appointment, cipher: ClinicCipher) -> tuple[str | int | None, ...]:
+    """Return what a new visit, which is no hold, has in its columns from id to overridden_rules; bytes as hex."""
+    override = visit.override
+    notes = _sealed(visit.notes, cipher, visit.id, "notes_encrypted")
+    why = _sealed(override.reason, cipher, visit.id, "override_reason_encrypted") if override else None
+    return (
+        visit.id, visit.location_id, visit.patient_id, visit.provider_id, visit.room_id, visit.service_id,
+        visit.start_min, visit.end_min, visit.status.value, visit.room_mode.value, visit.buffer_before_min,
+        visit.buffer_after_min, None if notes is None else notes.hex(), None if why is None else why.hex(),
+        override.by if override else None, ",".join(override.rules) if override else "",
+    )  # fmt: skip
+
+
 def update_values(before: Appointment, visit: Appointment, cipher: ClinicCipher) -> tuple[Value, ...]:
     """Return the parameters of UPDATE_APPOINTMENT, which finds the row by where it was before."""
     return (

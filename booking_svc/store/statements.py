@@ -51,6 +51,14 @@ INSERT_DATA_KEY = Statement(
     ON CONFLICT DO NOTHING
     """,
 )
+INSERT_FIRST_KEY = Statement(
+    "insert_first_key",
+    """
+    INSERT INTO clinic_key (clinic_id, version, wrapped_key, master_key_id)
+    SELECT id, 1, $2, $3 FROM clinic WHERE id = $1
+    ON CONFLICT DO NOTHING
+    """,
+)
 
 # ── idempotency ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,6 +196,16 @@ READ_APPOINTMENT = Statement(
     JOIN appointment a ON a.id = ref.id AND a.start_ts_utc = ref.start_ts_utc
     {_APPOINTMENT_PLACE}
     WHERE ref.clinic_id = $1 AND ref.id = $2
+    """,  # noqa: S608 - made of the constants above
+)
+READ_APPOINTMENTS = Statement(
+    "read_appointments",
+    f"""
+    SELECT {_APPOINTMENT_COLUMNS}
+    FROM appointment_ref ref
+    JOIN appointment a ON a.id = ref.id AND a.start_ts_utc = ref.start_ts_utc
+    {_APPOINTMENT_PLACE}
+    WHERE ref.clinic_id = $1 AND ref.id = ANY ($2::uuid[])
     """,  # noqa: S608 - made of the constants above
 )
 _LIST_FILTERS = ("provider_id", "patient_id", "location_id")

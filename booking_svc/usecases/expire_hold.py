@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import psycopg
 
 from booking_svc.model import Caller, EventType
+from booking_svc.store.session import Session
 from booking_svc.usecases import existing
 from booking_svc.usecases.commands import Existing
 from booking_svc.usecases.existing import Found
@@ -44,24 +46,39 @@ class ExpireHold:
             raise domain_error(error) from error
 
     async def _expire(self, clinic_id: str, hold_id: str) -> bool:
-        caller = Caller(principal=SYSTEM, request_id=f"expire-{hold_id}")
-        command = Existing(caller=caller, clinic_id=clinic_id, appointment_id=hold_id)
         async with self._transactions.session(clinic_id) as session:
             session.begin()
-            locked = await existing.lock(session, command, _require_ended, with_claims=True)
-            changed = replace(locked.found.visit, status=AppointmentStatus.EXPIRED)
-            existing.write(
-                session,
-                self._recorder,
-                caller,
-                locked,
-                event_type=EventType.HOLD_EXPIRED,
-                changed=changed,
-                claims=(),
-            )
+            await _end(session, self._recorder, hold_id)
             session.commit()
             await session.run()
         return True
+
+
+async def end_holds(session: Session, recorder: Recorder, hold_ids: Iterable[str]) -> None:
+    """End those of the holds whose time has passed, in a transaction that is open and that nothing undoes in part."""
+    for hold_id in sorted(hold_ids):
+        try:
+            await _end(session, recorder, hold_id)
+        except (_NotToBeExpired, NotFound):
+            continue
+    await session.run()
+
+
+async def _end(session: Session, recorder: Recorder, hold_id: str) -> None:
+    """Queue the end of a hold. Raises NotFound and _NotToBeExpired."""
+    caller = Caller(principal=SYSTEM, request_id=f"expire-{hold_id}")
+    command = Existing(caller=caller, clinic_id=session.clinic_id, appointment_id=hold_id)
+    locked = await existing.lock(session, command, _require_ended, with_claims=True)
+    changed = replace(locked.found.visit, status=AppointmentStatus.EXPIRED)
+    existing.write(
+        session,
+        recorder,
+        caller,
+        locked,
+        event_type=EventType.HOLD_EXPIRED,
+        changed=changed,
+        claims=(),
+    )
 
 
 def _require_ended(found: Found) -> None:

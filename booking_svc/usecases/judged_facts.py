@@ -99,11 +99,26 @@ def ask_all(
 
     `is_locked`: the rows are locked, and so is the patient from now on.
     """
+    return _ask(session, static, proposal, resources_of(static, proposal), is_locked=is_locked)
+
+
+def resources_of(static: StaticFacts, proposal: Proposal) -> list[str]:
+    """Return the resources that decide about a proposal before anything is chosen."""
     request = proposal.request()
     window = reading.window_of_visit(static, request, proposal.start_min)
     unread = _never_chosen(static, proposal)
-    resource_ids = [found for found in reading.resources_read(static, request, window) if found not in unread]
-    return _ask(session, static, proposal, resource_ids, is_locked=is_locked)
+    return [found for found in reading.resources_read(static, request, window) if found not in unread]
+
+
+def stretches_of(static: StaticFacts, proposal: Proposal, resource_ids: Iterable[str]) -> list[Stretch]:
+    """Return the parts of resources' calendars that decide about a proposal."""
+    request = proposal.request()
+    window = reading.window_of_visit(static, request, proposal.start_min)
+    service = service_of(static, proposal.service_id)
+    first_min = window.start_min - service.buffer_before_min
+    end_min = window.end_min + reading.reach_min(static, proposal.service_id)
+    locks = gap_locks(static, proposal.service_id, [proposal.provider_id])
+    return [Stretch(found, first_min, end_min, locks.get(found, "")) for found in resource_ids]
 
 
 def _never_chosen(static: StaticFacts, proposal: Proposal) -> set[str]:
@@ -141,13 +156,7 @@ def _ask(
     *,
     is_locked: bool,
 ) -> Question:
-    request = proposal.request()
-    window = reading.window_of_visit(static, request, proposal.start_min)
-    service = service_of(static, proposal.service_id)
-    first_min = window.start_min - service.buffer_before_min
-    end_min = window.end_min + reading.reach_min(static, proposal.service_id)
-    locks = gap_locks(static, proposal.service_id, [proposal.provider_id])
-    stretches = [Stretch(found, first_min, end_min, locks.get(found, "")) for found in resource_ids]
+    stretches = stretches_of(static, proposal, resource_ids)
     patient = _ask_patient(session, static, proposal, is_locked=is_locked)
     return Question(session.claims(stretches), patient, session.clock())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +52,7 @@ class Places:
         Raises NotFound, and Refused for a clinic or location that takes no bookings.
         """
         entered = await self._enter(session, location_id, service_id, provider_id, ask)
-        return Entered(_in_use(entered.facts), entered.question)
+        return Entered(in_use(entered.facts), entered.question)
 
     async def return_to(self, session: Session, visit: Appointment) -> LocationFacts:
         """The same for a visit that has its time already, whether or not its place still takes bookings."""
@@ -100,14 +100,10 @@ class Places:
         await session.run()
         found = reply.get()
         if not found:
-            await _require_known(session, command)
+            await require_known(session, command)
         if len(found) > 1:
             found = await self._working(session, command, found)
-        if len(found) != 1:
-            raise Invalid.field(
-                "location_id", "is needed: the room or the provider's windows do not leave exactly one"
-            )
-        return found[0]
+        return the_only(found)
 
     async def _working(self, session: Session, command: Book, location_ids: list[str]) -> list[str]:
         replies = [
@@ -116,30 +112,42 @@ class Places:
         ]
         await session.run()
         known = (reply.get() for reply in replies)
-        return [
-            facts.static.location.id for facts in known if facts is not None and self._works(facts, command)
-        ]
+        return working_places((facts for facts in known if facts is not None), command, self._cache)
 
-    def _works(self, facts: LocationFacts, command: Book) -> bool:
-        """Whether the provider is in at the wanted start."""
-        static = facts.static
-        try:
-            start_min = localtime.parse_local(command.start, static.location.zone)
-        except DomainError:
-            return False
-        horizon = Horizon(start_min, start_min + 1)
-        provider = next((found for found in static.providers if found.id == command.provider_id), None)
-        if provider is None:
-            return False
-        whole = Horizon(
-            start_min // timeline.DAY_MIN * timeline.DAY_MIN,
-            (start_min // timeline.DAY_MIN + 1) * timeline.DAY_MIN,
+
+def working_places(known: Iterable[LocationFacts], command: Book, cache: DerivedCache) -> list[str]:
+    """The locations among the known ones where the provider is in at the wanted start."""
+    return [facts.static.location.id for facts in known if _works(facts, command, cache)]
+
+
+def _works(facts: LocationFacts, command: Book, cache: DerivedCache) -> bool:
+    static = facts.static
+    try:
+        start_min = localtime.parse_local(command.start, static.location.zone)
+    except DomainError:
+        return False
+    horizon = Horizon(start_min, start_min + 1)
+    provider = next((found for found in static.providers if found.id == command.provider_id), None)
+    if provider is None:
+        return False
+    whole = Horizon(
+        start_min // timeline.DAY_MIN * timeline.DAY_MIN,
+        (start_min // timeline.DAY_MIN + 1) * timeline.DAY_MIN,
+    )
+    opened = windows.provider_open(cache, provider.schedule, static.location, whole)
+    return timeline.covers(opened, whole, horizon.start_min, horizon.end_min)
+
+
+def the_only(found: Sequence[str]) -> str:
+    """The location that is left. Raises Invalid unless there is exactly one."""
+    if len(found) != 1:
+        raise Invalid.field(
+            "location_id", "is needed: the room or the provider's windows do not leave exactly one"
         )
-        opened = windows.provider_open(self._cache, provider.schedule, static.location, whole)
-        return timeline.covers(opened, whole, horizon.start_min, horizon.end_min)
+    return found[0]
 
 
-async def _require_known(session: Session, command: Book) -> None:
+async def require_known(session: Session, command: Book) -> None:
     """Refuse a room or provider that the clinic does not have."""
     wanted = {"provider": command.provider_id, "room": command.room_id}
     wanted_ids = [found for found in wanted.values() if found is not None]
@@ -157,7 +165,7 @@ def _asked(ask: Ask, foreseen: LocationFacts) -> Question | None:
         return None
 
 
-def _in_use(facts: LocationFacts) -> LocationFacts:
+def in_use(facts: LocationFacts) -> LocationFacts:
     """The facts of a place that takes bookings. Raises NotFound and Refused."""
     access.require_open(facts.clinic_status, may_be_suspended=False)
     if not facts.active:

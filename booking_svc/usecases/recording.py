@@ -6,7 +6,7 @@ from datetime import datetime
 
 import orjson
 
-from booking_svc.model import Appointment, Caller, Change, Outcome
+from booking_svc.model import Appointment, Caller, Change, Outcome, Traces
 from booking_svc.outbox.events import event_bytes
 from booking_svc.store.session import Session
 from scheduling import consistency
@@ -20,25 +20,30 @@ class Recorder:
     def __init__(self, new_id: NewId) -> None:
         self._new_id = new_id
 
-    def record(self, session: Session, caller: Caller, change: Change, now: datetime) -> Outcome:
-        """Queue the event and the audit row of a change; the outcome is what the caller is told."""
-        visit = change.after
+    def traces(self, caller: Caller, change: Change, now: datetime) -> Traces:
+        """What follows from a change, for whoever writes many at once."""
         event_id = self._new_id()
         payload = event_bytes(change, event_id, now, caller.traceparent)
+        before, after = _audited(change.before), _audited(change.after)
+        return Traces(event_id, payload, self._new_id(), before, after)
+
+    def record(self, session: Session, caller: Caller, change: Change, now: datetime) -> Outcome:
+        """Queue the event and the audit row of a change; the outcome is what the caller is told."""
+        visit, made = change.after, self.traces(caller, change, now)
         session.insert_event(
-            event_id,
+            made.event_id,
             visit,
             event_type=change.event_type.value,
-            payload=payload,
+            payload=made.payload,
             traceparent=caller.traceparent,
         )
         session.insert_audit(
-            self._new_id(),
+            made.audit_id,
             caller,
             action=change.event_type.value,
             visit_id=visit.id,
-            before=_audited(change.before),
-            after=_audited(visit),
+            before=made.before,
+            after=made.after,
         )
         return Outcome(appointment=visit, consistency_token=consistency.encode(change.versions))
 

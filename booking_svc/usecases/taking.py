@@ -201,14 +201,20 @@ class Taker:
             raise
 
     def _judge(self, wanted: Wanted, proposal: Proposal, judged: Judged) -> Verdict:
-        judged.require_patient(proposal)
-        verdict = judge(wanted.facts.static, judged.busy, proposal, judged.now_min, self._cache)
-        if not verdict.is_accepted:
-            raise refused(verdict)
+        verdict = accepted(wanted.facts, judged, proposal, self._cache)
         ended = expired_in_the_way(judged.busy, verdict.claims, judged.now_min, wanted.appointment_id)
         if ended:
             raise MetExpiredHolds(ended)
         return verdict
+
+
+def accepted(facts: LocationFacts, judged: Judged, proposal: Proposal, cache: DerivedCache) -> Verdict:
+    """The verdict of a proposal that may be booked. Raises NotFound, Conflict and Refused as judged."""
+    judged.require_patient(proposal)
+    verdict = judge(facts.static, judged.busy, proposal, judged.now_min, cache)
+    if not verdict.is_accepted:
+        raise refused(verdict)
+    return verdict
 
 
 def refused(verdict: Verdict) -> DomainError:
@@ -244,7 +250,7 @@ def _lock_ids(wanted: Wanted, verdict: Verdict, judged: Judged) -> set[str]:
 
 
 def _ensure_quotas(session: Session, wanted: Wanted, verdict: Verdict) -> None:
-    quotas = _quota_days(verdict.claims, wanted.facts.static.location.zone)
+    quotas = quota_days(verdict.claims, wanted.facts.static.location.zone)
     if quotas:
         session.ensure_quotas(quotas)
 
@@ -263,7 +269,7 @@ def _all_locked(versions: dict[str, int], lock_ids: set[str]) -> dict[str, int]:
     return versions
 
 
-def _quota_days(planned: Iterable[PlannedClaim], zone: str) -> list[tuple[str, date]]:
+def quota_days(planned: Iterable[PlannedClaim], zone: str) -> list[tuple[str, date]]:
     """The quotas among the claims with their local days."""
     return [
         (claim.resource_id, localtime.day_at(zone, claim.start_min))

@@ -1,7 +1,7 @@
 """Visits that fill a made-up clinic's diary: each one a slot that a search would have offered at its turn.
 
-Every visit lies in its provider's open time, on its service's grid, on a room and units that are free, within every
-rule; its claims are the engine's own (`scheduling.claims`), and no two of them touch.
+Every visit lies in its provider's open time, on its service's grid, in a room and where units are free, within every
+rule but the notice that a service wants. They come as entries of an import, which judges and books them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Final
 
 from ctl.seed.daybook import DayBook
 from ctl.seed.facts import ClinicFacts
-from ctl.seed.words import seed_id
 from scheduling import localtime, timeline, windows
 from scheduling.claims import Visit, quotas_of, visit_claims
 from scheduling.derived import DerivedCache
@@ -22,7 +21,6 @@ from scheduling.facts import (
     Equipment,
     EquipmentUnit,
     Location,
-    PlannedClaim,
     Provider,
     Room,
     Service,
@@ -31,6 +29,7 @@ from scheduling.facts import (
 )
 from scheduling.rules.allowed_provider import AllowedProviders
 from scheduling.rules.blackout_dates import Blackout
+from scheduling.rules.lead_time import Lead
 from scheduling.rules.patient_limit import PatientLimits
 from scheduling.rules.required_equipment_type import RequiredUnits
 from scheduling.rules.room_type import RequiredRoomType
@@ -46,15 +45,13 @@ _SERVICES_TRIED_MAX: Final = 4
 _PATIENTS_TRIED_MAX: Final = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PlannedVisit:
-    """A booked visit with its claims, and on which local day it counts."""
+    """A visit at its place; `is_on_notice` where its service must be booked some time ahead."""
 
-    id: str
     location: Location
     visit: Visit
-    claims: tuple[PlannedClaim, ...]
-    local_day: date
+    is_on_notice: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +65,7 @@ class _Needs:
     units: Mapping[str, int]
     blackouts: tuple[Blackout, ...]
     is_once_a_patient: bool
+    is_on_notice: bool
 
     def allows(self, provider: Provider) -> bool:
         """Whether the provider may give the service."""
@@ -154,10 +152,9 @@ class _Filler:
             needs = [need for need in place.needs if not any(b.holds(local_day) for b in need.blackouts)]
             for provider in place.providers:
                 turn = _Turn(place, provider, [need for need in needs if need.allows(provider)], book)
-                for visit in self._fill(turn, place.open_runs(provider, day)):
-                    yield self._planned(place, visit)
+                yield from self._fill(turn, place.open_runs(provider, day))
 
-    def _fill(self, turn: _Turn, runs: list[tuple[int, int]]) -> Iterator[Visit]:
+    def _fill(self, turn: _Turn, runs: list[tuple[int, int]]) -> Iterator[PlannedVisit]:
         """Walk the provider's open time; book eagerly while it is below its share."""
         booked = passed = 0
         for run_start, run_end in runs:
@@ -165,15 +162,17 @@ class _Filler:
             while at_min < run_end:
                 is_eager = booked <= BUSY_SHARE * passed
                 wants = self._rng.random() < (_EAGER if is_eager else _RELUCTANT)
-                visit = self._find(turn, at_min, run_end) if wants else None
-                if visit is not None:
-                    yield visit
-                    booked += visit.end_min - visit.start_min
-                ends_min = visit.end_min if visit is not None else min(at_min + _STEP_MIN, run_end)
+                planned = self._find(turn, at_min, run_end) if wants else None
+                if planned is None:
+                    ends_min = min(at_min + _STEP_MIN, run_end)
+                else:
+                    ends_min = planned.visit.end_min
+                    booked += ends_min - at_min
+                    yield planned
                 passed += ends_min - at_min
                 at_min = ends_min
 
-    def _find(self, turn: _Turn, at_min: int, run_end: int) -> Visit | None:
+    def _find(self, turn: _Turn, at_min: int, run_end: int) -> PlannedVisit | None:
         """A visit that starts at `at_min` exactly, written into the book; None if no service fits there."""
         wall_min = localtime.wall_at(turn.place.location.zone, at_min) % timeline.DAY_MIN
         fitting = [need for need in turn.offered if need.fits(at_min, wall_min, run_end)]
@@ -183,7 +182,8 @@ class _Filler:
         for need in self._rng.choices(fitting, weights, k=_SERVICES_TRIED_MAX):
             visit = self._fit(turn, need, at_min)
             if visit is not None and turn.book.take(visit_claims(turn.place.static, visit)):
-                return visit
+                self._seen.add((visit.patient_id or "", visit.service_id))
+                return PlannedVisit(turn.place.location, visit, need.is_on_notice)
         return None
 
     def _fit(self, turn: _Turn, need: _Needs, at_min: int) -> Visit | None:
@@ -243,17 +243,6 @@ class _Filler:
                 return patient_id
         return None
 
-    def _planned(self, place: _Place, visit: Visit) -> PlannedVisit:
-        if visit.patient_id is not None:
-            self._seen.add((visit.patient_id, visit.service_id))
-        return PlannedVisit(
-            id=seed_id("visit", visit.provider_id, visit.start_min),
-            location=place.location,
-            visit=visit,
-            claims=visit_claims(place.static, visit),
-            local_day=localtime.day_at(place.location.zone, visit.start_min),
-        )
-
 
 def _units(
     place: _Place, need: _Needs, start: int, end: int, *, book: DayBook
@@ -289,4 +278,5 @@ def _needs(static: StaticFacts, service: Service) -> _Needs:
         },
         blackouts=tuple(found for found in payloads if isinstance(found, Blackout)),
         is_once_a_patient=any(isinstance(found, PatientLimits) for found in payloads),
+        is_on_notice=any(isinstance(found, Lead) for found in payloads),
     )

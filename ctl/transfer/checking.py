@@ -17,10 +17,21 @@ from ctl.transfer.faults import Fault, UnreadableError
 from ctl.transfer.meaning import Interpreter, Wanted
 from ctl.transfer.names import Names, shared_names
 from ctl.transfer.reading import Document, RawEntry, read_csv, read_yaml
-from ctl.transfer.sections import BY_WORD, CLINIC_SECTION, RESOURCE_KINDS, TABLES, id_of, is_uuid
+from ctl.transfer.sections import (
+    APPOINTMENTS,
+    BY_WORD,
+    CLINIC_SECTION,
+    RESOURCE_KINDS,
+    TABLES,
+    WORDS,
+    id_of,
+    is_uuid,
+)
+from ctl.transfer.sessions import operator
+from ctl.transfer.visits import VisitReader
 
 ENTRIES_MAX: Final = 50_000
-"""Entries other than patients: they are kept in memory."""
+"""Entries other than patients and visits: they are kept in memory."""
 
 FAULTS_MAX: Final = 10_000
 
@@ -55,12 +66,13 @@ class Source:
 
 @dataclass(slots=True)
 class Plan:
-    """What the files ask for: the clinic, its entries but for patients, and how many patients."""
+    """What the files ask for: the clinic, its entries but for patients and visits, and how many of these."""
 
     clinic_id: str
     clinic: Wanted | None = None
     entries: list[Wanted] = field(default_factory=list)
     patients: int = 0
+    visits: int = 0
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -88,9 +100,13 @@ def check(
     """Read everything and collect the faults; `known` and `names` are of the entries that the clinic has already."""
     plan = Plan(clinic_id)
     interpreter = Interpreter(clinic_id)
+    visits = VisitReader(clinic_id, operator("import"))
     seen: set[bytes] = set()
     for count, raw in enumerate(document.entries()):
-        _take(plan, interpreter, raw, seen)
+        if raw.section == APPOINTMENTS:
+            _take_visit(plan, visits, raw, seen)
+        else:
+            _take(plan, interpreter, raw, seen)
         if len(plan.faults) >= FAULTS_MAX:
             break
         if count % 500 == 0:
@@ -113,7 +129,7 @@ def known_ids(owner: Connection[Any], clinic_id: str) -> Ids:
 def _take(plan: Plan, interpreter: Interpreter, raw: RawEntry, seen: set[bytes]) -> None:
     section = BY_WORD.get(raw.section)
     if section is None:
-        plan.faults.append(raw.fault((), f"is no section; there are: {', '.join(BY_WORD)}"))
+        plan.faults.append(raw.fault((), f"is no section; there are: {', '.join(WORDS)}"))
         return
     wanted = interpreter.wanted(section, raw, plan.faults)
     if wanted is None:
@@ -123,16 +139,29 @@ def _take(plan: Plan, interpreter: Interpreter, raw: RawEntry, seen: set[bytes])
             plan.faults.append(raw.fault((), "is given twice"))
         plan.clinic = wanted
         return
-    key = UUID(wanted.id).bytes
-    if key in seen:
-        plan.faults.append(raw.fault(("id",), "is given twice"))
-    seen.add(key)
+    _note_id(plan, wanted.id, raw, seen)
     if section.kind is Kind.PATIENT:
         plan.patients += 1
         return
     plan.entries.append(wanted)
     if len(plan.entries) > ENTRIES_MAX:
-        raise UnreadableError(raw.file, raw.line, f"has more than {ENTRIES_MAX:,} entries besides patients")
+        raise UnreadableError(
+            raw.file, raw.line, f"has more than {ENTRIES_MAX:,} entries besides patients and appointments"
+        )
+
+
+def _take_visit(plan: Plan, visits: VisitReader, raw: RawEntry, seen: set[bytes]) -> None:
+    wanted = visits.wanted(raw, plan.faults)
+    if wanted is not None:
+        _note_id(plan, wanted.given.id, raw, seen)
+        plan.visits += 1
+
+
+def _note_id(plan: Plan, entry_id: str, raw: RawEntry, seen: set[bytes]) -> None:
+    key = UUID(entry_id).bytes
+    if key in seen:
+        plan.faults.append(raw.fault(("id",), "is given twice"))
+    seen.add(key)
 
 
 def _check_references(plan: Plan, known: Ids) -> None:

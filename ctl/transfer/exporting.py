@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
+from uuid import UUID
 
 import yaml
 
@@ -14,10 +16,17 @@ from booking_svc.store.session import Session
 from booking_svc.usecases.clinics import Clinics
 from booking_svc.usecases.directory_recording import DirectoryRecorder
 from ctl.transfer.importing import bare
-from ctl.transfer.sections import CLINIC_SECTION, LISTS, PATIENTS
+from ctl.transfer.sections import APPOINTMENTS, CLINIC_SECTION, LISTS, PATIENTS
 from ctl.transfer.sessions import new_id, operator
+from ctl.transfer.visits import STATUS_WORDS, entry_of
+from scheduling.clock import EPOCH, instant_of
+from scheduling.localtime import YEAR_MAX
+
+Document = Mapping[str, Any]
 
 _PAGE: Final = 500
+_NOBODY: Final = str(UUID(int=0))
+_END: Final = datetime(YEAR_MAX + 1, 1, 1, tzinfo=UTC)
 _NOT_SET: Final = frozenset({"status"})
 
 
@@ -29,25 +38,51 @@ class Exporter:
         self._recorder = recorder
         self._clinics = Clinics(recorder, new_id)
 
-    async def write(self, file: TextIO, *, with_patients: bool, progress: Callable[[int], None]) -> int:
-        """Write every section; how many entries. Raises NotFound."""
+    async def write(
+        self, file: TextIO, *, with_patients: bool, with_visits: bool, progress: Callable[[int], None]
+    ) -> int:
+        """Write every section, or leave patients or visits out; how many entries. Raises NotFound."""
         caller = operator("export")
         clinic = await self._clinics.get(self._session, caller)
         self._recorder.audit_listing(self._session, caller, "export")
-        file.write(f"{CLINIC_SECTION.word}:\n{_text(clinic, indent='  ')}")
+        file.write(f"{CLINIC_SECTION.word}:\n{_indented(_document(clinic), '  ')}")
+        sections = {
+            section.word: self._documents(section.entity)
+            for section in LISTS
+            if section is not PATIENTS or with_patients
+        }
+        if with_visits:
+            sections[APPOINTMENTS] = self._visits()
         written = 1
-        for section in LISTS:
-            if section is PATIENTS and not with_patients:
-                continue
+        for word, documents in sections.items():
             is_first = True
-            async for entry in self._entries(section.entity):
-                file.write(f"{section.word}:\n" if is_first else "")
+            async for document in documents:
+                file.write(f"{word}:\n" if is_first else "")
                 is_first = False
-                file.write(_item(entry))
+                file.write(_item(document))
                 written += 1
                 if written % _PAGE == 0:
                     progress(written)
         return written
+
+    async def _documents(self, entity: Entity) -> AsyncIterator[Document]:
+        async for entry in self._entries(entity):
+            yield _document(entry)
+
+    async def _visits(self) -> AsyncIterator[Document]:
+        """Visits by their start, but for holds and what became of them."""
+        after = (EPOCH, _NOBODY)
+        while True:
+            reply = self._session.appointments(
+                EPOCH, _END, STATUS_WORDS, after=after, limit=_PAGE, offset=0, filters={}
+            )
+            await self._session.run()
+            page = reply.get()
+            for visit in page:
+                yield entry_of(visit)
+            if len(page) < _PAGE:
+                return
+            after = (instant_of(page[-1].start_min), page[-1].id)
 
     async def _entries(self, entity: Entity) -> AsyncIterator[Entry]:
         if entity.kind is Kind.PATIENT:
@@ -83,17 +118,20 @@ class Exporter:
             after_id = page[-1].id
 
 
-def _item(entry: Entry) -> str:
-    text = _text(entry, indent="    ")
-    return f"  - {text.lstrip()}"
+def _item(document: Document) -> str:
+    return f"  - {_indented(document, '    ').lstrip()}"
 
 
-def _text(entry: Entry, *, indent: str) -> str:
+def _document(entry: Entry) -> Document:
     record = {name: value for name, value in bare(entry.record).items() if name not in _NOT_SET}
     if entry.kind in PLAIN:
         record |= {name: entry.record[name] for name in PLAIN[entry.kind].unset_means}
-    document: dict[str, Any] = {"id": entry.id, **record}
+    document = {"id": entry.id, **record}
     if not entry.active and entry.kind is not Kind.CLINIC:
         document["active"] = False
+    return document
+
+
+def _indented(document: Document, indent: str) -> str:
     dumped = yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True, sort_keys=False, width=1_000)
     return "".join(f"{indent}{line}\n" if line else "\n" for line in dumped.splitlines())

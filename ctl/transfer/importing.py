@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from booking_svc.directory.changing import changed
 from booking_svc.directory.entities import Displaced, Edited, Entry, Kind, Record
@@ -16,6 +17,7 @@ from booking_svc.store import statements
 from booking_svc.store.constraints import constraints_named
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.patients import PatientStore
+from booking_svc.usecases.book_many import BATCH_MAX, BookMany
 from booking_svc.usecases.claim_rewriting import ClaimRewriting
 from booking_svc.usecases.clinics import Clinics
 from booking_svc.usecases.create_many import CreateMany, NewEntry, OneRefused
@@ -25,26 +27,32 @@ from booking_svc.usecases.edit_directory import Edit, EditDirectory, lock_whole_
 from booking_svc.usecases.patients import Patients, changes_overlap
 from booking_svc.usecases.recording import Recorder
 from ctl.failures import CtlError
-from ctl.transfer.checking import Plan
+from ctl.transfer.checking import FAULTS_MAX, Plan
+from ctl.transfer.faults import Fault
 from ctl.transfer.meaning import Interpreter, Wanted
 from ctl.transfer.reading import Document
-from ctl.transfer.sections import BY_WORD, PATIENTS
+from ctl.transfer.sections import APPOINTMENTS, BY_WORD, PATIENTS
 from ctl.transfer.sessions import ImportSession, new_id
+from ctl.transfer.visits import VisitReader, WantedVisit
+from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, NotFound
 
 _BATCH: Final = 200
 
-Progress = Callable[[int], None]
+EntryT = TypeVar("EntryT")
+Progress = Callable[[str, int], None]
+"""Called with the word of a section that may be long, and how many of its entries are done."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What an import did, or, on a dry run, would do."""
+    """What an import did, or, on a dry run, would do. With `refused` visits it did nothing."""
 
     created: int = 0
     changed: int = 0
     unchanged: int = 0
     displaced: list[Displaced] = field(default_factory=list)
+    refused: list[Fault] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,9 @@ class Importer:
         self._plan = plan
         self._caller = caller
         self._clinics = Clinics(recorder, new_id)
-        rewriting = ClaimRewriting(Recorder(new_id))
+        booked = Recorder(new_id)
+        rewriting = ClaimRewriting(booked)
+        self._booking = BookMany(booked, DerivedCache())
         self._editing = EditDirectory(VisitsConcerned(rewriting), recorder, new_id)
         self._creating = CreateMany(self._editing, recorder)
         self._patients = Patients(rewriting, recorder, new_id)
@@ -80,9 +90,9 @@ class Importer:
     async def write(self, document: Document, progress: Progress) -> None:
         """Queue and send every statement but the COMMIT.
 
-        Patients come first, whom nothing in the files names: they may be many, and the other entries, once written,
-        keep the clinic's bookings waiting until the end. What bookings must see of a patient comes last, when these
-        wait anyway: a booking locks the directory before its patient.
+        Patients come first, who name nothing: they may be many, and the other entries, once written, keep the clinic's
+        bookings waiting until the end. What bookings must see of a patient comes later, when these wait anyway: a
+        booking locks the directory before its patient. Visits come last, judged by all that was written.
         """
         before = await self._clinic_there()
         await self._write_patients(document, progress)
@@ -97,6 +107,8 @@ class Importer:
             await lock_whole_directory(DirectoryStore(self._session))
             for batch in self._patients_of(document):
                 await self._change_patients_left(batch)
+        if self._plan.visits:
+            await self._book_visits(document, progress)
         await self._session.run()
 
     async def _clinic_there(self) -> Entry | None:
@@ -136,7 +148,30 @@ class Importer:
         for batch in self._patients_of(document):
             await self._write_batch(batch)
             done += len(batch)
-            progress(done)
+            progress(PATIENTS.word, done)
+
+    async def _book_visits(self, document: Document, progress: Progress) -> None:
+        """Book them all, and note every one that is refused: then nothing is to be committed."""
+        read: deque[list[WantedVisit]] = deque()
+        batches = ([wanted.given for wanted in batch] for batch in _noted(self._visits_of(document), read))
+        done = 0
+        async for outcome in self._booking.work(self._session, self._caller, batches):
+            batch = read.popleft()
+            done += len(batch)
+            self.report.created += len(outcome.new.visits)
+            self.report.unchanged += outcome.unchanged
+            self.report.refused += [
+                _visit_fault(batch[refused.place], refused.refusal) for refused in outcome.refused
+            ]
+            progress(APPOINTMENTS, done)
+            if len(self.report.refused) >= FAULTS_MAX:
+                return
+
+    def _visits_of(self, document: Document) -> Iterator[list[WantedVisit]]:
+        reader = VisitReader(self._plan.clinic_id, self._caller)
+        raws = (raw for raw in document.entries() if raw.section == APPOINTMENTS)
+        visits = (reader.wanted(raw, None) for raw in raws)
+        return _batches((wanted for wanted in visits if wanted is not None), BATCH_MAX)
 
     def _patients_of(self, document: Document) -> Iterator[list[Wanted]]:
         """The patients of the files, read anew at each call."""
@@ -227,10 +262,26 @@ def _difference(wanted: Wanted, before: Entry) -> _Difference:
     )
 
 
-def _batches(entries: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+def _batches(entries: Iterable[EntryT], size: int = _BATCH) -> Iterator[list[EntryT]]:
     found = iter(entries)
-    while batch := list(islice(found, _BATCH)):
+    while batch := list(islice(found, size)):
         yield batch
+
+
+def _noted(batches: Iterable[list[EntryT]], read: deque[list[EntryT]]) -> Iterator[list[EntryT]]:
+    """The batches, each added to those that were read."""
+    for batch in batches:
+        read.append(batch)
+        yield batch
+
+
+def _visit_fault(wanted: WantedVisit, refusal: DomainError) -> Fault:
+    """The contract's reason, and the sentence that a caller would be told, with the line of what is wrong."""
+    if refusal.violations:
+        first = refusal.violations[0]
+        sentence = f"{first.description} ({refusal.reason.value})"
+        return wanted.raw.fault((first.field,), sentence)
+    return wanted.raw.fault((), f"refused: {refusal.message.rstrip('.')} ({refusal.reason.value})")
 
 
 @contextmanager

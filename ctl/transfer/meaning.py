@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import protovalidate
@@ -41,7 +42,7 @@ class Wanted:
     raw: RawEntry
 
 
-class _WrongError(Exception):
+class WrongError(Exception):
     """A value that its field does not take: what it must be."""
 
 
@@ -62,7 +63,7 @@ class Interpreter:
             except json_format.ParseError:
                 found.append(raw.fault((), "does not fit the contract"))
         if not found and faults is not None:
-            found += _contract_faults(message, raw)
+            found += contract_faults(message, raw)
         record: Record = {}
         if not found:
             record, more = _checked(section, message, raw)
@@ -104,44 +105,52 @@ class Interpreter:
             elif value is not None:
                 try:
                     document[name] = self._field(field, value, (*where, name), raw, faults)
-                except _WrongError as error:
+                except WrongError as error:
                     faults.append(raw.fault((*where, name), str(error)))
         return document
 
     def _field(self, field: Any, value: Tree, where: Where, raw: RawEntry, faults: list[Fault]) -> Any:
         if field.message_type is not None and field.message_type.full_name == "google.protobuf.Struct":
             if not isinstance(value, dict):
-                raise _WrongError("must be a mapping")
+                raise WrongError("must be a mapping")
             return _free(value)
         if not field.is_repeated:
             return self._single(field, value, where, raw, faults)
         if not isinstance(value, list):
-            raise _WrongError("must be a list")
+            raise WrongError("must be a list")
         return [self._single(field, item, (*where, place), raw, faults) for place, item in enumerate(value)]
 
     def _single(self, field: Any, value: Tree, where: Where, raw: RawEntry, faults: list[Fault]) -> Any:
         if field.message_type is not None:
             if not isinstance(value, dict):
-                raise _WrongError("must be a mapping")
+                raise WrongError("must be a mapping")
             return self._message(field.message_type, value, where, raw, faults)
-        if not isinstance(value, str):
-            raise _WrongError("must be a single value")
-        _refuse_nul(value)
-        if field.GetOptions().Extensions[options_pb2.names]:
-            return id_of(value, self._clinic_id)
-        return _scalar(field, value)
+        return scalar_of(field, value, self._clinic_id)
+
+
+def scalar_of(field: Any, value: Tree, clinic_id: str) -> Any:
+    """A single value as its field takes it; a word where an id belongs stands for one. Raises WrongError."""
+    if not isinstance(value, str):
+        raise WrongError("must be a single value")
+    _refuse_nul(value)
+    return id_of(value, clinic_id) if _is_id(field) else _scalar(field, value)
+
+
+@cache
+def _is_id(field: Any) -> bool:
+    return bool(field.GetOptions().Extensions[options_pb2.names])
 
 
 def _scalar(field: Any, word: str) -> Any:
     if field.type == FieldDescriptor.TYPE_BOOL:
         if word.lower() not in _TRUTH:
-            raise _WrongError("must be true or false")
+            raise WrongError("must be true or false")
         return _TRUTH[word.lower()]
     if field.enum_type is not None:
         return _enum(field.enum_type, word)
     if field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64):
         if not _WHOLE.fullmatch(word):
-            raise _WrongError("must be a whole number")
+            raise WrongError("must be a whole number")
         return int(word)
     return str(word)
 
@@ -151,7 +160,7 @@ def _enum(enum: Any, word: str) -> str:
     prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
     if f"{prefix}{word.upper()}" not in names:
         known = ", ".join(name.removeprefix(prefix).lower() for name in names)
-        raise _WrongError(f"must be one of: {known}")
+        raise WrongError(f"must be one of: {known}")
     return f"{prefix}{word.upper()}"
 
 
@@ -183,10 +192,11 @@ def _number(word: str) -> float | None:
 def _refuse_nul(word: str) -> None:
     """PostgreSQL stores no U+0000, neither in text nor in JSON."""
     if "\x00" in word:
-        raise _WrongError("must not contain U+0000")
+        raise WrongError("must not contain U+0000")
 
 
-def _contract_faults(message: Message, raw: RawEntry) -> list[Fault]:
+def contract_faults(message: Message, raw: RawEntry) -> list[Fault]:
+    """What the contract says is wrong with a message."""
     return [
         raw.fault(_where(violation.proto.field), violation.proto.message or "is not valid")
         for violation in _VALIDATOR.collect_violations(message)
@@ -197,8 +207,8 @@ def _where(path: Any) -> Where:
     steps: list[str | int] = []
     for element in path.elements:
         steps.append(element.field_name)
-        if element.HasField("index"):
-            steps.append(element.index)
+        if element.subscript is not None and element.subscript.field == "index":
+            steps.append(element.subscript.value)
     return tuple(steps)
 
 

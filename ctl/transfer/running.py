@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +17,10 @@ from ctl.home import Home
 from ctl.master_keys import master_keys_of
 from ctl.transfer.checking import Plan, Source
 from ctl.transfer.exporting import Exporter
-from ctl.transfer.importing import Importer, Report
+from ctl.transfer.importing import Importer, Progress, Report
 from ctl.transfer.reading import Document
 from ctl.transfer.sessions import ImportSession, clinic_session, new_id, operator
 from scheduling.errors import NotFound
-
-Progress = Callable[[int], None]
 
 
 async def import_clinic(
@@ -45,20 +43,26 @@ async def write_document(
     progress: Progress,
     dry_run: bool = False,
 ) -> Report:
-    """Write a checked document in a transaction that was begun, and commit it unless this is a dry run.
+    """Write a checked document in a transaction that was begun; commit unless it is a dry run or visits are refused.
 
     Raises CtlError for what the database refuses.
     """
     importer = Importer(session, plan, caller)
     await importer.write(document, progress)
-    if not dry_run:
+    if not dry_run and not importer.report.refused:
         session.commit()
         await session.run()
     return importer.report
 
 
 async def export_clinic(
-    home: Home, owner_url: str, clinic_id: str, output: Path | None, *, with_patients: bool
+    home: Home,
+    owner_url: str,
+    clinic_id: str,
+    output: Path | None,
+    *,
+    with_patients: bool,
+    with_visits: bool,
 ) -> int:
     """Write a clinic's file, whole or not at all, and the audit row that says so; how many entries."""
     keys = master_keys_of(home, os.environ)
@@ -66,7 +70,12 @@ async def export_clinic(
         exporter = Exporter(session, DirectoryRecorder(new_id, lambda: datetime.now(UTC)))
         with _opened(output) as file:
             try:
-                written = await exporter.write(file, with_patients=with_patients, progress=lambda _: None)
+                written = await exporter.write(
+                    file,
+                    with_patients=with_patients,
+                    with_visits=with_visits and with_patients,
+                    progress=lambda _: None,
+                )
             except NotFound:
                 raise CtlError(f"There is no clinic {clinic_id}.") from None
             session.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -46,7 +47,11 @@ LISTS: Final = (
 """In the order in which they refer to each other: later ones name earlier ones."""
 
 BY_WORD: Final = {section.word: section for section in (CLINIC_SECTION, *LISTS)}
-TABLES: Final = {"patients", "providers", "rooms"}
+APPOINTMENTS: Final = "appointments"
+"""The word of the section of visits, whose entries are bookings and no entries of the directory; it comes last."""
+
+WORDS: Final = (*BY_WORD, APPOINTMENTS)
+TABLES: Final = {"patients", "providers", "rooms", APPOINTMENTS}
 """The sections that may come as a CSV file."""
 
 RESOURCE_KINDS: Final = (Kind.PROVIDER, Kind.ROOM, Kind.EQUIPMENT)
@@ -61,6 +66,8 @@ def is_uuid(word: str) -> bool:
     return True
 
 
+# The same few are named by many entries.
+@lru_cache(maxsize=65_536)
 def id_of(word: str, clinic_id: str = "") -> str:
     """The id that a word of a file stands for: itself if it is a UUID, else always the same one for this clinic."""
     return str(UUID(word)) if is_uuid(word) else str(uuid5(_IDS, f"{clinic_id}/{word}"))

@@ -11,7 +11,7 @@ import uuid_utils
 
 from booking_svc.model import Caller
 from booking_svc.store import statements
-from booking_svc.store.pipeline import Connection
+from booking_svc.store.pipeline import Connection, Row
 from booking_svc.store.session import Session
 from chassis.auth.principal import Principal, Role
 from chassis.encryption import ClinicCipher, KeyProvider
@@ -22,7 +22,7 @@ _LOCK_WAIT_MS: Final = 60_000
 
 
 class ImportSession(Session):
-    """All or nothing: no step of an import is undone by itself. `first_key` is there when the clinic has none yet."""
+    """All or nothing: no step of an import is undone by itself. `first_key` is there when there is no clinic yet."""
 
     def __init__(
         self,
@@ -63,14 +63,24 @@ async def begun(
 ) -> ImportSession:
     """A clinic's transaction, begun; one `of_one_moment` reads everything as it was at the first look."""
     ciphers = ClinicCiphers(master_keys)
+    rows = await _entered(connection, clinic_id, of_one_moment=of_one_moment)
+    if not rows:
+        # On its own: a booking of a clinic that is there and has no key would wait for it.
+        connection.queue(statements.INSERT_FIRST_KEY, *ciphers.first_key(clinic_id))
+        connection.queue(statements.COMMIT)
+        rows = await _entered(connection, clinic_id, of_one_moment=of_one_moment)
+    key = None if rows else ciphers.first_key(clinic_id)
+    cipher = ciphers.keep(clinic_id, [(1, key[1])] if key else rows)
+    return ImportSession(connection, clinic_id, cipher, first_key=key)
+
+
+async def _entered(connection: Connection, clinic_id: str, *, of_one_moment: bool) -> list[Row]:
+    """Begin a transaction of a clinic; its data keys."""
     connection.queue(statements.BEGIN_ONE_MOMENT if of_one_moment else statements.BEGIN)
     connection.queue(statements.ENTER_CLINIC, clinic_id, f"{_LOCK_WAIT_MS}ms")
     found = connection.queue(statements.READ_DATA_KEYS, clinic_id)
     await connection.run()
-    rows = found.rows()
-    key = None if rows else ciphers.first_key(clinic_id)
-    cipher = ciphers.keep(clinic_id, [(1, key[1])] if key else rows)
-    return ImportSession(connection, clinic_id, cipher, first_key=key)
+    return found.rows()
 
 
 def operator(what: str) -> Caller:

@@ -19,6 +19,7 @@ from ctl.seed.words import clinic_id
 from scheduling import localtime, timeline, windows
 from scheduling.appointment import AppointmentStatus
 from scheduling.busy import BusyFacts
+from scheduling.claims import visit_claims
 from scheduling.derived import DerivedCache
 from scheduling.facts import Claim, PatientFacts, PatientVisit, RoomChoice, RoomMode
 from scheduling.judge import Proposal, judge
@@ -31,6 +32,10 @@ DAYS = 28
 KEYS = MasterKeys([MasterKey("test", b"k" * 32)])
 
 
+def id_of(planned: PlannedVisit) -> str:
+    return f"{planned.visit.provider_id}/{planned.visit.start_min}"
+
+
 @dataclass(frozen=True, slots=True)
 class Diary:
     """A clinic and its visits."""
@@ -40,17 +45,18 @@ class Diary:
 
     def claims(self) -> list[Claim]:
         """The claims of all visits."""
+        statics = {static.location.id: static for static in self.clinic.statics}
         return [
-            Claim(claim.resource_id, claim.unit, claim.start_min, claim.end_min, planned.id)
+            Claim(claim.resource_id, claim.unit, claim.start_min, claim.end_min, id_of(planned))
             for planned in self.visits
-            for claim in planned.claims
+            for claim in visit_claims(statics[planned.location.id], planned.visit)
         ]
 
     def patient_facts(self, patient_id: str) -> PatientFacts:
         """A patient with its visits."""
         own = tuple(
             PatientVisit(
-                planned.id,
+                id_of(planned),
                 planned.visit.service_id,
                 planned.visit.start_min,
                 planned.visit.end_min,
@@ -94,7 +100,7 @@ def test_the_engine_accepts_every_visit(diary: Diary) -> None:
             visit.start_min,
             patient_id=visit.patient_id,
             room=choice,
-            ignore_appointment_ids=frozenset({planned.id}),
+            ignore_appointment_ids=frozenset({id_of(planned)}),
         )
         busy = BusyFacts(calendars, diary.patient_facts(visit.patient_id))
         verdict = judge(statics[planned.location.id], busy, proposal, now_min, cache)

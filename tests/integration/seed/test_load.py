@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
-from datetime import date
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from medforall.events.v1 import events_pb2
-from psycopg import Connection, errors
+from psycopg import Connection
 
 from booking_svc.directory.entities import Kind
 from booking_svc.usecases.directory_recording import DirectoryRecorder
@@ -20,10 +22,12 @@ from chassis.master_keys import MasterKeys, create_master_key_file, load_master_
 from chassis.settings import EncryptionSettings
 from ctl import demo
 from ctl.failures import CtlError
-from ctl.seed import staging
+from ctl.seed import diaries
 from ctl.seed.directories import import_clinics
 from ctl.seed.documents import TEMPLATE, DemoClinic, demo_clinic, read_template
+from ctl.seed.facts import ClinicFacts
 from ctl.seed.load import SeedOptions, seed_clinics
+from ctl.seed.visits import PlannedVisit, make_visits
 from ctl.seed.words import clinic_id
 from ctl.transfer.checking import Source, check
 from ctl.transfer.exporting import Exporter
@@ -76,7 +80,7 @@ def test_seeding_twice_changes_nothing(database: MigratedDatabase) -> None:
         made = _counts(owner)
         assert made["appointment"] == report.visits
         again = seed_clinics(database.owner_url, KEYS, OPTIONS)
-        assert (again.clinics_made, again.visit_rows, again.visits) == (0, 0, 0)
+        assert (again.clinics_made, again.visits) == (0, 0)
         assert _counts(owner) == made
     more = seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=3, days=7, first_day=OPTIONS.first_day))
     assert (more.clinics_made, more.clinics_found) == (1, 2)
@@ -87,7 +91,7 @@ async def _exported(owner_url: str, path: Path) -> dict[str, Wanted]:
     file = io.StringIO()
     async with clinic_session(owner_url, CLINIC, KEYS) as session:
         exporter = Exporter(session, DirectoryRecorder(new_id, lambda: EPOCH))
-        await exporter.write(file, with_patients=False, progress=lambda _: None)
+        await exporter.write(file, with_patients=False, with_visits=False, progress=lambda _: None)
     path.write_text(file.getvalue())
     return _wanted(path)
 
@@ -194,18 +198,10 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
     database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A diary that cannot be stored leaves none of itself and all before it; the same call again goes on there."""
-    original = staging.load
-
-    def broken_load(owner: Connection[Any], rows: Any) -> int:
-        if rows.by_table["claim"][0][0] == clinic_id(2):
-            rows.by_table["claim"].append((*rows.by_table["claim"][0][:-1], clinic_id(9)))
-        return original(owner, rows)
-
     with monkeypatch.context() as patch:
-        patch.setattr(staging, "load", broken_load)
-        with pytest.raises(errors.ExclusionViolation) as refused:
+        patch.setattr(diaries, "make_visits", _one_at_once)
+        with pytest.raises(CtlError, match="SLOT_ALREADY_BOOKED"):
             seed_clinics(database.owner_url, KEYS, OPTIONS)
-    assert refused.value.diag.constraint_name == "claim_no_overlap"
     booked = "SELECT DISTINCT clinic_id::text FROM appointment"
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         assert owner.execute(booked).fetchall() == [(clinic_id(1),)]
@@ -214,6 +210,57 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
         assert (report.clinics_made, report.visits > 0) == (0, True)
         assert len(owner.execute(booked).fetchall()) == 2
         assert not any(broken_invariants(owner).values())
+
+
+def test_what_is_past_is_history(database: MigratedDatabase) -> None:
+    """Visits that are over by now are completed and claim nothing; those to come are scheduled."""
+    first_day = datetime.now(UTC).date() - timedelta(days=7)
+    seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=1, days=21, first_day=first_day))
+    with psycopg.connect(database.owner_url) as owner:
+        stored = owner.execute(
+            "SELECT a.status, a.end_ts_utc < now() - interval '1 hour', a.start_ts_utc > now(),"
+            " EXISTS (SELECT FROM claim c WHERE c.clinic_id = a.clinic_id AND c.appointment_id = a.id)"
+            " FROM appointment a"
+        ).fetchall()
+        assert not any(broken_invariants(owner).values())
+    over = {(status, has_claims) for status, is_over, _, has_claims in stored if is_over}
+    ahead = {(status, has_claims) for status, _, is_ahead, has_claims in stored if is_ahead}
+    assert (over, ahead) == ({("completed", False)}, {("scheduled", True)})
+
+
+def test_a_diary_that_somebody_has_begun_meanwhile_is_left_alone(database: MigratedDatabase) -> None:
+    """Whether a clinic has visits is looked at again once nobody can book in it: then it gets none beside them."""
+    seed_clinics(database.owner_url, KEYS, OPTIONS)
+    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+        made = _counts(owner)
+        stretch = diaries.Stretch(OPTIONS.first_day + timedelta(days=7), 7, 0)
+        task = diaries.DiaryTask(database.owner_url, KEYS, OPTIONS.seed, stretch)
+        assert asyncio.run(diaries.import_diaries(task, [CLINIC], progress=lambda _: None)) == 0
+        assert _counts(owner) == made
+
+
+def test_many_diaries_are_filled_by_several_processes(database: MigratedDatabase) -> None:
+    """More clinics than are filled one after the other all get their visits, once."""
+    options = SeedOptions(clinics=6, days=2, first_day=OPTIONS.first_day)
+    seen: list[tuple[str, int, int]] = []
+    report = seed_clinics(database.owner_url, KEYS, options, progress=lambda *told: seen.append(told))
+    with psycopg.connect(database.owner_url) as owner:
+        booked = owner.execute("SELECT clinic_id::text, count(*) FROM appointment GROUP BY 1").fetchall()
+        assert not any(broken_invariants(owner).values())
+    assert {clinic for clinic, _ in booked} == {clinic_id(number) for number in range(1, 7)}
+    assert sum(count for _, count in booked) == report.visits
+    assert seen[-7:] == [("diaries", done, 6) for done in range(7)]
+    assert seed_clinics(database.owner_url, KEYS, options).visits == 0
+
+
+def _one_at_once(clinic: ClinicFacts, **options: Any) -> Iterator[PlannedVisit]:
+    """A diary, in which the second clinic's first visit comes once more, a minute later."""
+    planned = list(make_visits(clinic, **options))
+    yield from planned
+    if clinic.id == clinic_id(2):
+        first = planned[0].visit
+        later = replace(first, start_min=first.start_min + 1, end_min=first.end_min + 1)
+        yield replace(planned[0], visit=later, is_on_notice=True)
 
 
 async def test_a_faulty_document_leaves_the_clinics_before_it(database: MigratedDatabase) -> None:
