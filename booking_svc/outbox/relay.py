@@ -73,6 +73,10 @@ class RelayLimits:
     poll_s: float = 0.020
     attempts_max: int = 10
 
+    def gathering_s(self, sent: int) -> float:
+        """How long events gather after a batch of so many."""
+        return min(self.gather_s * sent, self.gather_max_s)
+
 
 Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 FailPoint = Callable[[str], Awaitable[None]]
@@ -116,7 +120,7 @@ class Relay:
             await self._observe(queue)
             sent = await self.publish_next(queue)
             if sent < self._limits.batch_events:
-                await asyncio.sleep(min(self._limits.gather_s * sent, self._limits.gather_max_s))
+                await asyncio.sleep(self._limits.gathering_s(sent))
                 await self._wakeup.wait(self._limits.poll_s)
 
     async def publish_next(self, queue: OutboxQueue) -> int:

@@ -133,7 +133,7 @@ class Taker:
     async def _lock_and_judge(
         self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged
     ) -> Granted:
-        """Lock what was chosen, raise its versions, and judge again with nothing else to choose from."""
+        """Lock what was chosen, raise its versions, read again, and judge what has changed, with no other choice."""
         lock_ids = _lock_ids(wanted, chosen, before)
         _ensure_quotas(session, wanted, chosen)
         locked = session.lock_resources(sorted(lock_ids))

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from booking_svc.usecases.judged_facts import Judged
+from scheduling.appointment import AppointmentStatus
 from scheduling.busy import BusyFacts
 from scheduling.clock import EPOCH
-from scheduling.facts import Claim, PatientFacts, PlannedClaim, ResourceKind
+from scheduling.facts import Claim, PatientFacts, PatientVisit, PlannedClaim, ResourceKind
 
 NOW = EPOCH + timedelta(days=20_000, minutes=3, seconds=20)
 PLANNED = (PlannedClaim("provider", 1, 100, 130, ResourceKind.PROVIDER, "provider"),)
@@ -42,6 +43,10 @@ def test_what_is_new_is_judged_again(later: Judged) -> None:
 
 
 def test_holds_are_judged_again() -> None:
-    """What ends by itself may have ended between two looks at the same facts."""
-    held = judged(Claim("provider", 1, 40, 70, "visit", expires_min=NOW.timestamp() / 60 + 1))
+    """What ends by itself, whether it is taken or the patient's, may have ended between two looks at the same facts."""
+    ends_min = NOW.timestamp() / 60 + 1
+    held = judged(Claim("provider", 1, 40, 70, "visit", expires_min=ends_min))
     assert not held.still_says(held, PLANNED)
+    visit = PatientVisit("visit", "service", 40, 70, AppointmentStatus.HELD, expires_min=ends_min)
+    of_patient = judged(TAKEN, patient=PatientFacts("patient", (visit,)))
+    assert not of_patient.still_says(of_patient, PLANNED)

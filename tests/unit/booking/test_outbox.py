@@ -9,7 +9,7 @@ from medforall.events.v1 import events_pb2
 from booking_svc.model import Appointment, Change, EventType, HeldClaim
 from booking_svc.outbox.events import event_bytes
 from booking_svc.outbox.queue import OutboxEvent
-from booking_svc.outbox.relay import waves
+from booking_svc.outbox.relay import RelayLimits, waves
 from booking_svc.outbox.subjects import republish_subject_of, subject_of
 from scheduling.appointment import AppointmentStatus
 from scheduling.facts import ResourceKind
@@ -37,6 +37,12 @@ def test_no_wave_has_two_events_of_one_aggregate() -> None:
     events = [row(1, "a"), row(2, "b"), row(3, "a"), row(4, "a"), row(5, "b"), row(6, "c")]
     found = [[event.id for event in wave] for wave in waves(events)]
     assert found == [[1, 2, 6], [3, 5], [4]]
+
+
+def test_the_busier_the_outbox_the_longer_events_gather() -> None:
+    """A lone event is followed by a short pause, a full batch by no more than the longest, and none by nothing."""
+    limits = RelayLimits(gather_s=0.005, gather_max_s=0.02)
+    assert [limits.gathering_s(sent) for sent in (0, 1, 3, 4, 150)] == [0, 0.005, 0.015, 0.02, 0.02]
 
 
 def test_subjects_are_one_word_behind_the_clinic() -> None:
