@@ -46,13 +46,15 @@ async def test_a_batch_is_all_or_nothing(directory: Directory, suite: Suite) -> 
 
 
 async def test_a_batch_has_bounds(directory: Directory) -> None:
-    """None, more than a hundred, one twice, and what is no id are malformed; a hundred are answered."""
+    """None, more than a hundred, one twice however spelled, and what is no id are malformed; a hundred are answered."""
     made = [await directory.add("Patient", name=f"Asa {n}", dob="1984-05-06") for n in range(100)]
     ids = [patient.id for patient in made]
-    for wrong in ([], [*ids, new_id()], [ids[0], ids[0]], ["nobody"]):
+    for wrong in ([], [*ids, new_id()], [ids[0], ids[0]], [*ids[:2], ids[0].upper()], ["nobody"]):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await directory.call("BatchGetPatients", ids=wrong)
         assert code_of(refused.value) == "INVALID_ARGUMENT"
+        (violation,) = details_of(refused.value)["BadRequest"].field_violations
+        assert violation.field.startswith("ids")
     read = await directory.call("BatchGetPatients", ids=ids)
     assert [patient.id for patient in read.patients] == ids
 
