@@ -5,12 +5,10 @@ from __future__ import annotations
 import grpc.aio
 import pytest
 
-from tests.integration.directory.conftest import Directory, Suite
+from tests.integration.directory.conftest import ASA, Directory, Suite
 from tests.support.booking import code_of, details_of
 from tests.support.invariants import query
 from tests.support.practice import Practice, at, new_id
-
-ASA = {"name": "Åsa Lindqvist-Meyer", "dob": "1984-05-06"}
 
 
 async def test_patients_are_read_together_in_the_order_asked(directory: Directory, suite: Suite) -> None:

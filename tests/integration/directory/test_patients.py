@@ -12,18 +12,11 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from medforall.directory.v1 import directory_types_pb2 as types
 
 from chassis.auth.principal import Role
-from tests.integration.directory.conftest import Directory, Suite, token_of
+from tests.integration.directory.conftest import ASA, Directory, Suite, token_of
 from tests.support.booking import code_of, details_of, reason_of
 from tests.support.invariants import query
 from tests.support.practice import Practice, at, new_id
 from tests.support.waiting import wait_until_async
-
-ASA = {
-    "name": "Åsa Lindqvist-Meyer",
-    "dob": "1984-05-06",
-    "contact": types.Contact(phone="+46 70 123 45 67", email="Asa@Example.org", preferred_method="sms"),
-    "notes": "prefers mornings",
-}
 
 
 async def test_a_patient_comes_back_as_it_was_given(directory: Directory) -> None:
