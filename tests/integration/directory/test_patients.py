@@ -243,7 +243,7 @@ async def test_a_patient_is_somebody_who_can_be_found(
 
 
 @pytest.mark.parametrize(
-    "blank", [" " * 10, "\u00a0" * 10, "\u2003\u3000" * 5, "\u200b\ufeff" * 5], ids=ascii
+    "blank", [" " * 10, "\u00a0" * 10, "\u2003\u3000" * 5, "\u200b\ufeff" * 5, "\u3164\u2800" * 5], ids=ascii
 )
 async def test_emergency_access_needs_a_reason_that_says_something(
     directory: Directory, practice: Practice, suite: Suite, blank: str
