@@ -7,13 +7,20 @@ from typing import Final
 
 from scheduling.errors import Invalid
 
-_SAYING_NOTHING: Final = ("Z", "C")
-"""First letters of Unicode's categories of separators, and of control and format characters."""
+# Separators, control and format characters, and marks, which need another character to be on. Private and unassigned
+# characters are not among them: they may be of a script that is newer than this Python.
+_SAYING_NOTHING: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"})
+# Letters and symbols by their category that show nothing: Hangul's fillers and the Braille cell without a dot.
+_FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def is_blank(reason: str) -> bool:
     """Whether nobody can read anything in it: it is empty, or blanks and characters without a shape are all it has."""
-    return all(unicodedata.category(character).startswith(_SAYING_NOTHING) for character in reason)
+    return not any(map(_can_be_read, reason))
+
+
+def _can_be_read(character: str) -> bool:
+    return unicodedata.category(character) not in _SAYING_NOTHING and character not in _FILLERS
 
 
 def require_said(reason: str, field: str) -> None:

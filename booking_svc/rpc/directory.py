@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ from booking_svc.usecases.oversight import Oversight
 from booking_svc.usecases.patients import TERMS, Patients, SearchPatients
 from booking_svc.usecases.read_directory import ListEntries, Page, ReadDirectory
 from booking_svc.usecases.transactions import Transactions
+from scheduling.errors import Invalid
 
 Handler = Callable[[Any, Message, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]
 
@@ -190,7 +191,7 @@ class DirectoryServicer(OversightHandlers):
         self, request: directory_pb2.BatchGetPatientsRequest, _context: object
     ) -> directory_pb2.BatchGetPatientsResponse:
         """Read some patients, all of them or none."""
-        caller, patient_ids = caller_of(request), [patient_id.lower() for patient_id in request.ids]
+        caller, patient_ids = caller_of(request), _each_once(request.ids)
         entries = await self._transactions.write(
             request.clinic_id.lower(),
             lambda session: self._patients.read_many(session, caller, patient_ids),
@@ -300,6 +301,14 @@ def _edit_of(family: Family, request: Any, changes: dict[str, Any], *, deactivat
         etag=request.etag,
         strict=request.strict,
     )
+
+
+def _each_once(ids: Iterable[str]) -> list[str]:
+    """The ids as the database spells them. Raises Invalid for one that is there twice, however it is spelled."""
+    lowered = [entry_id.lower() for entry_id in ids]
+    if len(set(lowered)) < len(lowered):
+        raise Invalid.field("ids", "must name each patient once")
+    return lowered
 
 
 def _displaced(visit: Displaced) -> directory_types_pb2.DisplacedAppointment:

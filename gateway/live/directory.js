@@ -98,13 +98,24 @@ export class Directory {
     return this.patients.get(visit.patientId) ?? "";
   }
 
-  /** Learn who comes, by name, where the token may know it, while `isWanted`; `told` hears of each answer. */
+  /**
+   * Learn who comes, by name, where the token may know it, while `isWanted`; `told` hears of each answer, at once of names in memory.
+   * Messages name no patient: whose visit is from one is looked up first, and keeps nobody else waiting.
+   */
   async meet(visits, isWanted, told) {
     if (!this.api.may("read:phi")) return;
-    // Messages name no patient.
-    await forEach(visits, async (visit) => {
+    const nameless = visits.filter((visit) => !visit.patientId);
+    const found = forEach(nameless, async (visit) => {
       visit.patientId ??= (await this.patiently(`/appointments/${visit.id}`, isWanted))?.appointment.patientId;
     });
+    await Promise.all([
+      this.name(visits.filter((visit) => visit.patientId), isWanted, told),
+      found.then(() => this.name(nameless, isWanted, told)),
+    ]);
+  }
+
+  /** Tell the names in memory of those who come, and learn the others. */
+  async name(visits, isWanted, told) {
     const coming = new Set(visits.map((visit) => visit.patientId).filter(Boolean));
     const unknown = [...coming].filter((id) => !this.patients.has(id));
     for (const visit of visits) if (this.patientOf(visit)) told(visit);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from chassis.auth.principal import Role
 from tests.support.browser import browser_page
 from tests.support.fake_clinic import PATIENTS, FakeClinic, patient_name
-from tests.support.live_page import SCOPES, booked, card, live_suite, news_of, show
-from tests.support.realtime import Clinic, RealtimeSuite, directory_event
+from tests.support.live_page import SCOPES, booked, card, live_suite, news_of, renew, show
+from tests.support.realtime import Clinic, RealtimeSuite, Visit, directory_event
+from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.browser
 
@@ -83,6 +85,37 @@ async def test_a_long_day_is_named_at_once(suite: RealtimeSuite, known: FakeClin
         }
     assert sorted(map(len, known.named)) == [29, 30, 99, 100]
     assert page.faults == []
+
+
+async def test_nobody_waits_for_a_visit_that_cannot_be_looked_up(
+    suite: RealtimeSuite, known: FakeClinic
+) -> None:
+    """While the look-up of one visit is refused others have their names, and it has its own once it is answered."""
+    reads = (*SCOPES, "read:phi")
+    # It ends so soon that the page asks for another one.
+    ending = suite.token(clinic_id=known.clinic.id, scopes=reads, ttl_s=200)
+    there = booked(known, at_min=60, patient=0)
+    async with suite.events() as events, browser_page() as page:
+        await events.prepare()
+        await show(page, suite, known, ending)
+        await page.wait_for(f"{card(there)}.innerText.includes('{PATIENTS[0]}')")
+        withheld = booked(known, at_min=90, patient=1)
+        known.withheld.add(withheld.id)
+        await events.publish(news_of(withheld))
+        await wait_until_async(partial(_is_sought, known, withheld), what="the look-up of the visit")
+        # Two that the list alone tells: one of a patient whose name is in memory, one whose is asked for.
+        in_memory, asked_for = booked(known, at_min=120, patient=0), booked(known, at_min=180, patient=2)
+        await renew(page, suite.token(clinic_id=known.clinic.id, scopes=reads))
+        await page.wait_for(f"{card(in_memory)}?.innerText.includes('{PATIENTS[0]}')")
+        await page.wait_for(f"{card(asked_for)}?.innerText.includes('{PATIENTS[2]}')")
+        assert PATIENTS[1] not in await page.value(f"{card(withheld)}.innerText")
+        known.withheld.clear()
+        await page.wait_for(f"{card(withheld)}.innerText.includes('{PATIENTS[1]}')", timeout_s=40)
+    assert page.faults == []
+
+
+async def _is_sought(known: FakeClinic, visit: Visit) -> bool:
+    return visit.id in known.sought
 
 
 def _names_in(text: str) -> list[str]:

@@ -24,6 +24,7 @@ from tests.support.live_page import (
     in_state,
     live_suite,
     news_of,
+    renew,
     show,
     text_of,
 )
@@ -154,11 +155,11 @@ async def test_an_ended_token_is_renewed_where_it_stands(suite: RealtimeSuite, k
         assert "The token has ended" in await page.value(text_of("notice-text"))
         assert await page.value(f"{card(visit)} !== null")
         await page.screenshot("live-token-ended")
-        await _renew(page, suite.token(clinic_id=Clinic().id, scopes=SCOPES))
+        await renew(page, suite.token(clinic_id=Clinic().id, scopes=SCOPES))
         await page.wait_for(f"{text_of('notice-text')} === 'This token is of another clinic.'")
         missed = booked(known, at_min=120)
         await events.publish(news_of(missed))
-        await _renew(page, suite.token(clinic_id=known.clinic.id, scopes=SCOPES))
+        await renew(page, suite.token(clinic_id=known.clinic.id, scopes=SCOPES))
         await page.wait_for(in_state("live"))
         await page.wait_for(f"{card(missed)} && document.getElementById('notice').hidden")
     assert page.faults == []
@@ -170,17 +171,11 @@ async def test_a_token_is_renewed_before_it_ends(suite: RealtimeSuite, known: Fa
     async with browser_page() as page:
         await show(page, suite, known, short)
         await page.wait_for(f"{text_of('notice-text')}.startsWith('The token ends at')")
-        await _renew(page, suite.token(clinic_id=known.clinic.id, scopes=SCOPES))
+        await renew(page, suite.token(clinic_id=known.clinic.id, scopes=SCOPES))
         await page.wait_for("document.getElementById('notice').hidden")
         assert await page.value(in_state("live"))
         assert await page.value(FEED) == []
     assert page.faults == []
-
-
-async def _renew(page: Page, token: str) -> None:
-    await page.wait_for("!document.getElementById('renewal').hidden")
-    await page.value(f"document.getElementById('renewal-token').value = '{token}'")
-    await page.value("document.getElementById('renewal').requestSubmit()")
 
 
 async def test_a_clinic_that_cannot_be_read_is_tried_again(suite: RealtimeSuite, known: FakeClinic) -> None:

@@ -51,6 +51,9 @@ class FakeClinic:
     asked: set[str] = field(default_factory=set)
     # What the directory answers first, as often as there are entries.
     faults: list[grpc.StatusCode] = field(default_factory=list)
+    # Visits that cannot be looked up at the moment, and those that somebody tried to.
+    withheld: set[str] = field(default_factory=set)
+    sought: set[str] = field(default_factory=set)
     # Patients that are not for the caller to see, and the ids of every question for patients.
     unseen: set[str] = field(default_factory=set)
     named: list[list[str]] = field(default_factory=list)
@@ -149,6 +152,9 @@ class _Booking(booking_pb2_grpc.BookingServiceServicer):
         )
 
     async def GetAppointment(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self._known.sought.add(request.appointment_id)
+        if request.appointment_id in self._known.withheld:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "Not now.")
         visit = next(each for each in self._known.visits if each.id == request.appointment_id)
         return booking_pb2.GetAppointmentResponse(appointment=self._appointment(visit))
 

@@ -90,6 +90,13 @@ async def show(
     assert token not in await page.value("location.href")
 
 
+async def renew(page: Page, token: str) -> None:
+    """Go on with another token, once one is asked for; the day is read again."""
+    await page.wait_for("!document.getElementById('renewal').hidden")
+    await page.value(f"document.getElementById('renewal-token').value = '{token}'")
+    await page.value("document.getElementById('renewal').requestSubmit()")
+
+
 def in_state(name: str) -> str:
     """That the connection is shown to be so."""
     return f"document.getElementById('state').dataset.state === '{name}'"

@@ -40,7 +40,9 @@ async def test_staff_may_override_soft_rules_with_a_reason(suite: Suite, make_cl
     assert audit == [("tester",)]
 
 
-@pytest.mark.parametrize("blank", [" ", " \t\n", "\u00a0", "\u2003\u3000", "\u200b\ufeff"], ids=ascii)
+@pytest.mark.parametrize(
+    "blank", [" ", " \t\n", "\u00a0", "\u2003\u3000", "\u200b\ufeff", "\u3164\u2800"], ids=ascii
+)
 async def test_an_override_needs_a_reason_that_says_something(
     suite: Suite, make_client: MakeClient, blank: str
 ) -> None:

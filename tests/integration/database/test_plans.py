@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from booking_svc.store.displacement_statements import future_visits
 from booking_svc.store.oversight import LIST_AUDIT
-from booking_svc.store.patients import search_patients
+from booking_svc.store.patients import SEEN_BY_PROVIDER, search_patients
 from booking_svc.store.pipeline import PLAN_ONCE, Statement
 from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
@@ -120,6 +120,17 @@ def test_a_search_for_patients_begins_with_the_index_of_its_term(
     plan = _plan_once(app, search_patients(terms), clinic_id(1), "f", nil, "51", *values)
     assert f"using {index}" in plan or f"on {index}" in plan, plan
     assert "Seq Scan on patient" not in plan, plan
+
+
+def test_whom_a_provider_saw_is_asked_by_patient(app: Connection[Any]) -> None:
+    """Every patient is a probe by its own id of the month that has visits: those of others are not read."""
+    patients = app.execute("SELECT id FROM patient LIMIT 100").fetchall()
+    asked = "{" + ",".join(str(patient) for (patient,) in patients) + "}"
+    plan = _plan_once(app, SEEN_BY_PROVIDER, clinic_id(1), asked, str(_visit(app)[2]))
+    (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
+    assert "patient_id = p.id" in condition, plan
+    assert f"loops={len(patients)}" in plan, plan
+    assert "Hash" not in plan, plan
 
 
 @pytest.mark.parametrize("columns", [(), ("location_id",), ("provider_id",), ("room_id",), ("equipment_id",)])

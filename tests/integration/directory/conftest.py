@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import grpc.aio
 import pytest
@@ -17,6 +17,16 @@ from tests.support.booking import BookingProcess, Keys, booking_processes, envir
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.practice import Practice, new_id, new_practice
 from tests.support.servers import Servers
+
+ASA: Final[dict[str, Any]] = {
+    "name": "Åsa Lindqvist-Meyer",
+    "dob": "1984-05-06",
+    "contact": directory_types_pb2.Contact(
+        phone="+46 70 123 45 67", email="Asa@Example.org", preferred_method="sms"
+    ),
+    "notes": "prefers mornings",
+}
+"""A patient of whom everything is known."""
 
 
 @dataclass(slots=True)

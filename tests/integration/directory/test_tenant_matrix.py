@@ -1,4 +1,7 @@
-"""Another clinic's id is answered as an id of nothing: every RPC, every field, from the descriptors."""
+"""Another clinic's id is answered as an id of nothing: every RPC, every field, from the descriptors.
+
+Of `Connect` no field is tried: it spans all clinics, and no clinic's token opens it to fill one.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +156,10 @@ def test_every_id_of_a_rules_payload_has_joined() -> None:
 async def test_a_foreign_id_is_an_id_of_nothing(  # noqa: PLR0917 - fixtures
     suite: Suite, caller: Caller, read: World, foreign: World, service: str, method: str
 ) -> None:
-    """In each id field a foreign id is answered to the letter as a random one, and the own one gets past."""
+    """In each id field a foreign id is answered to the letter as a random one, and the own one gets past.
+
+    The fields of a stream of many messages, `Connect`, are not tried: it is refused to a clinic before any is read.
+    """
     own = read
     if access_of(service, method).mutating:
         own = await make_world(suite, caller, with_visits=service == "BookingService")
