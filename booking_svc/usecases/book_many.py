@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
 from booking_svc.model import Caller
@@ -61,9 +62,7 @@ class BookMany:
         clerk = Clerk(caller, self._recorder, self._cache)
         waiting: NewVisits | None = None
         while batch:
-            known, asks = await self._read(session, places, batch)
-            if waiting is not None:
-                known.add_all(waiting)
+            known, asks, waiting = await self._read(session, places, batch, waiting)
             wanted = list(zip(batch, asks, strict=True))
             judging = asyncio.to_thread(lambda: (clerk.judge(wanted, known), next(coming, None)))  # noqa: B023
             _, (done, batch) = await _both(_write(session, waiting), judging)
@@ -86,9 +85,17 @@ class BookMany:
         return found
 
     async def _read(
-        self, session: Session, places: Mapping[str, LocationFacts], batch: Batch
-    ) -> tuple[Known, list[Ask]]:
-        """Where each visit takes place and what decides about it; holds that have ended are not in it."""
+        self,
+        session: Session,
+        places: Mapping[str, LocationFacts],
+        batch: Batch,
+        waiting: NewVisits | None,
+    ) -> tuple[Known, list[Ask], NewVisits | None]:
+        """Where each visit takes place, what decides about it, and what is still waiting to be written.
+
+        Holds that have ended are ended: their ends raise calendars further, so what is waiting is written before, and
+        read. All is judged at the moment of the first look: a hold that ends after it stands.
+        """
         located = await self._located(session, places, batch)
         asks: list[Ask] = [
             where if isinstance(where, DomainError) else asked(given, places.get(where))
@@ -96,9 +103,13 @@ class BookMany:
         ]
         known, ended = await _known(session, batch, asks)
         if ended:
+            await _write(session, waiting)
+            waiting = None
             await end_holds(session, self._recorder, ended)
-            known, _ = await _known(session, batch, asks)
-        return known, asks
+            known, _ = await _known(session, batch, asks, known.now)
+        if waiting is not None:
+            known.add_all(waiting)
+        return known, asks, waiting
 
     async def _located(
         self, session: Session, places: Mapping[str, LocationFacts], batch: Batch
@@ -132,8 +143,10 @@ class BookMany:
         return the_only(found)
 
 
-async def _known(session: Session, batch: Batch, asks: Iterable[Ask]) -> tuple[Known, set[str]]:
-    """What decides about a batch, read at once, and the holds in it that have ended."""
+async def _known(
+    session: Session, batch: Batch, asks: Iterable[Ask], now: datetime | None = None
+) -> tuple[Known, set[str]]:
+    """What decides about a batch, read at once, and the holds in it that have ended, `now` or by the clock."""
     reading = [ask for ask in asks if isinstance(ask, Asked)]
     stretches = stretches_by_day(stretch for ask in reading for stretch in ask.stretches)
     history = {
@@ -151,7 +164,7 @@ async def _known(session: Session, batch: Batch, asks: Iterable[Ask]) -> tuple[K
     clock = session.clock()
     kinds = await DirectoryStore(session).resource_kinds(sorted(history))
     known = Known(
-        now=clock.get(),
+        now=now or clock.get(),
         there=there.get(),
         patients=patients.get(),
         kinds=kinds,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
 from medforall.events.v1 import events_pb2
 
+from booking_svc.store.pipeline import Statement
+from booking_svc.store.session import Session
+from booking_svc.usecases import book_many
+from booking_svc.usecases.expire_hold import end_holds
+from booking_svc.usecases.recording import Recorder
 from ctl.transfer import importing
 from ctl.transfer.checking import check
 from ctl.transfer.importing import Importer, Report
@@ -295,17 +300,92 @@ async def test_ended_holds_do_not_stand_in_the_way(
     held = (await client.hold(at(10))).appointment
     entry = visit(full, at(10))
     assert "SLOT_ALREADY_BOOKED" in told(await imported(suite, full, [entry]))[0]
-    with psycopg.connect(full.owner_url) as owner:
-        for table, key in (("appointment", "id"), ("claim", "appointment_id")):
-            owner.execute(
-                f"UPDATE {table} SET expires_at = now() - interval '1 s' WHERE {key} = %s".encode(),
-                (held.id,),
-            )
+    end_hold_silently(full, held.id)
     assert (await imported(suite, full, [entry])).created == 1
     with psycopg.connect(full.owner_url) as owner:
         status = owner.execute("SELECT status FROM appointment WHERE id = %s", (held.id,)).fetchone()
     assert status == ("expired",)
     invariants(suite.database)
+
+
+def end_hold_silently(practice: Practice, hold_id: str) -> None:
+    """Let a hold's time have passed without anybody noticing."""
+    with psycopg.connect(practice.owner_url) as owner:
+        for table, key in (("appointment", "id"), ("claim", "appointment_id")):
+            owner.execute(
+                f"UPDATE {table} SET expires_at = now() - interval '1 s' WHERE {key} = %s".encode(),
+                (hold_id,),
+            )
+
+
+def versions_told(practice: Practice) -> list[tuple[str, int]]:
+    """The calendar versions that each of the clinic's events tells, by lock."""
+    with psycopg.connect(practice.owner_url) as owner:
+        payloads = owner.execute(
+            "SELECT payload FROM outbox_event WHERE clinic_id = %s ORDER BY id", (practice.clinic,)
+        ).fetchall()
+    events = [events_pb2.Event.FromString(payload) for (payload,) in payloads]
+    return [
+        told_version
+        for event in events
+        for told_version in sorted(
+            {(found.lock_id or found.resource_id, found.calendar_version) for found in event.resources}
+        )
+    ]
+
+
+async def test_a_hold_that_ends_between_batches_has_versions_of_its_own(
+    suite: Suite, full: Practice, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the second batch ends a hold, no two events tell one version, and the last is the number of changes."""
+    client = make_client(full)
+    next_day = MONDAY + timedelta(days=1)
+    held = (await client.hold(at(14, day=next_day))).appointment
+    end_hold_silently(full, held.id)
+    monkeypatch.setattr(importing, "BATCH_MAX", 1)
+    starts = (at(8), at(14, day=next_day), at(18))
+    wanted = [visit(full, start, patient=place) for place, start in enumerate(starts)]
+    assert (await imported(suite, full, wanted)).created == 3
+    told_versions = versions_told(full)
+    assert len(set(told_versions)) == len(told_versions)
+    of_provider = [version for lock_id, version in told_versions if lock_id == full.provider]
+    assert of_provider == [1, 2, 3, 4, 5]
+    with psycopg.connect(full.owner_url) as owner:
+        written = owner.execute(
+            "SELECT calendar_version FROM resource WHERE clinic_id = %s AND id = %s",
+            (full.clinic, full.provider),
+        ).fetchone()
+    assert written == (5,)
+    invariants(suite.database)
+
+
+_END_HOLD: Final = tuple(
+    Statement(
+        f"end_{table}_in_a_test",
+        f"UPDATE {table} SET expires_at = clock_timestamp() WHERE clinic_id = $1 AND {key} = $2",
+    )
+    for table, key in (("appointment", "id"), ("claim", "appointment_id"))
+)
+
+
+async def test_a_hold_that_ends_while_others_are_ended_stands(
+    suite: Suite, full: Practice, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is judged at one moment: a hold that ends after it is in the way, and told with its line."""
+    client = make_client(full)
+    first, second = [(await client.hold(at(hour))).appointment for hour in (10, 14)]
+    end_hold_silently(full, first.id)
+
+    async def end_and_wait(session: Session, recorder: Recorder, hold_ids: Iterable[str]) -> None:
+        await end_holds(session, recorder, hold_ids)
+        for statement in _END_HOLD:
+            session.queue(statement, full.clinic, second.id)
+        await session.run()
+
+    monkeypatch.setattr(book_many, "end_holds", end_and_wait)
+    report = await imported(suite, full, [visit(full, at(10)), visit(full, at(14), patient=1)])
+    assert told(report)[0].startswith("2:")
+    assert "SLOT_ALREADY_BOOKED" in told(report)[0]
 
 
 async def test_an_import_and_bookings_never_have_the_same(
