@@ -23,6 +23,7 @@ from booking_svc.usecases.commands import Book
 from booking_svc.usecases.diary import stretches_by_day
 from booking_svc.usecases.edit_directory import LOCATIONS_MAX, lock_whole_directory
 from booking_svc.usecases.expire_hold import end_holds
+from booking_svc.usecases.history import Told
 from booking_svc.usecases.judging_many import Ask, Asked, Clerk, Done, Given, Known, asked
 from booking_svc.usecases.places import require_known, the_only, working_places
 from booking_svc.usecases.recording import Recorder
@@ -94,19 +95,22 @@ class BookMany:
         """Where each visit takes place, what decides about it, and what is still waiting to be written.
 
         Holds that have ended are ended: their ends raise calendars further, so what is waiting is written before, and
-        read. All is judged at the moment of the first look: a hold that ends after it stands.
+        read. All is judged at the moment before the first look: a hold that ends after it stands.
         """
         located = await self._located(session, places, batch)
+        clock = session.clock()
+        await session.run()
+        now = clock.get()
         asks: list[Ask] = [
-            where if isinstance(where, DomainError) else asked(given, places.get(where))
+            where if isinstance(where, DomainError) else asked(given, places.get(where), now)
             for given, where in zip(batch, located, strict=True)
         ]
-        known, ended = await _known(session, batch, asks)
+        known, ended = await _known(session, batch, asks, now)
         if ended:
             await _write(session, waiting)
             waiting = None
             await end_holds(session, self._recorder, ended)
-            known, _ = await _known(session, batch, asks, known.now)
+            known, _ = await _known(session, batch, asks, now)
         if waiting is not None:
             known.add_all(waiting)
         return known, asks, waiting
@@ -144,15 +148,15 @@ class BookMany:
 
 
 async def _known(
-    session: Session, batch: Batch, asks: Iterable[Ask], now: datetime | None = None
+    session: Session, batch: Batch, asks: Iterable[Ask], now: datetime
 ) -> tuple[Known, set[str]]:
-    """What decides about a batch, read at once, and the holds in it that have ended, `now` or by the clock."""
+    """What decides about a batch, read at once, and the holds in it that have ended `now`."""
     reading = [ask for ask in asks if isinstance(ask, Asked)]
     stretches = stretches_by_day(stretch for ask in reading for stretch in ask.stretches)
     history = {
         found
         for ask in reading
-        if ask.proposal is None
+        if isinstance(ask.wanted, Told)
         for found in (ask.given.book.provider_id, ask.given.book.room_id)
         if found
     }
@@ -161,10 +165,9 @@ async def _known(
     there = store.there([one.id for one in batch])
     patients = store.patients(patient_ids, _since(reading))
     claims = session.claims(stretches)
-    clock = session.clock()
     kinds = await DirectoryStore(session).resource_kinds(sorted(history))
     known = Known(
-        now=now or clock.get(),
+        now=now,
         there=there.get(),
         patients=patients.get(),
         kinds=kinds,
