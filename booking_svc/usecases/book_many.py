@@ -163,12 +163,16 @@ async def _known(
     patient_ids = sorted({one.book.patient_id for one in batch if one.book.patient_id})
     store = ManyVisits(session)
     there = store.there([one.id for one in batch])
+    references = store.references([one.id for one in batch])
+    elsewhere = store.elsewhere({ask.given.id: ask.wanted.start_min for ask in reading})
     patients = store.patients(patient_ids, _since(reading))
     claims = session.claims(stretches)
     kinds = await DirectoryStore(session).resource_kinds(sorted(history))
     known = Known(
         now=now,
         there=there.get(),
+        references=references.get(),
+        elsewhere=elsewhere.get(),
         patients=patients.get(),
         kinds=kinds,
     )

@@ -5,7 +5,7 @@ A visit that is still to stand is judged by the code of a booking; one that is h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final
@@ -28,7 +28,7 @@ from scheduling.appointment import ACTIVE, TOOK_PLACE_OR_WILL, AppointmentStatus
 from scheduling.busy import BusyFacts
 from scheduling.claims import locks_of
 from scheduling.derived import DerivedCache
-from scheduling.errors import Conflict, DomainError, NotFound, Reason
+from scheduling.errors import Conflict, DomainError, Invalid, NotFound, Reason
 from scheduling.facts import Claim, PatientFacts, PatientVisit, ResourceKind, StaticFacts
 from scheduling.judge import Proposal
 
@@ -53,10 +53,16 @@ class Given:
 
 @dataclass(slots=True)
 class Known:
-    """What a batch is judged by: `there` are visits of the same ids, `kinds` what ids that history names stand for."""
+    """What a batch is judged by: `there` are visits of the same ids, `kinds` what ids that history names stand for.
+
+    `references` says when visits of the same ids start, those in archived months included; ids that are `elsewhere`
+    cannot be used.
+    """
 
     now: datetime
     there: Mapping[str, Appointment]
+    references: Mapping[str, int]
+    elsewhere: Collection[str]
     patients: Mapping[str, PatientBook]
     kinds: Mapping[str, ResourceKind]
     diary: Diary = field(default_factory=Diary)
@@ -172,6 +178,11 @@ class Clerk:
             return None
         if isinstance(ask, DomainError):
             raise ask
+        if given.id in known.references:
+            _require_none([] if known.references[given.id] == ask.wanted.start_min else ["start"])
+            return None
+        if given.id in known.elsewhere:
+            raise Invalid.field("id", "cannot be used: give the visit another one")
         if isinstance(ask.wanted, Told):
             return self._recorded(ask, ask.wanted, known)
         return self._taken(ask, ask.wanted, known)
@@ -250,7 +261,10 @@ class Clerk:
 
 def require_same(there: Appointment, given: Given) -> None:
     """Refuse another visit under an id that is taken. What the file does not say may be anything."""
-    other = [name for name, is_other in _differences(there, given) if is_other]
+    _require_none([name for name, is_other in _differences(there, given) if is_other])
+
+
+def _require_none(other: Sequence[str]) -> None:
     if other:
         raise Conflict(
             f"A visit of this id is there and says something else ({', '.join(other)}); an appointment is moved by"

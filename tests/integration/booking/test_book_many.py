@@ -20,6 +20,7 @@ from ctl.transfer import importing
 from ctl.transfer.checking import check
 from ctl.transfer.importing import Importer, Report
 from ctl.transfer.sessions import clinic_session, operator
+from database.partitions import detach_partitions, ensure_partitions
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.integration.booking.test_no_show_returns import noon_zone, this_afternoon
 from tests.support.booking import outcome
@@ -368,6 +369,40 @@ async def test_a_visit_that_is_there_is_not_changed(
     assert "first" not in told(report)[0]
     await client.call("CancelAppointment", appointment_id=entry["id"])
     assert (await imported(suite, full, [entry])).unchanged == 1
+
+
+async def test_an_id_that_another_clinic_has_at_that_start_is_refused(suite: Suite, full: Practice) -> None:
+    """It is told with its line, visit to come or history, and says nothing of whose it is."""
+    other = suite.practice()
+    long_ago = (datetime.now(UTC) - timedelta(days=90)).replace(hour=9, minute=0, second=0, microsecond=0)
+    theirs = [visit(other, at(10)), visit(other, long_ago.isoformat(), status="completed")]
+    assert (await imported(suite, other, theirs)).created == 2
+    ours = [
+        visit(full, at(8), patient=1),
+        visit(full, at(10), id=theirs[0]["id"]),
+        visit(full, long_ago.isoformat(), status="completed", id=theirs[1]["id"]),
+    ]
+    lines = told(await imported(suite, full, ours))
+    said = "cannot be used: give the visit another one"
+    assert [line.partition(":")[0] for line in lines] == ["2", "3"]
+    assert all(said in line and "EXISTS" not in line for line in lines)
+    elsewhere = visit(full, at(14), id=theirs[0]["id"])
+    assert (await imported(suite, full, [elsewhere], dry_run=True)).created == 1
+
+
+async def test_visits_of_an_archived_month_are_there(suite: Suite, full: Practice) -> None:
+    """A visit whose row was detached with its month is unchanged when it comes again; another start is refused."""
+    long_ago = (datetime.now(UTC) - timedelta(days=800)).replace(hour=9, minute=0, second=0, microsecond=0)
+    entry = visit(full, long_ago.isoformat(), status="completed")
+    assert (await imported(suite, full, [entry])).created == 1
+    with psycopg.connect(full.owner_url, autocommit=True) as owner:
+        ensure_partitions(owner, today=long_ago.date())
+        following = (long_ago.replace(day=1) + timedelta(days=31)).replace(day=1).date()
+        assert detach_partitions(owner, "appointment", before=following).detached
+    report = await imported(suite, full, [entry])
+    assert (report.created, report.unchanged, report.refused) == (0, 1, [])
+    moved = entry | {"start": (long_ago + timedelta(days=1)).isoformat()}
+    assert "(start)" in told(await imported(suite, full, [moved]))[0]
 
 
 async def test_a_place_that_is_not_named_is_found_as_by_a_booking(suite: Suite, full: Practice) -> None:
