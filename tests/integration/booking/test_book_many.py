@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psycopg
 import pytest
-from medforall.events.v1 import events_pb2
 
 from booking_svc.store.pipeline import Statement
 from booking_svc.store.session import Session
@@ -18,107 +17,14 @@ from booking_svc.usecases.expire_hold import end_holds
 from booking_svc.usecases.recording import Recorder
 from ctl.transfer import importing
 from ctl.transfer.checking import check
-from ctl.transfer.importing import Importer, Report
+from ctl.transfer.importing import Importer
 from ctl.transfer.sessions import clinic_session, operator
-from database.partitions import detach_partitions, ensure_partitions
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.integration.booking.test_no_show_returns import noon_zone, this_afternoon
+from tests.integration.booking.imports import imported, rows_of, told, versions_told, visit, wipe_visits
 from tests.support.booking import outcome
-from tests.support.importing import Entry, Visits, import_visits, keys_of
+from tests.support.importing import Visits, keys_of
 from tests.support.invariants import invariants
 from tests.support.practice import MONDAY, Practice, at, new_id
-
-_ROWS = {
-    "appointment": "to_jsonb(t) - '{created_at,updated_at,created_by,notes_encrypted,override_reason_encrypted,"
-    "override_by}'::text[] || jsonb_build_object('has_notes', notes_encrypted IS NOT NULL,"
-    " 'is_overridden', override_reason_encrypted IS NOT NULL)",
-    "appointment_ref": "to_jsonb(t)",
-    "appointment_equipment": "to_jsonb(t)",
-    "claim": "to_jsonb(t)",
-    "resource": "to_jsonb(t) - 'created_at'",
-    "audit_event": "to_jsonb(t) - '{id,at,actor,actor_role,request_id,from_address}'::text[] #- '{after,override,by}'",
-}
-
-
-def rows_of(practice: Practice) -> dict[str, list[str]]:
-    """What the clinic's visits have left, but for ids of their own, times of writing, and who wrote it."""
-    with psycopg.connect(practice.owner_url) as owner:
-        found = {
-            table: [
-                row[0]
-                for row in owner.execute(
-                    f"SELECT ({shown})::text FROM {table} t WHERE clinic_id = %s ORDER BY 1".encode(),
-                    (practice.clinic,),
-                )
-            ]
-            for table, shown in _ROWS.items()
-        }
-        told = owner.execute(
-            "SELECT payload, event_type, aggregate_version FROM outbox_event WHERE clinic_id = %s ORDER BY id",
-            (practice.clinic,),
-        ).fetchall()
-    found["outbox_event"] = [
-        f"{event_type} {version} {_event(payload)}" for payload, event_type, version in told
-    ]
-    return found
-
-
-def _event(payload: bytes) -> events_pb2.Event:
-    event = events_pb2.Event.FromString(payload)
-    event.event_id = event.traceparent = ""
-    event.ClearField("occurred_at")
-    return event
-
-
-def wipe_visits(practice: Practice) -> None:
-    """Take away all that bookings have left in the clinic."""
-    with psycopg.connect(practice.owner_url) as owner:
-        owner.execute("SET session_replication_role = replica")
-        for table in ("claim", "appointment_equipment", "appointment", "appointment_ref", "outbox_event"):
-            owner.execute(f"DELETE FROM {table} WHERE clinic_id = %s".encode(), (practice.clinic,))
-        owner.execute("DELETE FROM audit_event WHERE clinic_id = %s", (practice.clinic,))
-        owner.execute("DELETE FROM audit_seal WHERE clinic_id = %s", (practice.clinic,))
-        owner.execute("DELETE FROM resource WHERE clinic_id = %s AND kind = 'quota'", (practice.clinic,))
-        owner.execute("UPDATE resource SET calendar_version = 0 WHERE clinic_id = %s", (practice.clinic,))
-
-
-async def imported(
-    suite: Suite, practice: Practice, wanted: Sequence[Entry], *, dry_run: bool = False
-) -> Report:
-    keys = keys_of(suite.keys.master)
-    return await import_visits(practice.owner_url, practice.clinic, keys, wanted, dry_run=dry_run)
-
-
-def visit(practice: Practice, start: str, *, patient: int = 0, **fields: Any) -> dict[str, str]:
-    """An entry of the practice's first service, provider and location unless told otherwise."""
-    return {
-        "id": new_id(),
-        "location_id": practice.location,
-        "provider_id": practice.provider,
-        "service_id": practice.service,
-        "patient_id": practice.patients[patient],
-        "start": start,
-    } | fields
-
-
-def told(report: Report) -> list[str]:
-    return [str(fault).partition("visits.yaml:")[2] for fault in report.refused]
-
-
-@pytest.fixture
-def full(suite: Suite) -> Practice:
-    """A clinic with two providers, rooms that are shared, pooled equipment, a quota, a gap and a limit."""
-    practice = suite.practice(providers=2, rooms=2, service={"buffer_before_min": 5, "buffer_after_min": 10})
-    with psycopg.connect(practice.owner_url) as owner:
-        practice.add_room(owner, concurrent_visits=2, turnaround_min=20)
-        practice.add_equipment(owner, "ecg", 2, turnaround_min=5)
-        practice.add_service(owner, allow_patient_overlap=True, requires_room=False)
-        practice.add_rule(owner, "required_equipment_type", equipment_type="ecg", min_units=1)
-        practice.add_rule(owner, "max_daily", max_per_day=6, scope="service")
-        practice.add_rule(owner, "min_gap", min_gap_minutes=15)
-        practice.add_rule(owner, "patient_limit", max_active=3)
-        practice.add_rule(owner, "patient_limit", service=practice.services[1], max_active=5)
-    return practice
 
 
 async def test_imported_visits_are_what_bookings_leave(
@@ -229,130 +135,6 @@ async def test_visits_of_a_file_see_each_other(suite: Suite, full: Practice) -> 
     assert "PATIENT_LIMIT" in told(report)[0]
 
 
-async def test_history_is_recorded_as_it_is_told(
-    suite: Suite, full: Practice, make_client: MakeClient
-) -> None:
-    """Visits that are over, canceled or missed are there without claims, wherever they lie, with event and audit."""
-    with psycopg.connect(full.owner_url) as owner:
-        archived = full.add_service(owner, active=False)
-    long_ago = (datetime.now(UTC) - timedelta(days=400)).replace(hour=9, minute=7, second=0, microsecond=0)
-    start = long_ago.isoformat()
-    wanted = [
-        visit(full, start, status="completed", service_id=archived, notes="went well"),
-        visit(full, start, status="no_show", patient=1, room_id=full.rooms[0]),
-        visit(full, at(9), status="canceled", patient=2, end=at(9, 20)),
-    ]
-    report = await imported(suite, full, wanted)
-    assert (report.created, report.refused) == (3, [])
-    rows = rows_of(full)
-    assert rows["claim"] == []
-    assert len(rows["appointment"]) == len(rows["audit_event"]) == len(rows["outbox_event"]) == 3
-    client = make_client(full)
-    shown = [
-        (await client.call("GetAppointment", appointment_id=entry["id"])).appointment for entry in wanted
-    ]
-    assert [found.end_utc.seconds - found.start_utc.seconds for found in shown] == [1_800, 1_800, 1_200]
-    assert shown[0].notes == "went well"
-    assert (await imported(suite, full, wanted)).unchanged == 3
-    assert (await client.create(at(9), patient=2)).appointment.id
-    bad = [
-        visit(full, at(9), status="completed"),
-        visit(full, start, status="completed", patient_id=new_id()),
-        visit(full, start, status="completed", provider_id=full.rooms[0]),
-        visit(full, start, status="completed", service_id=new_id()),
-        visit(full, start, status="completed", end=start),
-    ]
-    lines = told(await imported(suite, full, bad))
-    assert [line.partition(":")[0] for line in lines] == ["1", "2", "3", "4", "5"]
-
-
-def claims_going_on(practice: Practice, visit_id: str) -> list[tuple[Any, ...]]:
-    """The claims of a visit that have not run out."""
-    with psycopg.connect(practice.owner_url) as owner:
-        return owner.execute(
-            "SELECT resource_id::text, unit, starts_at, ends_at FROM claim"
-            " WHERE clinic_id = %s AND appointment_id = %s AND ends_at > now() ORDER BY 1, 2",
-            (practice.clinic, visit_id),
-        ).fetchall()
-
-
-def this_morning(minute: int = 0) -> str:
-    """Eight o'clock in the zone where it is about noon."""
-    now = datetime.now(UTC)
-    return at(8, minute, day=(now + timedelta(hours=12 - now.hour)).date())
-
-
-async def test_history_of_today_counts_in_the_days_quota(suite: Suite, make_client: MakeClient) -> None:
-    """Completed and missed visits of today fill the day as their steps would have; more need an override."""
-    practice = suite.practice(zone=noon_zone())
-    with psycopg.connect(practice.owner_url) as owner:
-        practice.add_rule(owner, "max_daily", max_per_day=2, scope="service")
-    client = make_client(practice)
-    yesterday = (datetime.fromisoformat(this_morning()) - timedelta(days=1)).isoformat()
-    wanted = [
-        visit(practice, this_morning(), status="completed"),
-        visit(practice, this_morning(), status="canceled", patient=1),
-        visit(practice, yesterday, status="no_show", patient=2),
-        visit(practice, this_morning(), status="no_show", patient=3),
-    ]
-    assert (await imported(suite, practice, wanted)).created == 4
-    assert [len(claims_going_on(practice, one["id"])) for one in wanted] == [1, 0, 0, 1]
-    assert "MAX_DAILY_REACHED" in await outcome(client.create(this_afternoon()))
-    more = visit(practice, this_morning(45), status="no_show", patient=4)
-    report = await imported(suite, practice, [more])
-    assert told(report)[0].startswith("1:")
-    assert "MAX_DAILY_REACHED" in told(report)[0]
-    more["override_reason"] = "came from elsewhere"
-    assert (await imported(suite, practice, [more])).created == 1
-    assert [unit for _, unit, *_ in claims_going_on(practice, more["id"])] == [3]
-    shown = (await client.call("GetAppointment", appointment_id=more["id"])).appointment
-    assert list(shown.override.rules) == ["MAX_DAILY_REACHED"]
-    assert len(set(versions_told(practice))) == len(versions_told(practice))
-    invariants(suite.database)
-
-
-async def test_what_goes_on_after_a_completed_visit_is_claimed(
-    suite: Suite, full: Practice, make_client: MakeClient
-) -> None:
-    """Buffers, turnarounds and gaps that have not run out are claimed as by a visit that was completed here."""
-    with psycopg.connect(full.owner_url) as owner:
-        long = full.add_service(owner, requires_room=True, buffer_after_min=120)
-        full.add_rule(owner, "min_gap", service=long, min_gap_minutes=90)
-    client = make_client(full)
-    end = datetime.now(UTC).replace(second=0, microsecond=0, tzinfo=None) - timedelta(minutes=2)
-    start = (end - timedelta(minutes=20)).isoformat()
-    fields: dict[str, Any] = {"service_id": long, "room_id": full.rooms[1], "end": end.isoformat()}
-    made = (await client.create(start, **fields, override_reason="came without one")).appointment
-    for step in ("CheckInAppointment", "StartAppointment", "CompleteAppointment"):
-        await client.call(step, appointment_id=made.id)
-    before = claims_going_on(full, made.id)
-    assert len(before) == 3
-    wipe_visits(full)
-    entry = visit(full, start, **fields, status="completed")
-    again = entry | {"id": new_id(), "patient_id": full.patients[1]}
-    assert (await imported(suite, full, [entry])).created == 1
-    assert claims_going_on(full, entry["id"]) == before
-    assert "SLOT_ALREADY_BOOKED" in told(await imported(suite, full, [again]))[0]
-    again["override_reason"] = "two at once"
-    assert (await imported(suite, full, [again])).created == 1
-    invariants(suite.database)
-
-
-async def test_history_keeps_why_it_was_overridden(
-    suite: Suite, full: Practice, make_client: MakeClient
-) -> None:
-    """The reason that a file gives of a visit of history is kept, with who imported it, and imported again."""
-    long_ago = (datetime.now(UTC) - timedelta(days=40)).replace(hour=9, minute=7, second=0, microsecond=0)
-    entry = visit(full, long_ago.isoformat(), status="completed", override_reason="was off our grid")
-    assert (await imported(suite, full, [entry])).created == 1
-    client = make_client(full)
-    shown = (await client.call("GetAppointment", appointment_id=entry["id"])).appointment
-    assert (shown.override.reason, shown.override.by) == ("was off our grid", "medforall import")
-    assert (await imported(suite, full, [entry])).unchanged == 1
-    other = entry | {"override_reason": "something else"}
-    assert "(override_reason)" in told(await imported(suite, full, [other]))[0]
-
-
 async def test_a_visit_that_is_there_is_not_changed(
     suite: Suite, full: Practice, make_client: MakeClient
 ) -> None:
@@ -390,21 +172,6 @@ async def test_an_id_that_another_clinic_has_at_that_start_is_refused(suite: Sui
     assert (await imported(suite, full, [elsewhere], dry_run=True)).created == 1
 
 
-async def test_visits_of_an_archived_month_are_there(suite: Suite, full: Practice) -> None:
-    """A visit whose row was detached with its month is unchanged when it comes again; another start is refused."""
-    long_ago = (datetime.now(UTC) - timedelta(days=800)).replace(hour=9, minute=0, second=0, microsecond=0)
-    entry = visit(full, long_ago.isoformat(), status="completed")
-    assert (await imported(suite, full, [entry])).created == 1
-    with psycopg.connect(full.owner_url, autocommit=True) as owner:
-        ensure_partitions(owner, today=long_ago.date())
-        following = (long_ago.replace(day=1) + timedelta(days=31)).replace(day=1).date()
-        assert detach_partitions(owner, "appointment", before=following).detached
-    report = await imported(suite, full, [entry])
-    assert (report.created, report.unchanged, report.refused) == (0, 1, [])
-    moved = entry | {"start": (long_ago + timedelta(days=1)).isoformat()}
-    assert "(start)" in told(await imported(suite, full, [moved]))[0]
-
-
 async def test_a_place_that_is_not_named_is_found_as_by_a_booking(suite: Suite, full: Practice) -> None:
     """Without a location the room or the provider decides; where both leave several, it is a fault of that field."""
     entry = visit(full, at(10))
@@ -439,22 +206,6 @@ def end_hold_silently(practice: Practice, hold_id: str) -> None:
                 f"UPDATE {table} SET expires_at = now() - interval '1 s' WHERE {key} = %s".encode(),
                 (hold_id,),
             )
-
-
-def versions_told(practice: Practice) -> list[tuple[str, int]]:
-    """The calendar versions that each of the clinic's events tells, by lock."""
-    with psycopg.connect(practice.owner_url) as owner:
-        payloads = owner.execute(
-            "SELECT payload FROM outbox_event WHERE clinic_id = %s ORDER BY id", (practice.clinic,)
-        ).fetchall()
-    events = [events_pb2.Event.FromString(payload) for (payload,) in payloads]
-    return [
-        told_version
-        for event in events
-        for told_version in sorted(
-            {(found.lock_id or found.resource_id, found.calendar_version) for found in event.resources}
-        )
-    ]
 
 
 async def test_a_hold_that_ends_between_batches_has_versions_of_its_own(
