@@ -103,6 +103,8 @@ def still_claimed(
     With an override it has a place above a quota that is full, and leaves out what somebody else has.
     Raises Refused and Conflict without one.
     """
+    if not told.planned:
+        return (), ()
     retained = _RETAINED[visit.status](Found(visit, held_claims(told.planned, None), now, ""))
     going_on = sorted(
         (one for one in retained if one.end_min > exact_minutes_of(now)),
