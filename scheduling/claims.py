@@ -8,7 +8,7 @@ daily quota    the location's local day
 minimum gap    start … end + gap
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from scheduling import localtime
@@ -97,6 +97,13 @@ def quotas_of(static: StaticFacts, service_id: str, provider_id: str, start_min:
         for rule in rules_of(static, service_id, provider_id)
         if isinstance(rule.payload, DailyLimit)
     )
+
+
+def quota_unit(used: Collection[int], limit: int) -> int:
+    """Return the lowest free unit of a day's quota; for a visit over the limit, the lowest above all used."""
+    if len(used) >= limit:
+        return max(used, default=0) + 1
+    return next(unit for unit in range(1, len(used) + 2) if unit not in used)
 
 
 def _with_buffers(visit: Visit, service: Service, after_min: int) -> tuple[int, int]:

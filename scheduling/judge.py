@@ -7,7 +7,7 @@ from typing import Final
 from scheduling import allocation, timeline
 from scheduling.busy import BusyFacts
 from scheduling.checks import Plan
-from scheduling.claims import Quota, Visit, patient_claim, quotas_of, visit_claims
+from scheduling.claims import Visit, patient_claim, quota_unit, quotas_of, visit_claims
 from scheduling.conditions import Check
 from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError, Invalid, NotFound, Reason, Refused
@@ -329,18 +329,13 @@ def _accept(
         room_id=room_id,
         room_unit=room_unit or 1,
         equipment=equipment,
-        quota_units={quota.resource_id: _quota_unit(plan, quota) for quota in quotas},
+        quota_units={
+            quota.resource_id: quota_unit(frame.live_units(quota.resource_id), quota.limit)
+            for quota in quotas
+        },
     )
     claims = visit_claims(frame.static, visit)
     return Verdict(start_min, end_min, (), overridden, room_id, room_unit, equipment, claims)
-
-
-def _quota_unit(plan: Plan, quota: Quota) -> int:
-    """Return the lowest free unit; for a visit over the limit, the lowest above all used."""
-    used = plan.frame.live_units(quota.resource_id)
-    if len(used) >= quota.limit:
-        return max(used, default=0) + 1
-    return next(unit for unit in range(1, len(used) + 2) if unit not in used)
 
 
 def _provider_of(static: StaticFacts, provider_id: str) -> Provider:

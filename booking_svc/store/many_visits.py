@@ -16,6 +16,7 @@ from booking_svc.store import rows, statements
 from booking_svc.store.pipeline import Statement
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import PatientBook, build_patients
+from scheduling.clock import minutes_of
 
 # Whoever changes what a clinic's visits claim locks these first, in the same order.
 _LOCK_ALL: Final = Statement(
@@ -41,6 +42,22 @@ _READ_PATIENTS_VISITS: Final = Statement(
     JOIN appointment v ON v.clinic_id = $1 AND v.patient_id = asked.patient_id
         AND v.start_ts_utc > to_timestamp(asked.since_min * 60.0)
         AND v.status NOT IN ('canceled', 'released', 'expired', 'no_show')
+    """,
+)
+_READ_REFERENCES: Final = Statement(
+    "read_many_references",
+    "SELECT id::text, start_ts_utc FROM appointment_ref WHERE clinic_id = $1 AND id = ANY ($2::uuid[])",
+)
+# Ids are a clinic's own, but the key of the rows is not. Each is looked for in its month alone, by that key: LIMIT
+# keeps the planner from joining the months as a whole.
+_READ_ELSEWHERE: Final = Statement(
+    "read_many_elsewhere",
+    """
+    SELECT v.id::text FROM unnest($2::uuid[], $3::integer[]) AS v (id, start_min)
+    CROSS JOIN LATERAL (
+        SELECT FROM appointment a
+        WHERE a.id = v.id AND a.start_ts_utc = to_timestamp(v.start_min * 60.0) AND a.clinic_id <> $1 LIMIT 1
+    ) AS other
     """,
 )
 _RAISE_VERSIONS: Final = Statement(
@@ -180,6 +197,17 @@ class ManyVisits:
                 visit.id: visit for visit in (rows.appointment_of(row, cipher) for row in done.rows())
             },
         )
+
+    def references(self, visit_ids: Sequence[str]) -> Reply[dict[str, int]]:
+        """When those of the visits start that the clinic knows by id, their rows in archived months included."""
+        pending = self._session.queue(_READ_REFERENCES, self._clinic_id, list(visit_ids))
+        return Reply(pending, lambda done: {id_: minutes_of(start) for id_, start in done.rows()})
+
+    def elsewhere(self, starts: Mapping[str, int]) -> Reply[frozenset[str]]:
+        """Those of the ids that cannot be written at their starts: another clinic has them. Nobody is to be told."""
+        ids, start_mins = list(starts), list(starts.values())
+        pending = self._session.queue(_READ_ELSEWHERE, self._clinic_id, ids, start_mins)
+        return Reply(pending, lambda done: frozenset(id_ for (id_,) in done.rows()))
 
     def queue(self, new: NewVisits) -> None:
         """Queue every row; the run raises IntegrityError for one that breaks a constraint."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
 from booking_svc.model import Caller
@@ -22,6 +23,7 @@ from booking_svc.usecases.commands import Book
 from booking_svc.usecases.diary import stretches_by_day
 from booking_svc.usecases.edit_directory import LOCATIONS_MAX, lock_whole_directory
 from booking_svc.usecases.expire_hold import end_holds
+from booking_svc.usecases.history import Told
 from booking_svc.usecases.judging_many import Ask, Asked, Clerk, Done, Given, Known, asked
 from booking_svc.usecases.places import require_known, the_only, working_places
 from booking_svc.usecases.recording import Recorder
@@ -61,9 +63,7 @@ class BookMany:
         clerk = Clerk(caller, self._recorder, self._cache)
         waiting: NewVisits | None = None
         while batch:
-            known, asks = await self._read(session, places, batch)
-            if waiting is not None:
-                known.add_all(waiting)
+            known, asks, waiting = await self._read(session, places, batch, waiting)
             wanted = list(zip(batch, asks, strict=True))
             judging = asyncio.to_thread(lambda: (clerk.judge(wanted, known), next(coming, None)))  # noqa: B023
             _, (done, batch) = await _both(_write(session, waiting), judging)
@@ -86,19 +86,34 @@ class BookMany:
         return found
 
     async def _read(
-        self, session: Session, places: Mapping[str, LocationFacts], batch: Batch
-    ) -> tuple[Known, list[Ask]]:
-        """Where each visit takes place and what decides about it; holds that have ended are not in it."""
+        self,
+        session: Session,
+        places: Mapping[str, LocationFacts],
+        batch: Batch,
+        waiting: NewVisits | None,
+    ) -> tuple[Known, list[Ask], NewVisits | None]:
+        """Where each visit takes place, what decides about it, and what is still waiting to be written.
+
+        Holds that have ended are ended: their ends raise calendars further, so what is waiting is written before, and
+        read. All is judged at the moment before the first look: a hold that ends after it stands.
+        """
         located = await self._located(session, places, batch)
+        clock = session.clock()
+        await session.run()
+        now = clock.get()
         asks: list[Ask] = [
-            where if isinstance(where, DomainError) else asked(given, places.get(where))
+            where if isinstance(where, DomainError) else asked(given, places.get(where), now)
             for given, where in zip(batch, located, strict=True)
         ]
-        known, ended = await _known(session, batch, asks)
+        known, ended = await _known(session, batch, asks, now)
         if ended:
+            await _write(session, waiting)
+            waiting = None
             await end_holds(session, self._recorder, ended)
-            known, _ = await _known(session, batch, asks)
-        return known, asks
+            known, _ = await _known(session, batch, asks, now)
+        if waiting is not None:
+            known.add_all(waiting)
+        return known, asks, waiting
 
     async def _located(
         self, session: Session, places: Mapping[str, LocationFacts], batch: Batch
@@ -132,27 +147,32 @@ class BookMany:
         return the_only(found)
 
 
-async def _known(session: Session, batch: Batch, asks: Iterable[Ask]) -> tuple[Known, set[str]]:
-    """What decides about a batch, read at once, and the holds in it that have ended."""
+async def _known(
+    session: Session, batch: Batch, asks: Iterable[Ask], now: datetime
+) -> tuple[Known, set[str]]:
+    """What decides about a batch, read at once, and the holds in it that have ended `now`."""
     reading = [ask for ask in asks if isinstance(ask, Asked)]
     stretches = stretches_by_day(stretch for ask in reading for stretch in ask.stretches)
     history = {
         found
         for ask in reading
-        if ask.proposal is None
+        if isinstance(ask.wanted, Told)
         for found in (ask.given.book.provider_id, ask.given.book.room_id)
         if found
     }
     patient_ids = sorted({one.book.patient_id for one in batch if one.book.patient_id})
     store = ManyVisits(session)
     there = store.there([one.id for one in batch])
+    references = store.references([one.id for one in batch])
+    elsewhere = store.elsewhere({ask.given.id: ask.wanted.start_min for ask in reading})
     patients = store.patients(patient_ids, _since(reading))
     claims = session.claims(stretches)
-    clock = session.clock()
     kinds = await DirectoryStore(session).resource_kinds(sorted(history))
     known = Known(
-        now=clock.get(),
+        now=now,
         there=there.get(),
+        references=references.get(),
+        elsewhere=elsewhere.get(),
         patients=patients.get(),
         kinds=kinds,
     )

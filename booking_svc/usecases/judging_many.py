@@ -5,17 +5,18 @@ A visit that is still to stand is judged by the code of a booking; one that is h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final
 
-from booking_svc.model import Appointment, Caller, Change, EventType, HeldClaim
+from booking_svc.model import Appointment, Caller, Change, EventType, HeldClaim, Override
 from booking_svc.store.many_visits import NewVisit, NewVisits
 from booking_svc.usecases.book import new_visit, proposal_of, shown_mode
 from booking_svc.usecases.commands import Book
 from booking_svc.usecases.create_many import OneRefused
 from booking_svc.usecases.diary import Diary
+from booking_svc.usecases.history import HISTORY, Told, still_claimed, told_at
 from booking_svc.usecases.judged_facts import Judged, counted_patients, resources_of, stretches_of
 from booking_svc.usecases.places import in_use
 from booking_svc.usecases.recording import Recorder
@@ -26,20 +27,14 @@ from scheduling import localtime, reading
 from scheduling.appointment import ACTIVE, TOOK_PLACE_OR_WILL, AppointmentStatus
 from scheduling.busy import BusyFacts
 from scheduling.claims import locks_of
-from scheduling.clock import minutes_of
 from scheduling.derived import DerivedCache
 from scheduling.errors import Conflict, DomainError, Invalid, NotFound, Reason
-from scheduling.facts import Claim, PatientFacts, PatientVisit, ResourceKind, Service, StaticFacts
+from scheduling.facts import Claim, PatientFacts, PatientVisit, ResourceKind, StaticFacts
 from scheduling.judge import Proposal
 
 _S = AppointmentStatus
-HISTORY: Final = frozenset({_S.COMPLETED, _S.CANCELED, _S.NO_SHOW})
-"""What has come to its end: recorded as it is told, unjudged and without claims."""
 TO_STAND: Final = ACTIVE - {_S.HELD}
 """What is going to happen or happens: judged, and claims everything."""
-
-_OVER: Final = frozenset({_S.COMPLETED, _S.NO_SHOW})
-_MINUTES_MAX: Final = 1_440
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +53,16 @@ class Given:
 
 @dataclass(slots=True)
 class Known:
-    """What a batch is judged by: `there` are visits of the same ids, `kinds` what ids that history names stand for."""
+    """What a batch is judged by: `there` are visits of the same ids, `kinds` what ids that history names stand for.
+
+    `references` says when visits of the same ids start, those in archived months included; ids that are `elsewhere`
+    cannot be used.
+    """
 
     now: datetime
     there: Mapping[str, Appointment]
+    references: Mapping[str, int]
+    elsewhere: Collection[str]
     patients: Mapping[str, PatientBook]
     kinds: Mapping[str, ResourceKind]
     diary: Diary = field(default_factory=Diary)
@@ -93,11 +94,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A visit with what it is judged at and by; `since_min` is from when on its patient's visits count, if they do."""
+    """A visit with what it is judged at and by: what it proposes, or what is told of one of history.
+
+    `since_min` is from when on its patient's visits count, if they do.
+    """
 
     given: Given
     facts: LocationFacts
-    proposal: Proposal | None = None
+    wanted: Proposal | Told
     stretches: Sequence[Stretch] = ()
     since_min: int | None = None
 
@@ -115,13 +119,14 @@ class Done:
     refused: Sequence[OneRefused]
 
 
-def asked(given: Given, facts: LocationFacts | None) -> Ask:
+def asked(given: Given, facts: LocationFacts | None, now: datetime) -> Ask:
     """The visit at its place, or what is wrong with it before anything is read."""
     try:
         if facts is None:
             raise NotFound("There is no such location.", metadata={"resource": "location"})
         if given.is_history:
-            return Asked(given, facts)
+            told = told_at(facts.static, given.book, given.status, now)
+            return Asked(given, facts, told, told.stretches())
         proposal = proposal_of(given.book, in_use(facts))
         static, start_min = facts.static, proposal.start_min
         stretches = stretches_of(static, proposal, resources_of(static, proposal))
@@ -173,7 +178,14 @@ class Clerk:
             return None
         if isinstance(ask, DomainError):
             raise ask
-        return self._recorded(ask, known) if ask.proposal is None else self._taken(ask, ask.proposal, known)
+        if given.id in known.references:
+            _require_none([] if known.references[given.id] == ask.wanted.start_min else ["start"])
+            return None
+        if given.id in known.elsewhere:
+            raise Invalid.field("id", "cannot be used: give the visit another one")
+        if isinstance(ask.wanted, Told):
+            return self._recorded(ask, ask.wanted, known)
+        return self._taken(ask, ask.wanted, known)
 
     def _taken(self, ask: Asked, proposal: Proposal, known: Known) -> NewVisit:
         """A visit that takes its time, as a booking of it would."""
@@ -194,21 +206,25 @@ class Clerk:
         quotas = quota_days(verdict.claims, facts.static.location.zone)
         return self._new(visit, held_claims(verdict.claims, None), granted.versions, quotas, known.now)
 
-    def _recorded(self, ask: Asked, known: Known) -> NewVisit:
-        """A visit of history: its references must be there, and what is over has begun."""
-        given, static = ask.given, ask.facts.static
-        book, service = given.book, _service_of(static, given.book.service_id)
+    def _recorded(self, ask: Asked, told: Told, known: Known) -> NewVisit:
+        """A visit of history: its references must be there, and what it claims still must be free."""
+        book, static = ask.given.book, ask.facts.static
         _require_known(book, known)
-        zone = static.location.zone
-        start_min = localtime.parse_local(book.start, zone)
-        end_min = (
-            localtime.parse_local(book.end, zone, "end") if book.end else start_min + service.duration_min
-        )
-        if not 0 < end_min - start_min <= _MINUTES_MAX:
-            raise Invalid.field("end", "must be after start, by a day at most")
-        if given.status in _OVER and start_min > minutes_of(known.now):
-            raise Invalid.field("status", "cannot be that of a visit that is still to come")
-        visit = Appointment(
+        visit = self._told(ask.given, told, static, known.now)
+        first_min = min([told.start_min, *(claim.start_min for claim in told.planned)])
+        end_min = max([told.end_min, *(claim.end_min for claim in told.planned)])
+        busy = BusyFacts(known.diary.on_days_of(first_min, end_min))
+        claims, broken = still_claimed(static, told, visit, busy, known.now)
+        if visit.override is not None:
+            rules = tuple(reason.value for reason in broken)
+            visit = replace(visit, override=replace(visit.override, rules=rules))
+        versions = known.raised({claim.lock_id for claim in claims})
+        return self._new(visit, claims, versions, quota_days(claims, visit.zone), known.now)
+
+    def _told(self, given: Given, told: Told, static: StaticFacts, now: datetime) -> Appointment:
+        """The appointment, with its override as it is told: nobody knows which rules it broke."""
+        book, by = given.book, self._caller.principal.subject
+        return Appointment(
             clinic_id=book.clinic_id,
             id=given.id,
             location_id=static.location.id,
@@ -216,19 +232,19 @@ class Clerk:
             provider_id=book.provider_id,
             room_id=book.room_id,
             service_id=book.service_id,
-            start_min=start_min,
-            end_min=end_min,
-            zone=zone,
+            start_min=told.start_min,
+            end_min=told.end_min,
+            zone=static.location.zone,
             status=given.status or _S.COMPLETED,
             room_mode=shown_mode(book.room_id, book.room_mode, book.room_id),
-            buffer_before_min=service.buffer_before_min,
-            buffer_after_min=service.buffer_after_min,
+            buffer_before_min=told.service.buffer_before_min,
+            buffer_after_min=told.service.buffer_after_min,
             notes=book.notes,
-            created_by=self._caller.principal.subject,
-            created_at=known.now,
-            updated_at=known.now,
+            override=Override(book.override_reason, by, ()) if book.override_reason else None,
+            created_by=by,
+            created_at=now,
+            updated_at=now,
         )
-        return self._new(visit, (), {}, (), known.now)
 
     def _new(
         self,
@@ -245,7 +261,10 @@ class Clerk:
 
 def require_same(there: Appointment, given: Given) -> None:
     """Refuse another visit under an id that is taken. What the file does not say may be anything."""
-    other = [name for name, is_other in _differences(there, given) if is_other]
+    _require_none([name for name, is_other in _differences(there, given) if is_other])
+
+
+def _require_none(other: Sequence[str]) -> None:
     if other:
         raise Conflict(
             f"A visit of this id is there and says something else ({', '.join(other)}); an appointment is moved by"
@@ -286,11 +305,3 @@ def _require_known(book: Book, known: Known) -> None:
             raise NotFound(f"There is no such {kind}.", metadata={"resource": kind})
     if book.patient_id not in known.patients:
         raise NotFound("There is no such patient.", metadata={"resource": "patient"})
-
-
-def _service_of(static: StaticFacts, service_id: str) -> Service:
-    """The service, whether in use or not. Raises NotFound."""
-    for service in static.services:
-        if service.id == service_id:
-            return service
-    raise NotFound("There is no such service.", metadata={"resource": "service"})

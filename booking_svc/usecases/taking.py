@@ -269,7 +269,7 @@ def _all_locked(versions: dict[str, int], lock_ids: set[str]) -> dict[str, int]:
     return versions
 
 
-def quota_days(planned: Iterable[PlannedClaim], zone: str) -> list[tuple[str, date]]:
+def quota_days(planned: Iterable[PlannedClaim | HeldClaim], zone: str) -> list[tuple[str, date]]:
     """The quotas among the claims with their local days."""
     return [
         (claim.resource_id, localtime.day_at(zone, claim.start_min))

@@ -10,7 +10,8 @@ from medforall.booking.v1 import appointment_pb2, booking_pb2
 
 from booking_svc.model import Appointment, Caller
 from booking_svc.rpc.requests import create_appointment
-from booking_svc.usecases.judging_many import HISTORY, TO_STAND, Given
+from booking_svc.usecases.history import HISTORY
+from booking_svc.usecases.judging_many import TO_STAND, Given
 from ctl.transfer.faults import Fault
 from ctl.transfer.meaning import WrongError, contract_faults, scalar_of
 from ctl.transfer.reading import RawEntry

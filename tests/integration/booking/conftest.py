@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.booking import BookingProcess, Client, Keys, booking_processes, environment_of
@@ -65,3 +66,19 @@ async def make_client(suite: Suite) -> AsyncIterator[MakeClient]:
     yield make
     for client in made:
         await client.close()
+
+
+@pytest.fixture
+def full(suite: Suite) -> Practice:
+    """A clinic with two providers, rooms that are shared, pooled equipment, a quota, a gap and a limit."""
+    practice = suite.practice(providers=2, rooms=2, service={"buffer_before_min": 5, "buffer_after_min": 10})
+    with psycopg.connect(practice.owner_url) as owner:
+        practice.add_room(owner, concurrent_visits=2, turnaround_min=20)
+        practice.add_equipment(owner, "ecg", 2, turnaround_min=5)
+        practice.add_service(owner, allow_patient_overlap=True, requires_room=False)
+        practice.add_rule(owner, "required_equipment_type", equipment_type="ecg", min_units=1)
+        practice.add_rule(owner, "max_daily", max_per_day=6, scope="service")
+        practice.add_rule(owner, "min_gap", min_gap_minutes=15)
+        practice.add_rule(owner, "patient_limit", max_active=3)
+        practice.add_rule(owner, "patient_limit", service=practice.services[1], max_active=5)
+    return practice

@@ -3,115 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
-from medforall.events.v1 import events_pb2
 
+from booking_svc.store.pipeline import Statement
+from booking_svc.store.session import Session
+from booking_svc.usecases import book_many
+from booking_svc.usecases.expire_hold import end_holds
+from booking_svc.usecases.recording import Recorder
 from ctl.transfer import importing
 from ctl.transfer.checking import check
-from ctl.transfer.importing import Importer, Report
+from ctl.transfer.importing import Importer
 from ctl.transfer.sessions import clinic_session, operator
 from tests.integration.booking.conftest import MakeClient, Suite
+from tests.integration.booking.imports import imported, rows_of, told, versions_told, visit, wipe_visits
 from tests.support.booking import outcome
-from tests.support.importing import Entry, Visits, import_visits, keys_of
+from tests.support.importing import Visits, keys_of
 from tests.support.invariants import invariants
 from tests.support.practice import MONDAY, Practice, at, new_id
-
-_ROWS = {
-    "appointment": "to_jsonb(t) - '{created_at,updated_at,created_by,notes_encrypted,override_reason_encrypted,"
-    "override_by}'::text[] || jsonb_build_object('has_notes', notes_encrypted IS NOT NULL,"
-    " 'is_overridden', override_reason_encrypted IS NOT NULL)",
-    "appointment_ref": "to_jsonb(t)",
-    "appointment_equipment": "to_jsonb(t)",
-    "claim": "to_jsonb(t)",
-    "resource": "to_jsonb(t) - 'created_at'",
-    "audit_event": "to_jsonb(t) - '{id,at,actor,actor_role,request_id,from_address}'::text[] #- '{after,override,by}'",
-}
-
-
-def rows_of(practice: Practice) -> dict[str, list[str]]:
-    """What the clinic's visits have left, but for ids of their own, times of writing, and who wrote it."""
-    with psycopg.connect(practice.owner_url) as owner:
-        found = {
-            table: [
-                row[0]
-                for row in owner.execute(
-                    f"SELECT ({shown})::text FROM {table} t WHERE clinic_id = %s ORDER BY 1".encode(),
-                    (practice.clinic,),
-                )
-            ]
-            for table, shown in _ROWS.items()
-        }
-        told = owner.execute(
-            "SELECT payload, event_type, aggregate_version FROM outbox_event WHERE clinic_id = %s ORDER BY id",
-            (practice.clinic,),
-        ).fetchall()
-    found["outbox_event"] = [
-        f"{event_type} {version} {_event(payload)}" for payload, event_type, version in told
-    ]
-    return found
-
-
-def _event(payload: bytes) -> events_pb2.Event:
-    event = events_pb2.Event.FromString(payload)
-    event.event_id = event.traceparent = ""
-    event.ClearField("occurred_at")
-    return event
-
-
-def wipe_visits(practice: Practice) -> None:
-    """Take away all that bookings have left in the clinic."""
-    with psycopg.connect(practice.owner_url) as owner:
-        owner.execute("SET session_replication_role = replica")
-        for table in ("claim", "appointment_equipment", "appointment", "appointment_ref", "outbox_event"):
-            owner.execute(f"DELETE FROM {table} WHERE clinic_id = %s".encode(), (practice.clinic,))
-        owner.execute("DELETE FROM audit_event WHERE clinic_id = %s", (practice.clinic,))
-        owner.execute("DELETE FROM audit_seal WHERE clinic_id = %s", (practice.clinic,))
-        owner.execute("DELETE FROM resource WHERE clinic_id = %s AND kind = 'quota'", (practice.clinic,))
-        owner.execute("UPDATE resource SET calendar_version = 0 WHERE clinic_id = %s", (practice.clinic,))
-
-
-async def imported(
-    suite: Suite, practice: Practice, wanted: Sequence[Entry], *, dry_run: bool = False
-) -> Report:
-    keys = keys_of(suite.keys.master)
-    return await import_visits(practice.owner_url, practice.clinic, keys, wanted, dry_run=dry_run)
-
-
-def visit(practice: Practice, start: str, *, patient: int = 0, **fields: Any) -> dict[str, str]:
-    """An entry of the practice's first service, provider and location unless told otherwise."""
-    return {
-        "id": new_id(),
-        "location_id": practice.location,
-        "provider_id": practice.provider,
-        "service_id": practice.service,
-        "patient_id": practice.patients[patient],
-        "start": start,
-    } | fields
-
-
-def told(report: Report) -> list[str]:
-    return [str(fault).partition("visits.yaml:")[2] for fault in report.refused]
-
-
-@pytest.fixture
-def full(suite: Suite) -> Practice:
-    """A clinic with two providers, rooms that are shared, pooled equipment, a quota, a gap and a limit."""
-    practice = suite.practice(providers=2, rooms=2, service={"buffer_before_min": 5, "buffer_after_min": 10})
-    with psycopg.connect(practice.owner_url) as owner:
-        practice.add_room(owner, concurrent_visits=2, turnaround_min=20)
-        practice.add_equipment(owner, "ecg", 2, turnaround_min=5)
-        practice.add_service(owner, allow_patient_overlap=True, requires_room=False)
-        practice.add_rule(owner, "required_equipment_type", equipment_type="ecg", min_units=1)
-        practice.add_rule(owner, "max_daily", max_per_day=6, scope="service")
-        practice.add_rule(owner, "min_gap", min_gap_minutes=15)
-        practice.add_rule(owner, "patient_limit", max_active=3)
-        practice.add_rule(owner, "patient_limit", service=practice.services[1], max_active=5)
-    return practice
 
 
 async def test_imported_visits_are_what_bookings_leave(
@@ -222,43 +135,6 @@ async def test_visits_of_a_file_see_each_other(suite: Suite, full: Practice) -> 
     assert "PATIENT_LIMIT" in told(report)[0]
 
 
-async def test_history_is_recorded_as_it_is_told(
-    suite: Suite, full: Practice, make_client: MakeClient
-) -> None:
-    """Visits that are over, canceled or missed are there without claims, wherever they lie, with event and audit."""
-    with psycopg.connect(full.owner_url) as owner:
-        archived = full.add_service(owner, active=False)
-    long_ago = (datetime.now(UTC) - timedelta(days=400)).replace(hour=9, minute=7, second=0, microsecond=0)
-    start = long_ago.isoformat()
-    wanted = [
-        visit(full, start, status="completed", service_id=archived, notes="went well"),
-        visit(full, start, status="no_show", patient=1, room_id=full.rooms[0]),
-        visit(full, at(9), status="canceled", patient=2, end=at(9, 20)),
-    ]
-    report = await imported(suite, full, wanted)
-    assert (report.created, report.refused) == (3, [])
-    rows = rows_of(full)
-    assert rows["claim"] == []
-    assert len(rows["appointment"]) == len(rows["audit_event"]) == len(rows["outbox_event"]) == 3
-    client = make_client(full)
-    shown = [
-        (await client.call("GetAppointment", appointment_id=entry["id"])).appointment for entry in wanted
-    ]
-    assert [found.end_utc.seconds - found.start_utc.seconds for found in shown] == [1_800, 1_800, 1_200]
-    assert shown[0].notes == "went well"
-    assert (await imported(suite, full, wanted)).unchanged == 3
-    assert (await client.create(at(9), patient=2)).appointment.id
-    bad = [
-        visit(full, at(9), status="completed"),
-        visit(full, start, status="completed", patient_id=new_id()),
-        visit(full, start, status="completed", provider_id=full.rooms[0]),
-        visit(full, start, status="completed", service_id=new_id()),
-        visit(full, start, status="completed", end=start),
-    ]
-    lines = told(await imported(suite, full, bad))
-    assert [line.partition(":")[0] for line in lines] == ["1", "2", "3", "4", "5"]
-
-
 async def test_a_visit_that_is_there_is_not_changed(
     suite: Suite, full: Practice, make_client: MakeClient
 ) -> None:
@@ -275,6 +151,25 @@ async def test_a_visit_that_is_there_is_not_changed(
     assert "first" not in told(report)[0]
     await client.call("CancelAppointment", appointment_id=entry["id"])
     assert (await imported(suite, full, [entry])).unchanged == 1
+
+
+async def test_an_id_that_another_clinic_has_at_that_start_is_refused(suite: Suite, full: Practice) -> None:
+    """It is told with its line, visit to come or history, and says nothing of whose it is."""
+    other = suite.practice()
+    long_ago = (datetime.now(UTC) - timedelta(days=90)).replace(hour=9, minute=0, second=0, microsecond=0)
+    theirs = [visit(other, at(10)), visit(other, long_ago.isoformat(), status="completed")]
+    assert (await imported(suite, other, theirs)).created == 2
+    ours = [
+        visit(full, at(8), patient=1),
+        visit(full, at(10), id=theirs[0]["id"]),
+        visit(full, long_ago.isoformat(), status="completed", id=theirs[1]["id"]),
+    ]
+    lines = told(await imported(suite, full, ours))
+    said = "cannot be used: give the visit another one"
+    assert [line.partition(":")[0] for line in lines] == ["2", "3"]
+    assert all(said in line and "EXISTS" not in line for line in lines)
+    elsewhere = visit(full, at(14), id=theirs[0]["id"])
+    assert (await imported(suite, full, [elsewhere], dry_run=True)).created == 1
 
 
 async def test_a_place_that_is_not_named_is_found_as_by_a_booking(suite: Suite, full: Practice) -> None:
@@ -295,17 +190,76 @@ async def test_ended_holds_do_not_stand_in_the_way(
     held = (await client.hold(at(10))).appointment
     entry = visit(full, at(10))
     assert "SLOT_ALREADY_BOOKED" in told(await imported(suite, full, [entry]))[0]
-    with psycopg.connect(full.owner_url) as owner:
-        for table, key in (("appointment", "id"), ("claim", "appointment_id")):
-            owner.execute(
-                f"UPDATE {table} SET expires_at = now() - interval '1 s' WHERE {key} = %s".encode(),
-                (held.id,),
-            )
+    end_hold_silently(full, held.id)
     assert (await imported(suite, full, [entry])).created == 1
     with psycopg.connect(full.owner_url) as owner:
         status = owner.execute("SELECT status FROM appointment WHERE id = %s", (held.id,)).fetchone()
     assert status == ("expired",)
     invariants(suite.database)
+
+
+def end_hold_silently(practice: Practice, hold_id: str) -> None:
+    """Let a hold's time have passed without anybody noticing."""
+    with psycopg.connect(practice.owner_url) as owner:
+        for table, key in (("appointment", "id"), ("claim", "appointment_id")):
+            owner.execute(
+                f"UPDATE {table} SET expires_at = now() - interval '1 s' WHERE {key} = %s".encode(),
+                (hold_id,),
+            )
+
+
+async def test_a_hold_that_ends_between_batches_has_versions_of_its_own(
+    suite: Suite, full: Practice, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the second batch ends a hold, no two events tell one version, and the last is the number of changes."""
+    client = make_client(full)
+    next_day = MONDAY + timedelta(days=1)
+    held = (await client.hold(at(14, day=next_day))).appointment
+    end_hold_silently(full, held.id)
+    monkeypatch.setattr(importing, "BATCH_MAX", 1)
+    starts = (at(8), at(14, day=next_day), at(18))
+    wanted = [visit(full, start, patient=place) for place, start in enumerate(starts)]
+    assert (await imported(suite, full, wanted)).created == 3
+    told_versions = versions_told(full)
+    assert len(set(told_versions)) == len(told_versions)
+    of_provider = [version for lock_id, version in told_versions if lock_id == full.provider]
+    assert of_provider == [1, 2, 3, 4, 5]
+    with psycopg.connect(full.owner_url) as owner:
+        written = owner.execute(
+            "SELECT calendar_version FROM resource WHERE clinic_id = %s AND id = %s",
+            (full.clinic, full.provider),
+        ).fetchone()
+    assert written == (5,)
+    invariants(suite.database)
+
+
+_END_HOLD: Final = tuple(
+    Statement(
+        f"end_{table}_in_a_test",
+        f"UPDATE {table} SET expires_at = clock_timestamp() WHERE clinic_id = $1 AND {key} = $2",
+    )
+    for table, key in (("appointment", "id"), ("claim", "appointment_id"))
+)
+
+
+async def test_a_hold_that_ends_while_others_are_ended_stands(
+    suite: Suite, full: Practice, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is judged at one moment: a hold that ends after it is in the way, and told with its line."""
+    client = make_client(full)
+    first, second = [(await client.hold(at(hour))).appointment for hour in (10, 14)]
+    end_hold_silently(full, first.id)
+
+    async def end_and_wait(session: Session, recorder: Recorder, hold_ids: Iterable[str]) -> None:
+        await end_holds(session, recorder, hold_ids)
+        for statement in _END_HOLD:
+            session.queue(statement, full.clinic, second.id)
+        await session.run()
+
+    monkeypatch.setattr(book_many, "end_holds", end_and_wait)
+    report = await imported(suite, full, [visit(full, at(10)), visit(full, at(14), patient=1)])
+    assert told(report)[0].startswith("2:")
+    assert "SLOT_ALREADY_BOOKED" in told(report)[0]
 
 
 async def test_an_import_and_bookings_never_have_the_same(

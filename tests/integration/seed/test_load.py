@@ -213,13 +213,15 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
 
 
 def test_what_is_past_is_history(database: MigratedDatabase) -> None:
-    """Visits that are over by now are completed and claim nothing; those to come are scheduled."""
+    """Visits that are over by now are completed and claim nothing but today's quota; those to come are scheduled."""
     first_day = datetime.now(UTC).date() - timedelta(days=7)
     seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=1, days=21, first_day=first_day))
     with psycopg.connect(database.owner_url) as owner:
         stored = owner.execute(
             "SELECT a.status, a.end_ts_utc < now() - interval '1 hour', a.start_ts_utc > now(),"
-            " EXISTS (SELECT FROM claim c WHERE c.clinic_id = a.clinic_id AND c.appointment_id = a.id)"
+            " EXISTS (SELECT FROM claim c LEFT JOIN resource r ON r.clinic_id = c.clinic_id AND r.id = c.resource_id"
+            "  WHERE c.clinic_id = a.clinic_id AND c.appointment_id = a.id"
+            "  AND (r.kind IS DISTINCT FROM 'quota' OR c.ends_at <= now()))"
             " FROM appointment a"
         ).fetchall()
         assert not any(broken_invariants(owner).values())

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.booking.conftest import Suite
-from tests.integration.booking.test_book_many import imported, rows_of, wipe_visits
+from tests.integration.booking.imports import imported, rows_of, wipe_visits
 from tests.property.booking.random_clinic import RULE_TYPES, random_practice
 from tests.support.booking import Client, outcome
 from tests.support.invariants import invariants
