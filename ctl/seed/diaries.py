@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from datetime import date, datetime
-from multiprocessing import get_context
 from typing import Any, Final
 
 import psycopg
@@ -25,6 +24,7 @@ from ctl.seed.documents import TEMPLATE
 from ctl.seed.facts import read_clinic
 from ctl.seed.visits import PlannedVisit, make_visits
 from ctl.seed.words import seed_id
+from ctl.seed.workers import worker_pool
 from ctl.transfer.checking import check
 from ctl.transfer.reading import RawEntry
 from ctl.transfer.running import write_document
@@ -102,7 +102,7 @@ class DiaryTask:
 def fill_diaries(task: DiaryTask, clinic_ids: Sequence[str], *, progress: Callable[[int], None]) -> int:
     """Import the visits of clinics that have none; how many visits.
 
-    Raises CtlError for what the import refuses, psycopg's errors for the database; either leaves whole diaries. A few
+    Raises CtlError for what the import refuses, psycopg's errors for the database; either leaves whole diaries, and no process. A few
     are imported one after the other, in the order of the clinics. Many are shared among processes: what takes long is
     to judge the visits, and a process judges on one core.
     """
@@ -110,15 +110,11 @@ def fill_diaries(task: DiaryTask, clinic_ids: Sequence[str], *, progress: Callab
     if len(clinic_ids) <= _ALONE_MAX or workers == 1:
         return asyncio.run(import_diaries(task, clinic_ids, progress=progress))
     visits = 0
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         filling = [pool.submit(_fill_one, task, clinic_id) for clinic_id in clinic_ids]
-        try:
-            for done, filled in enumerate(as_completed(filling), 1):
-                visits += filled.result()
-                progress(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for done, filled in enumerate(as_completed(filling), 1):
+            visits += filled.result()
+            progress(done)
     return visits
 
 
