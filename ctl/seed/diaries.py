@@ -102,9 +102,9 @@ class DiaryTask:
 def fill_diaries(task: DiaryTask, clinic_ids: Sequence[str], *, progress: Callable[[int], None]) -> int:
     """Import the visits of clinics that have none; how many visits.
 
-    Raises CtlError for what the import refuses, psycopg's errors for the database; either leaves whole diaries, and no process. A few
-    are imported one after the other, in the order of the clinics. Many are shared among processes: what takes long is
-    to judge the visits, and a process judges on one core.
+    Raises CtlError for what the import refuses, psycopg's errors for the database; either leaves whole diaries, and no
+    process. A few are imported one after the other, in the order of the clinics. Many are shared among processes: what
+    takes long is to judge the visits, and a process judges on one core.
     """
     workers = min(os.cpu_count() or 1, _WORKERS_MAX)
     if len(clinic_ids) <= _ALONE_MAX or workers == 1:
