@@ -60,9 +60,7 @@ async def clinic_session(
 ) -> AsyncIterator[ImportSession]:
     """An open transaction of a clinic on a connection of its own, rolled back unless the block commits."""
     async with owner_connection(owner_url) as connection:
-        yield await begun(
-            connection, clinic_id, master_keys, of_one_moment=of_one_moment, is_trial=is_trial
-        )
+        yield await begun(connection, clinic_id, master_keys, of_one_moment=of_one_moment, is_trial=is_trial)
 
 
 async def begun(

@@ -86,7 +86,8 @@ def test_neither_a_trial_nor_an_export_makes_a_key(
     file.write_text("id,name,dob\np1,Canary Bird,1961-07-25\n")
     with psycopg.connect(database.owner_url) as owner:
         owner.execute(
-            "INSERT INTO clinic (id, name, default_timezone) VALUES (%s, 'Harbour', 'Europe/Berlin')", (CLINIC,)
+            "INSERT INTO clinic (id, name, default_timezone) VALUES (%s, 'Harbour', 'Europe/Berlin')",
+            (CLINIC,),
         )
     for arguments in (("import", file, "--clinic", CLINIC, "--dry-run"), ("export", "--clinic", CLINIC)):
         done = run_on(database, *arguments)
