@@ -58,8 +58,8 @@ DatabaseClock = Callable[[Owner[Any]], datetime]
 def database_clock(owner: Owner[Any]) -> datetime:
     """The time by which the database's bookings are judged."""
     with owner.cursor(row_factory=scalar_row) as cursor:
-        now: datetime = cursor.execute(_NOW).fetchone()
-    return now
+        found: list[datetime] = cursor.execute(_NOW).fetchall()
+    return found[0]
 
 
 @dataclass(frozen=True, slots=True)
