@@ -61,6 +61,8 @@ def test_no_worker_outlives_the_command(
         process.send_signal(number)
         assert process.wait(timeout=60) == code
         _, left = psutil.wait_procs(children, timeout=60)
+        for one in left:
+            one.kill()
         assert left == []
     assert query(database.owner_url, FILLED) < [(CLINICS,)]
     done = medforall(*OPTIONS, timeout_s=120, environment=environment)
