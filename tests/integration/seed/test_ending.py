@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import psycopg
 import pytest
 
 from chassis.master_keys import create_master_key_file
+from ctl.embedded.server import write_private
+from ctl.home import Home
 from database.invariants import broken_invariants
 from tests.support.command import ROOT, command_environment, medforall
-from tests.support.databases import MigratedDatabase
+from tests.support.databases import ROLE_PASSWORD, MigratedDatabase
 from tests.support.invariants import query
 from tests.support.waiting import wait_until
 
@@ -52,6 +55,11 @@ def test_no_worker_outlives_the_command(
         "MEDFORALL_MASTER_KEY_FILE": str(tmp_path / "master.key"),
         "MEDFORALL_HOME": str(tmp_path / "home"),
     }
+    home = Home(tmp_path / "home")
+    home.open()
+    # The command lets the roles log in with its home's passwords: those that all tests on this server use.
+    secrets = dict.fromkeys(("postgres", "nats", "valkey", "app_role", "worker_role"), ROLE_PASSWORD)
+    write_private(home.keys / "secrets.json", json.dumps(secrets))
     with seeding(environment) as process:
         wait_until(
             lambda: query(database.owner_url, FILLED) > [(0,)], timeout_s=120, what="a diary that is filled"
