@@ -95,7 +95,12 @@ def export(
     ] = True,
     home: HomeOption = DEFAULT,
 ) -> None:
-    """Write a clinic as the file that `medforall import` reads; audited. Holds are left out."""
+    """Write a clinic as the file that `medforall import` reads; audited. Holds are left out.
+
+    Appointments that are to take place are written with a reason to be booked in spite of soft rules, so that an empty
+    database takes them again. It refuses those that began more than seven days ago and are not finished, and those
+    whose location, provider, room, service or patient is out of use: settle them first.
+    """
     import asyncio  # noqa: PLC0415 - help stays quick
 
     from ctl import offline  # noqa: PLC0415 - as above

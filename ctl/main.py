@@ -178,9 +178,11 @@ def seed(
 
     Each clinic is an import of the example file with made-up people, and so are its appointments: those of days past
     are completed, those to come are judged as bookings are, so at most 24 months ahead. Uses the database as `migrate`
-    does. Clinics that are there already stay as they are, but for a diary where they have none.
+    does. Clinics that are there already stay as they are, but for a diary where they have none. Ended by Ctrl-C or
+    SIGTERM, it leaves whole clinics and diaries; the same command again goes on from there.
     """
     from ctl import demo, offline, secret_store  # noqa: PLC0415 - as above
+    from ctl.ending import ended_by_sigterm  # noqa: PLC0415 - as above
     from ctl.key_store import KeyStore  # noqa: PLC0415 - as above
     from ctl.seed.load import SeedOptions  # noqa: PLC0415 - as above
     from ctl.suite import bring_schema_up  # noqa: PLC0415 - as above
@@ -188,7 +190,7 @@ def seed(
     place = home_of(home)
     first_day = (start or datetime.now(UTC)).date()
     options = SeedOptions(clinics=clinics, days=days, seed=seed_number, first_day=first_day)
-    with offline.database(place, os.environ) as owner_url:
+    with ended_by_sigterm(), offline.database(place, os.environ) as owner_url:
         bring_schema_up(owner_url, secret_store.load_or_create(place), say=_out.print)
         demo.seed(owner_url, KeyStore(place).master_key_file, options, console=_out)
 

@@ -26,7 +26,9 @@ _out = Console()
 
 @command(epilog="Example, once a day: `medforall maintenance run`")
 def run(home: HomeOption = DEFAULT) -> None:
-    """Make the months ahead, delete what was kept long enough, detach old months; harmless to repeat.
+    """Make the months ahead and those of imported history, delete what was kept long enough, detach old months.
+
+    Harmless to repeat. Of history the oldest 24 months are made in a run, the next ones in the next.
 
     Kept: claims 7 days after their end, idempotency keys 3 days, published events 14 days, quotas 35 days, audit 6
     years, appointments 10 years. Detached months stay as tables of their own until somebody archives and drops them.

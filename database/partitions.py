@@ -1,6 +1,7 @@
 """Monthly partitions of `appointment` and `audit_event`: made ahead, detached when old, each reported.
 
-A missing month never fails a booking: its rows go to the default partition and move when the month is made.
+A missing month never fails a booking: its rows go to the default partition and move when the month is made. So do
+those of imported history, whose months are made afterwards.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from psycopg import sql
 # Nothing may be booked to start later than 24 months from now; the audit is written now.
 _MONTHS_AHEAD = {"appointment": 25, "audit_event": 3}
 _MONTHS_BEHIND = 1
+_STRAY_MONTHS_MAX = 24
 _PARTITION_KEY = {"appointment": "start_ts_utc", "audit_event": "at"}
 _LOCK_WAIT = "5s"
 
@@ -29,16 +31,20 @@ class PartitionReport:
 
 
 def ensure_partitions(owner: psycopg.Connection[object], *, today: date | None = None) -> PartitionReport:
-    """Make the partitions from last month to the horizon of each table that are missing.
+    """Make the partitions from last month to the horizon of each table that are missing, and those of older rows.
 
-    Each is made in a transaction of its own, so that bookings wait for one table at most. Needs the owner.
+    Rows of months before, as an import brings them, are in the default partition until then; the oldest 24 such months
+    are made, the next ones by the next run. Each is made in a transaction of its own, so that bookings wait for one
+    table at most. Needs the owner.
     """
     first = _month(today or datetime.now(UTC).date())
     created: list[str] = []
     rows_moved = 0
     for parent, ahead in _MONTHS_AHEAD.items():
         existing = _partitions_of(owner, parent)
-        for month in _months(_plus_months(first, -_MONTHS_BEHIND), ahead + _MONTHS_BEHIND + 1):
+        begin = _plus_months(first, -_MONTHS_BEHIND)
+        strays = _stray_months(owner, parent, before=begin)
+        for month in (*strays, *_months(begin, ahead + _MONTHS_BEHIND + 1)):
             name = _name(parent, month)
             if name in existing:
                 continue
@@ -141,6 +147,29 @@ def _partitions_of(owner: psycopg.Connection[object], parent: str) -> set[str]:
             (parent,),
         )
         found = {str(row[0]) for row in cursor.fetchall()}
+    owner.commit()
+    return found
+
+
+def _stray_months(owner: psycopg.Connection[object], parent: str, *, before: date) -> list[date]:
+    """The oldest months that the default partition has rows of.
+
+    But for those that were detached, whose tables may still be there under their names.
+    """
+    names = {
+        "default": sql.Identifier(f"{parent}_default"),
+        "key": sql.Identifier(_PARTITION_KEY[parent]),
+    }
+    with owner.cursor(row_factory=psycopg.rows.scalar_row) as cursor:
+        cursor.execute(
+            sql.SQL(
+                "SELECT DISTINCT date_trunc('month', {key} AT TIME ZONE 'UTC')::date FROM {default}"
+                " WHERE {key} < %(before)s EXCEPT SELECT month FROM detached_month WHERE parent = %(parent)s"
+                " ORDER BY 1 LIMIT %(most)s"
+            ).format(**names),
+            {"before": _instant(before), "parent": parent, "most": _STRAY_MONTHS_MAX},
+        )
+        found: list[date] = cursor.fetchall()
     owner.commit()
     return found
 

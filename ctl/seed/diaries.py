@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from datetime import date
-from multiprocessing import get_context
+from datetime import date, datetime
 from typing import Any, Final
 
 import psycopg
 from psycopg import Connection as Owner
+from psycopg.rows import scalar_row
 
 from booking_svc.store.directory import DirectoryStore
 from booking_svc.store.pipeline import Connection
@@ -24,17 +24,22 @@ from ctl.seed.documents import TEMPLATE
 from ctl.seed.facts import read_clinic
 from ctl.seed.visits import PlannedVisit, make_visits
 from ctl.seed.words import seed_id
+from ctl.seed.workers import worker_pool
 from ctl.transfer.checking import check
 from ctl.transfer.reading import RawEntry
 from ctl.transfer.running import write_document
 from ctl.transfer.sections import APPOINTMENTS
 from ctl.transfer.sessions import begun, operator, owner_connection
 from scheduling.appointment import AppointmentStatus
-from scheduling.clock import instant_of
+from scheduling.clock import instant_of, minutes_of
 
 OVERRIDE: Final = "made up with the demo"
 """Why a service that is to be booked ahead is booked for any time."""
 
+SOON_MIN: Final = 60
+"""A visit that begins within this time may have begun when it is judged: far longer than a diary takes."""
+
+_NOW: Final = "SELECT clock_timestamp()"
 _ALONE_MAX: Final = 5
 _WORKERS_MAX: Final = 4
 
@@ -46,13 +51,23 @@ _WITHOUT_VISITS: Final = """
 """
 
 
+DatabaseClock = Callable[[Owner[Any]], datetime]
+"""The current instant, asked over a connection; a function of a module, so that processes can be told of it."""
+
+
+def database_clock(owner: Owner[Any]) -> datetime:
+    """The time by which the database's bookings are judged."""
+    with owner.cursor(row_factory=scalar_row) as cursor:
+        found: list[datetime] = cursor.execute(_NOW).fetchall()
+    return found[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Which days are filled, and what time it is: what is over by then is history."""
+    """Which days are filled."""
 
     first_day: date
     days: int
-    now_min: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +96,25 @@ class DiaryTask:
     master_keys: KeyProvider
     seed: int
     stretch: Stretch
+    clock: DatabaseClock = database_clock
 
 
 def fill_diaries(task: DiaryTask, clinic_ids: Sequence[str], *, progress: Callable[[int], None]) -> int:
     """Import the visits of clinics that have none; how many visits.
 
-    Raises CtlError for what the import refuses, psycopg's errors for the database; either leaves whole diaries. A few
-    are imported one after the other, in the order of the clinics. Many are shared among processes: what takes long is
-    to judge the visits, and a process judges on one core.
+    Raises CtlError for what the import refuses, psycopg's errors for the database; either leaves whole diaries, and no
+    process. A few are imported one after the other, in the order of the clinics. Many are shared among processes: what
+    takes long is to judge the visits, and a process judges on one core.
     """
     workers = min(os.cpu_count() or 1, _WORKERS_MAX)
     if len(clinic_ids) <= _ALONE_MAX or workers == 1:
         return asyncio.run(import_diaries(task, clinic_ids, progress=progress))
     visits = 0
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with worker_pool(workers) as pool:
         filling = [pool.submit(_fill_one, task, clinic_id) for clinic_id in clinic_ids]
-        try:
-            for done, filled in enumerate(as_completed(filling), 1):
-                visits += filled.result()
-                progress(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for done, filled in enumerate(as_completed(filling), 1):
+            visits += filled.result()
+            progress(done)
     return visits
 
 
@@ -129,8 +141,10 @@ async def _made_ahead(owner: Owner[Any], clinic_ids: Sequence[str], task: DiaryT
 
     def make(clinic_id: str) -> Diary:
         clinic = read_clinic(owner, clinic_id)
+        # Asked for each diary: a run may take hours.
+        now_min = minutes_of(task.clock(owner))
         planned = make_visits(clinic, seed=task.seed, first_day=stretch.first_day, days=stretch.days)
-        return Diary(clinic_id, tuple(entry_of(one, stretch.now_min) for one in planned))
+        return Diary(clinic_id, tuple(entry_of(one, now_min) for one in planned))
 
     ahead: asyncio.Task[Diary] | None = None
     for clinic_id in clinic_ids:
@@ -161,7 +175,10 @@ async def _import(owner: Owner[Any], connection: Connection, master_keys: KeyPro
 
 
 def entry_of(planned: PlannedVisit, now_min: int) -> RawEntry:
-    """A visit as a file has it: one that is over is history, and one that has begun is under way."""
+    """A visit as a file has it: one that is over is history, and one that has begun is under way.
+
+    One that begins soon has a reason to be booked late.
+    """
     visit = planned.visit
     tree = {
         "id": seed_id("visit", visit.provider_id, visit.start_min),
@@ -176,7 +193,7 @@ def entry_of(planned: PlannedVisit, now_min: int) -> RawEntry:
         tree["status"] = AppointmentStatus.COMPLETED.value
     elif visit.start_min <= now_min:
         tree |= {"status": AppointmentStatus.IN_PROGRESS.value, "override_reason": OVERRIDE}
-    elif planned.is_on_notice:
+    elif planned.is_on_notice or visit.start_min <= now_min + SOON_MIN:
         tree["override_reason"] = OVERRIDE
     return RawEntry(TEMPLATE, APPOINTMENTS, 0, tree)
 

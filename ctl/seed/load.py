@@ -13,11 +13,17 @@ import psycopg
 from psycopg import Connection
 
 from chassis.encryption import KeyProvider
-from ctl.seed.diaries import DiaryTask, Stretch, fill_diaries, without_visits
+from ctl.seed.diaries import (
+    DatabaseClock,
+    DiaryTask,
+    Stretch,
+    database_clock,
+    fill_diaries,
+    without_visits,
+)
 from ctl.seed.directories import import_clinics
 from ctl.seed.documents import demo_clinic, read_template
 from ctl.seed.words import clinic_id
-from scheduling.clock import Clock, minutes_of, system_clock
 from scheduling.errors import Unavailable
 
 DEMO_CLINICS: Final = 3
@@ -77,21 +83,22 @@ def seed_clinics(
     options: SeedOptions,
     *,
     progress: Progress | None = None,
-    clock: Clock = system_clock,
+    clock: DatabaseClock = database_clock,
 ) -> SeedReport:
     """Import the clinics that are missing, and fill the diaries of those without any visit.
 
     A clinic is one transaction, and so is a diary; many diaries are filled by several processes. Raises Unavailable
     when the database cannot be reached; any failure leaves what finished transactions made, and the same call goes on
-    from there.
+    from there. `clock` tells, for each diary, what of it is past.
     """
     tell = progress or _silent
     started_s = time.monotonic()
     with _connect(owner_url) as owner:
         made = _import_missing(owner, owner_url, master_keys, options, tell)
         imported_s = time.monotonic()
-        stretch = Stretch(options.first_day, options.days, minutes_of(clock()))
-        visits = _fill_diaries(owner, DiaryTask(owner_url, master_keys, options.seed, stretch), options, tell)
+        stretch = Stretch(options.first_day, options.days)
+        task = DiaryTask(owner_url, master_keys, options.seed, stretch, clock)
+        visits = _fill_diaries(owner, task, options, tell)
         if made or visits:
             _refresh_statistics(owner)
     return SeedReport(

@@ -101,10 +101,12 @@ def check(
     plan = Plan(clinic_id)
     interpreter = Interpreter(clinic_id)
     visits = VisitReader(clinic_id, operator("import"))
+    # The directory's ids must differ, as what can be booked and patients share a table; a visit may have one of theirs.
     seen: set[bytes] = set()
+    visits_seen: set[bytes] = set()
     for count, raw in enumerate(document.entries()):
         if raw.section == APPOINTMENTS:
-            _take_visit(plan, visits, raw, seen)
+            _take_visit(plan, visits, raw, visits_seen)
         else:
             _take(plan, interpreter, raw, seen)
         if len(plan.faults) >= FAULTS_MAX:

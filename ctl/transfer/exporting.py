@@ -28,6 +28,8 @@ _PAGE: Final = 500
 _NOBODY: Final = str(UUID(int=0))
 _END: Final = datetime(YEAR_MAX + 1, 1, 1, tzinfo=UTC)
 _NOT_SET: Final = frozenset({"status"})
+_LINE_ENDS: Final = "\x85\u2028\u2029"
+"""Beside the line feed, after which lines are indented, and the carriage return, which is always escaped."""
 
 
 class Exporter:
@@ -59,7 +61,7 @@ class Exporter:
             async for document in documents:
                 file.write(f"{word}:\n" if is_first else "")
                 is_first = False
-                file.write(_item(document))
+                file.write(item_of(document))
                 written += 1
                 if written % _PAGE == 0:
                     progress(written)
@@ -118,7 +120,8 @@ class Exporter:
             after_id = page[-1].id
 
 
-def _item(document: Document) -> str:
+def item_of(document: Document) -> str:
+    """An entry of a section, as the file has it."""
     return f"  - {_indented(document, '    ').lstrip()}"
 
 
@@ -132,6 +135,18 @@ def _document(entry: Entry) -> Document:
     return document
 
 
+class _Dumper(yaml.CSafeDumper):
+    """Writes what YAML takes for the end of a line as an escape: indented, it would be read as another text."""
+
+
+def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(one in text for one in _LINE_ENDS) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def _indented(document: Document, indent: str) -> str:
-    dumped = yaml.dump(document, Dumper=yaml.CSafeDumper, allow_unicode=True, sort_keys=False, width=1_000)
-    return "".join(f"{indent}{line}\n" if line else "\n" for line in dumped.splitlines())
+    dumped = yaml.dump(document, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=1_000)
+    return "".join(f"{indent}{line}\n" if line else "\n" for line in dumped.removesuffix("\n").split("\n"))

@@ -28,7 +28,7 @@ async def import_clinic(
 ) -> Report:
     """Write a plan in one transaction, and commit it unless this is a dry run. Raises CtlError."""
     keys = master_keys_of(home, os.environ)
-    async with clinic_session(owner_url, plan.clinic_id, keys) as session:
+    async with clinic_session(owner_url, plan.clinic_id, keys, is_trial=dry_run) as session:
         return await write_document(
             session, source, plan, caller=operator("import"), dry_run=dry_run, progress=progress
         )

@@ -22,7 +22,7 @@ _LOCK_WAIT_MS: Final = 60_000
 
 
 class ImportSession(Session):
-    """All or nothing: no step of an import is undone by itself. `first_key` is there when there is no clinic yet."""
+    """All or nothing: no step of an import is undone by itself. `first_key` is there when none is stored."""
 
     def __init__(
         self,
@@ -51,20 +51,34 @@ async def owner_connection(owner_url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def clinic_session(
-    owner_url: str, clinic_id: str, master_keys: KeyProvider, *, of_one_moment: bool = False
+    owner_url: str,
+    clinic_id: str,
+    master_keys: KeyProvider,
+    *,
+    of_one_moment: bool = False,
+    is_trial: bool = False,
 ) -> AsyncIterator[ImportSession]:
     """An open transaction of a clinic on a connection of its own, rolled back unless the block commits."""
     async with owner_connection(owner_url) as connection:
-        yield await begun(connection, clinic_id, master_keys, of_one_moment=of_one_moment)
+        yield await begun(connection, clinic_id, master_keys, of_one_moment=of_one_moment, is_trial=is_trial)
 
 
 async def begun(
-    connection: Connection, clinic_id: str, master_keys: KeyProvider, *, of_one_moment: bool = False
+    connection: Connection,
+    clinic_id: str,
+    master_keys: KeyProvider,
+    *,
+    of_one_moment: bool = False,
+    is_trial: bool = False,
 ) -> ImportSession:
-    """A clinic's transaction, begun; one `of_one_moment` reads everything as it was at the first look."""
+    """A clinic's transaction, begun; one `of_one_moment` reads everything as it was at the first look.
+
+    A clinic without a data key gets its first, which stays whatever becomes of the transaction; but not from one that
+    only reads, or `is_trial` and rolled back at its end.
+    """
     ciphers = ClinicCiphers(master_keys)
     rows = await _entered(connection, clinic_id, of_one_moment=of_one_moment)
-    if not rows:
+    if not (rows or of_one_moment or is_trial):
         # On its own: a booking of a clinic that is there and has no key would wait for it.
         connection.queue(statements.INSERT_FIRST_KEY, *ciphers.first_key(clinic_id))
         connection.queue(statements.COMMIT)

@@ -40,6 +40,8 @@ _DESCRIPTORS: Final[Mapping[str, Any]] = {
 STATUS_WORDS: Final = tuple(status.value for status in AppointmentStatus if status in HISTORY | TO_STAND)
 """Every status but those of holds."""
 _LOCAL_TIMES: Final = ("start", "end")
+AS_EXPORTED: Final = "as exported"
+"""Why a visit that stood is booked again, if it takes a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,13 @@ def _status(value: Any) -> str:
 
 
 def entry_of(visit: Appointment) -> dict[str, str]:
-    """A visit as a file says it, notes and reasons in the clear; what is empty is left out."""
+    """A visit as a file says it, notes and reasons in the clear; what is empty is left out.
+
+    One that stands has a reason to be taken again after it has begun, or when a rule that came later is against it.
+    """
+    reason = visit.override.reason if visit.override else ""
+    if visit.status in TO_STAND:
+        reason = reason or AS_EXPORTED
     said = {
         "id": visit.id,
         "location_id": visit.location_id,
@@ -117,7 +125,7 @@ def entry_of(visit: Appointment) -> dict[str, str]:
         "end": localtime.format_local(visit.zone, visit.end_min),
         "status": visit.status.value,
         "notes": visit.notes,
-        "override_reason": visit.override.reason if visit.override else "",
+        "override_reason": reason,
     }
     return {name: value for name, value in said.items() if value}
 

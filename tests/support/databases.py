@@ -16,7 +16,7 @@ from database.roles import APP_ROLE, WORKER_ROLE, enable_login, url_for
 
 _TEMPLATE = "medforall_template"
 _TEMPLATE_LOCK = 0x7465_6D70
-_PASSWORD = "for-tests-only"
+ROLE_PASSWORD = "for-tests-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def migrated_database(postgres_url: str) -> Iterator[MigratedDatabase]:
     with empty_database(postgres_url, template=_TEMPLATE) as owner_url:
         yield MigratedDatabase(
             owner_url=owner_url,
-            app_url=url_for(owner_url, APP_ROLE, _PASSWORD),
-            worker_url=url_for(owner_url, WORKER_ROLE, _PASSWORD),
+            app_url=url_for(owner_url, APP_ROLE, ROLE_PASSWORD),
+            worker_url=url_for(owner_url, WORKER_ROLE, ROLE_PASSWORD),
         )
 
 
@@ -65,7 +65,7 @@ def _ensure_template(postgres_url: str) -> None:
         server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(building)))
         server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(building)))
         migrate(_database_url(postgres_url, building))
-        enable_login(postgres_url, app_password=_PASSWORD, worker_password=_PASSWORD)
+        enable_login(postgres_url, app_password=ROLE_PASSWORD, worker_password=ROLE_PASSWORD)
         server.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                 sql.Identifier(building), sql.Identifier(_TEMPLATE)

@@ -42,7 +42,7 @@ async def import_visits(
     document = Visits(wanted)
     plan = check(document, clinic_id, {}, progress=lambda _: None)
     assert plan.faults == [], plan.faults
-    async with clinic_session(owner_url, clinic_id, keys) as session:
+    async with clinic_session(owner_url, clinic_id, keys, is_trial=dry_run) as session:
         return await write_document(
             session,
             document,

@@ -11,6 +11,7 @@ from psycopg import errors, sql
 
 from database.invariants import INVARIANTS, broken_invariants
 from database.partitions import detach_partitions, ensure_partitions
+from database.retention import maintain
 from tests.support.clinic_rows import appointment_values, insert, insert_clinic
 from tests.support.databases import MigratedDatabase
 
@@ -49,6 +50,40 @@ def test_rows_move_out_of_the_default_partition(database: MigratedDatabase) -> N
         assert ensure_partitions(owner, today=date(2040, 4, 20)).created == []
     with psycopg.connect(database.app_url) as app:
         assert app.execute("SELECT count(*) FROM appointment_2040_05").fetchone() == (0,)
+
+
+def test_history_leaves_the_default_partition_for_its_own_months(database: MigratedDatabase) -> None:
+    """Imported visits of long ago get months, a bounded number a run, which retention then detaches, and not again."""
+    ids = insert_clinic(database.owner_url)
+    # One a month: eleven and more years old, up to one that is kept.
+    first = datetime(2013, 1, 15, 9, tzinfo=UTC)
+    starts = [first.replace(year=2013 + n // 12, month=n % 12 + 1) for n in range(49)]
+    with psycopg.connect(database.owner_url) as owner:
+        for start in starts:
+            values = appointment_values(ids, str(uuid4())) | {"status": "completed"}
+            insert(
+                owner,
+                "appointment",
+                **values | {"start_ts_utc": start, "end_ts_utc": start + timedelta(hours=1)},
+            )
+        owner.commit()
+        today = date(2026, 11, 22)
+        reports = [maintain(owner, today=today).partitions for _ in range(4)]
+        assert [report.rows_moved for report in reports] == [24, 24, 1, 0]
+        assert "appointment_2013_01" in reports[0].detached
+        assert {name for report in reports for name in report.detached} == {
+            f"appointment_{start:%Y_%m}" for start in starts if start < datetime(2016, 11, 1, tzinfo=UTC)
+        }
+        assert owner.execute("SELECT count(*) FROM appointment_default").fetchone() == (0,)
+        assert owner.execute("SELECT min(start_ts_utc) FROM appointment").fetchone() == (
+            datetime(2016, 11, 15, 9, tzinfo=UTC),
+        )
+        late = appointment_values(ids, str(uuid4())) | {"status": "completed"}
+        insert(
+            owner, "appointment", **late | {"start_ts_utc": first, "end_ts_utc": first + timedelta(hours=1)}
+        )
+        owner.commit()
+        assert maintain(owner, today=today).partitions.rows_moved == 0
 
 
 def test_old_months_are_detached_and_kept(database: MigratedDatabase) -> None:

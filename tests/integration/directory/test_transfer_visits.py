@@ -83,6 +83,22 @@ def test_a_new_clinic_comes_with_its_visits(run: Run, database: MigratedDatabase
     assert query(database.owner_url, COUNTED, clinic_of(database)) == [(4,)]
 
 
+def test_a_visit_may_have_the_id_of_a_patient(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
+    """Tables that number their rows each from the same number go in together, exported and again too."""
+    imported(run, EXAMPLE)
+    clinic, patients, visits = clinic_of(database), tmp_path / "patients.csv", tmp_path / "appointments.csv"
+    patients.write_text("id,name,dob\n1001,Canary Bird,1961-07-25\n")
+    visits.write_text(
+        "id,location_id,provider_id,service_id,patient_id,start\n"
+        f"1001,main,dr-kaya,check-up,1001,{tuesday(9)}\n"
+    )
+    assert "2 created" in imported(run, patients, visits, "--clinic", clinic)
+    assert query(database.owner_url, "SELECT id = patient_id FROM appointment") == [(True,)]
+    output = tmp_path / "out.yaml"
+    assert run("export", "--clinic", clinic, "-o", output).returncode == 0
+    assert f"0 created, 0 changed, {ENTRIES + 2} unchanged" in imported(run, output)
+
+
 def test_an_export_may_leave_visits_out(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
     """Without appointments, or without the patients whom they name, none is in the file; the latter is told."""
     imported(run, EXAMPLE)

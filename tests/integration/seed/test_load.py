@@ -39,7 +39,7 @@ from ctl.transfer.sessions import clinic_session, new_id
 from database.clinic_keys import KEYS_SQL, ClinicCiphers
 from database.invariants import broken_invariants
 from database.sealed_patient import open_patient
-from scheduling.clock import EPOCH
+from scheduling.clock import EPOCH, minutes_of
 from tests.support.databases import MigratedDatabase
 
 KEYS = MasterKeys([MasterKey("test", b"k" * 32)])
@@ -230,12 +230,47 @@ def test_what_is_past_is_history(database: MigratedDatabase) -> None:
     assert (over, ahead) == ({("completed", False)}, {("scheduled", True)})
 
 
+def test_a_visit_may_begin_between_making_and_judging(
+    database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visit that was to come when its diary was made up, and has begun when it is judged, is booked all the same."""
+    late = timedelta(minutes=20)
+    begun_min = minutes_of(datetime.now(UTC) - late / 2)
+
+    def one_between(clinic: ClinicFacts, **options: Any) -> Iterator[PlannedVisit]:
+        planned = next(iter(make_visits(clinic, **options)))
+        visit, length_min = planned.visit, planned.visit.end_min - planned.visit.start_min
+        visit = replace(visit, start_min=begun_min, end_min=begun_min + length_min)
+        yield replace(planned, visit=visit, is_on_notice=False)
+
+    monkeypatch.setattr(diaries, "make_visits", one_between)
+    options = SeedOptions(clinics=1, days=1, first_day=OPTIONS.first_day)
+    report = seed_clinics(
+        database.owner_url, KEYS, options, clock=lambda owner: diaries.database_clock(owner) - late
+    )
+    assert report.visits == 1
+    with psycopg.connect(database.owner_url) as owner:
+        assert owner.execute("SELECT status FROM appointment").fetchall() == [("scheduled",)]
+
+
+def test_the_time_is_asked_for_each_diary(database: MigratedDatabase) -> None:
+    """What is past is settled by the time at which a diary is made up, not at which the run began."""
+    asked: list[datetime] = []
+
+    def clock(owner: Connection[Any]) -> datetime:
+        asked.append(diaries.database_clock(owner))
+        return asked[-1]
+
+    seed_clinics(database.owner_url, KEYS, OPTIONS, clock=clock)
+    assert len(set(asked)) == OPTIONS.clinics
+
+
 def test_a_diary_that_somebody_has_begun_meanwhile_is_left_alone(database: MigratedDatabase) -> None:
     """Whether a clinic has visits is looked at again once nobody can book in it: then it gets none beside them."""
     seed_clinics(database.owner_url, KEYS, OPTIONS)
     with psycopg.connect(database.owner_url, autocommit=True) as owner:
         made = _counts(owner)
-        stretch = diaries.Stretch(OPTIONS.first_day + timedelta(days=7), 7, 0)
+        stretch = diaries.Stretch(OPTIONS.first_day + timedelta(days=7), 7)
         task = diaries.DiaryTask(database.owner_url, KEYS, OPTIONS.seed, stretch)
         assert asyncio.run(diaries.import_diaries(task, [CLINIC], progress=lambda _: None)) == 0
         assert _counts(owner) == made
