@@ -42,13 +42,27 @@ def seeding(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_no_worker_outlives_the_command(
     database: MigratedDatabase, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    """Ended while its workers fill diaries, the command ends with all of them, and a second one goes on from there."""
+    """Ended while its workers fill diaries, the command ends with all of them, before the last diary is filled."""
+    end_in_the_middle(database, environment_in(tmp_path, database), number, code)
+
+
+def test_what_was_ended_is_finished_by_the_next_run(database: MigratedDatabase, tmp_path: Path) -> None:
+    """A second command goes on from the whole diaries that an ended one has left."""
+    environment = environment_in(tmp_path, database)
+    end_in_the_middle(database, environment, signal.SIGTERM, 143)
+    done = medforall(*OPTIONS, timeout_s=120, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert query(database.owner_url, FILLED) == [(CLINICS,)]
+    with psycopg.connect(database.owner_url) as owner:
+        assert not any(broken_invariants(owner).values())
+
+
+def environment_in(tmp_path: Path, database: MigratedDatabase) -> dict[str, str]:
+    """The command's environment, with a home of its own."""
     create_master_key_file(tmp_path / "master.key")
     environment = {
         "MEDFORALL_DATABASE_URL": database.owner_url,
@@ -60,6 +74,13 @@ def test_no_worker_outlives_the_command(
     # The command lets the roles log in with its home's passwords: those that all tests on this server use.
     secrets = dict.fromkeys(("postgres", "nats", "valkey", "app_role", "worker_role"), ROLE_PASSWORD)
     write_private(home.keys / "secrets.json", json.dumps(secrets))
+    return environment
+
+
+def end_in_the_middle(
+    database: MigratedDatabase, environment: dict[str, str], number: signal.Signals, code: int
+) -> None:
+    """End the command by a signal once the first diary is filled; nothing of it may be left."""
     with seeding(environment) as process:
         wait_until(
             lambda: query(database.owner_url, FILLED) > [(0,)], timeout_s=120, what="a diary that is filled"
@@ -73,8 +94,3 @@ def test_no_worker_outlives_the_command(
             one.kill()
         assert left == []
     assert query(database.owner_url, FILLED) < [(CLINICS,)]
-    done = medforall(*OPTIONS, timeout_s=120, environment=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert query(database.owner_url, FILLED) == [(CLINICS,)]
-    with psycopg.connect(database.owner_url) as owner:
-        assert not any(broken_invariants(owner).values())
