@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from ctl.transfer.sections import id_of
 from tests.integration.directory.test_transfer import ENTRIES, EXAMPLE, Run, clinic_of, imported, run
 from tests.support.databases import MigratedDatabase
@@ -181,25 +179,24 @@ def test_refusals_of_visits_are_told_and_undo_everything(
     assert stored == [(id_of("a", clinic),)]
 
 
-@pytest.mark.parametrize("word", ["scheduled", "checked_in", "in_progress"])
-def test_a_visit_that_has_begun_needs_a_reason(
-    run: Run, database: MigratedDatabase, tmp_path: Path, word: str
-) -> None:
+def test_a_visit_that_has_begun_needs_a_reason(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
     """What began before now is booked like any booking: against the notice, which staff may override with a reason."""
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     days = (yesterday - timedelta(days=back) for back in range(4))
     day = next(day for day in days if day.weekday() in (0, 1, 3))  # when Dr. Kaya always works
-    file = tmp_path / "visits.yaml"
-    text = (
-        "appointments:\n  - {id: a, location_id: main, provider_id: dr-kaya, service_id: check-up,\n"
-        f"     patient_id: tomas-novak, status: {word}, start: {day}T09:00%s}}\n"
+    file, statuses = tmp_path / "visits.yaml", ("scheduled", "checked_in", "in_progress")
+    text = "appointments:\n" + "".join(
+        f"  - {{id: {word}, location_id: main, provider_id: dr-kaya, service_id: check-up,\n"
+        f"     patient_id: tomas-novak, status: {word}, start: {day}T{hour:02}:00%(reason)s}}\n"
+        for hour, word in enumerate(statuses, 9)
     )
     imported(run, EXAMPLE)
     clinic = clinic_of(database)
-    file.write_text(text % "")
-    assert "(LEAD_TIME)" in run("import", file, "--clinic", clinic).stdout
-    file.write_text(text % ", override_reason: came over from another scheduler")
-    assert "1 created" in imported(run, file, "--clinic", clinic)
-    assert query(database.owner_url, "SELECT status, overridden_rules FROM appointment") == [
-        (word, ["LEAD_TIME"])
-    ]
+    file.write_text(text % {"reason": ""})
+    assert run("import", file, "--clinic", clinic).stdout.count("(LEAD_TIME)") == len(statuses)
+    file.write_text(text % {"reason": ", override_reason: came over from another scheduler"})
+    assert "3 created" in imported(run, file, "--clinic", clinic)
+    stored = query(
+        database.owner_url, "SELECT status, overridden_rules FROM appointment ORDER BY start_ts_utc"
+    )
+    assert stored == [(word, ["LEAD_TIME"]) for word in statuses]
