@@ -200,7 +200,7 @@ def code_of(error: grpc.aio.AioRpcError) -> str:
     return error.code().name
 
 
-def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+def details_of(error: grpc.aio.AioRpcError | grpc.Call) -> dict[str, Any]:
     """The error's details by type name: ErrorInfo, BadRequest, RetryInfo, BookingConflict."""
     from google.rpc import error_details_pb2  # noqa: PLC0415
     from google.rpc.status_pb2 import Status  # noqa: PLC0415

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,8 +56,11 @@ class World:
 class Caller:
     """Calls any RPC with a token, by default an admin's of a clinic, or the platform's where no admin may."""
 
-    def __init__(self, suite: Suite, channels: Mapping[str, grpc.aio.Channel]) -> None:
+    def __init__(
+        self, suite: Suite, channels: Mapping[str, grpc.aio.Channel], targets: Mapping[str, str]
+    ) -> None:
         self._suite = suite
+        self._targets = targets
         self._stubs = {name: contract.stub(channels[PROCESS_OF[name]]) for name, contract in SERVICES.items()}
 
     def subject(self, clinic: str, role: str = "admin") -> str:
@@ -72,6 +77,8 @@ class Caller:
     async def send(self, clinic: str, service: str, method: str, request: Any, *, token: str = "") -> Any:
         """The answer; of a stream the first item."""
         token = token or self.token(clinic, "admin" if may_admin(service, method) else "platform")
+        if SERVICES[service].method(method).client_streaming:
+            return await asyncio.to_thread(self._first_answer, service, method, request, token)
         if SERVICES[service].method(method).server_streaming:
             opened = await self.open(service, method, request, token)
             try:
@@ -81,14 +88,26 @@ class Caller:
         call, metadata = getattr(self._stubs[service], method), [("authorization", f"Bearer {token}")]
         return await call(request, metadata=metadata, timeout=10)
 
+    def _first_answer(self, service: str, method: str, request: Any, token: str) -> Any:
+        """The same of a stream of many messages. grpc.aio tells no refusal that comes while a message is written."""
+        over = threading.Event()
+        with grpc.insecure_channel(self._targets[PROCESS_OF[service]]) as channel:
+            call, metadata = (
+                getattr(SERVICES[service].stub(channel), method),
+                [("authorization", f"Bearer {token}")],
+            )
+            try:
+                return next(call(_as_gateway(request, over), metadata=metadata, timeout=10))
+            finally:
+                over.set()
+
     async def open(self, service: str, method: str, request: Any, token: str) -> Any:
         """A stream; into one that takes many messages a gateway's hello goes first."""
         call, metadata = getattr(self._stubs[service], method), [("authorization", f"Bearer {token}")]
         if not SERVICES[service].method(method).client_streaming:
             return call(request, metadata=metadata, timeout=60)
         opened = call(metadata=metadata, timeout=60)
-        hello = realtime_pb2.Hello(gateway_id=new_id(), stream=1)
-        for message in (realtime_pb2.ConnectRequest(hello=hello), request):
+        for message in (_hello(), request):
             await opened.write(message)
         return opened
 
@@ -98,7 +117,8 @@ class Caller:
         """Code, reason, message and fields of the refusal, or OK."""
         try:
             await self.send(world.clinic, service, method, request, token=token)
-        except grpc.aio.AioRpcError as error:
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.aio.AioRpcError | grpc.Call)
             details = details_of(error)
             info, fields = details["ErrorInfo"], details.get("BadRequest")
             metadata = {key: value for key, value in info.metadata.items() if key != "requestId"}
@@ -107,6 +127,17 @@ class Caller:
             )
             return error.code().name, info.reason, error.details(), metadata, violations
         return ("OK",)
+
+
+def _hello() -> Any:
+    return realtime_pb2.ConnectRequest(hello=realtime_pb2.Hello(gateway_id=new_id(), stream=1))
+
+
+def _as_gateway(request: Any, over: threading.Event) -> Iterator[Any]:
+    """A gateway's hello and a request, and nothing more until the call is over."""
+    yield _hello()
+    yield request
+    over.wait(10)
 
 
 def access_of(service: str, method: str) -> Any:
