@@ -172,21 +172,8 @@ def suite_of(clinics: int, days: int) -> Iterator[Suite]:
         master, jwks, signing = home / "master.key", home / "jwks.json", generate_signing_key()
         create_master_key_file(master)
         jwks.write_text(json.dumps(public_jwks([signing])))
-        first_day = datetime.now(UTC).date()
-        options = SeedOptions(clinics=clinics, days=days, first_day=first_day)
-        keys = load_master_keys(EncryptionSettings(master_key_file=master))
-        report = seed_clinics(postgres.url, keys, options)
-        print(
-            f"seeded {clinics} clinics, {10 * clinics} providers, {days} days:"
-            f" {report.visits} visits in {report.seconds:.0f} s"
-        )
-        with psycopg.connect(postgres.url) as owner:
-            owner.execute("UPDATE outbox_event SET published_at = now() WHERE published_at IS NULL")
-            seeded = [read_clinic(owner, clinic_id(number)) for number in range(1, clinics + 1)]
-        with psycopg.connect(postgres.url, autocommit=True) as owner:
-            # As autovacuum and the next checkpoint do within minutes, and beside what is measured.
-            owner.execute("VACUUM (ANALYZE)")
-            owner.execute("CHECKPOINT")
+        options = SeedOptions(clinics=clinics, days=days, first_day=datetime.now(UTC).date())
+        seeded = _seeded(postgres.url, master, options)
         yield Suite(
             environment={
                 "MEDFORALL_APP_DATABASE_URL": url_for(postgres.url, APP_ROLE, _PASSWORD),
@@ -199,8 +186,23 @@ def suite_of(clinics: int, days: int) -> Iterator[Suite]:
             signing=signing,
             clinics=seeded,
             days=days,
-            first_day=first_day,
+            first_day=options.first_day,
         )
+
+
+def _seeded(owner_url: str, master: Path, options: SeedOptions) -> list[ClinicFacts]:
+    """Seed, and leave nothing to do beside what is measured; the clinics."""
+    report = seed_clinics(owner_url, load_master_keys(EncryptionSettings(master_key_file=master)), options)
+    print(
+        f"seeded {options.clinics} clinics, {10 * options.clinics} providers, {options.days} days:"
+        f" {report.visits} visits in {report.seconds:.0f} s"
+    )
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("UPDATE outbox_event SET published_at = now() WHERE published_at IS NULL")
+        # As autovacuum and the next checkpoint do within minutes.
+        owner.execute("VACUUM (ANALYZE)")
+        owner.execute("CHECKPOINT")
+        return [read_clinic(owner, clinic_id(number)) for number in range(1, options.clinics + 1)]
 
 
 def queries(suite: Suite, wanted: int) -> list[pb.SearchSlotsRequest]:

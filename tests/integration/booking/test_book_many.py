@@ -66,6 +66,23 @@ async def test_imported_visits_are_what_bookings_leave(
     assert rows_of(full) == after
 
 
+REFUSED: Final = {
+    1: "SLOT_ALREADY_BOOKED",
+    3: "SLOT_ALREADY_BOOKED",
+    4: "OUTSIDE_HOURS",
+    5: "OFF_GRID",
+    6: "There is no such patient (NOT_FOUND)",
+    7: "There is no such patient (NOT_FOUND)",
+    8: "RESOURCE_INACTIVE",
+    9: "There is no such provider (NOT_FOUND)",
+    10: "There is no such location (NOT_FOUND)",
+    11: "There is no such room",
+    12: "DURATION_NOT_ALLOWED",
+    13: "TOO_FAR_AHEAD",
+}
+"""What is told of the visits below, by their place; of the others nothing."""
+
+
 async def test_every_refusal_is_told_and_nothing_is_written(
     suite: Suite, full: Practice, make_client: MakeClient
 ) -> None:
@@ -98,22 +115,8 @@ async def test_every_refusal_is_told_and_nothing_is_written(
     report = await imported(suite, full, wanted, dry_run=True)
     assert told(report) == told(await imported(suite, full, wanted))
     lines = told(report)
-    expected = {
-        1: "SLOT_ALREADY_BOOKED",
-        3: "SLOT_ALREADY_BOOKED",
-        4: "OUTSIDE_HOURS",
-        5: "OFF_GRID",
-        6: "There is no such patient (NOT_FOUND)",
-        7: "There is no such patient (NOT_FOUND)",
-        8: "RESOURCE_INACTIVE",
-        9: "There is no such provider (NOT_FOUND)",
-        10: "There is no such location (NOT_FOUND)",
-        11: "There is no such room",
-        12: "DURATION_NOT_ALLOWED",
-        13: "TOO_FAR_AHEAD",
-    }
-    assert [int(line.partition(":")[0]) for line in lines] == list(expected)
-    for line, reason in zip(lines, expected.values(), strict=True):
+    assert [int(line.partition(":")[0]) for line in lines] == list(REFUSED)
+    for line, reason in zip(lines, REFUSED.values(), strict=True):
         assert reason in line
         assert ": appointments" in line
     assert rows_of(full) == before
