@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -200,7 +200,7 @@ def code_of(error: grpc.aio.AioRpcError) -> str:
     return error.code().name
 
 
-def details_of(error: grpc.aio.AioRpcError | grpc.Call) -> dict[str, Any]:
+def details_of(error: grpc.RpcError) -> dict[str, Any]:
     """The error's details by type name: ErrorInfo, BadRequest, RetryInfo, BookingConflict."""
     from google.rpc import error_details_pb2  # noqa: PLC0415
     from google.rpc.status_pb2 import Status  # noqa: PLC0415
@@ -212,7 +212,7 @@ def details_of(error: grpc.aio.AioRpcError | grpc.Call) -> dict[str, Any]:
         error_details_pb2.RetryInfo,
         scheduling_pb2.BookingConflict,
     ]
-    raw = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    raw = dict(cast("Any", error).trailing_metadata() or ())["grpc-status-details-bin"]
     found: dict[str, Any] = {}
     for detail in Status.FromString(raw).details:
         for cls in known:

@@ -118,7 +118,6 @@ class Caller:
         try:
             await self.send(world.clinic, service, method, request, token=token)
         except grpc.RpcError as error:
-            assert isinstance(error, grpc.aio.AioRpcError | grpc.Call)
             details = details_of(error)
             info, fields = details["ErrorInfo"], details.get("BadRequest")
             metadata = {key: value for key, value in info.metadata.items() if key != "requestId"}
