@@ -21,7 +21,7 @@ from database.location_facts import LocationFacts
 from scheduling import localtime
 from scheduling.appointment import AppointmentStatus
 from scheduling.errors import Invalid, Reason, Stale
-from scheduling.facts import EquipmentUnit, RoomChoice, RoomMode
+from scheduling.facts import EquipmentUnit, Location, RoomChoice, RoomMode, Service
 from scheduling.frame import service_of
 from scheduling.ids import NewId
 from scheduling.judge import Proposal
@@ -127,31 +127,64 @@ def require_fresh(fetched_at: datetime | None, now: datetime) -> None:
 def new_visit(command: Book, granted: Granted, visit_id: str, token: str) -> Appointment:
     """The appointment or hold that is booked."""
     static, verdict = granted.facts.static, granted.verdict
-    service = service_of(static, command.service_id)
     is_hold = command.hold_ttl_s is not None
-    return Appointment(
-        clinic_id=command.clinic_id,
-        id=visit_id,
-        location_id=static.location.id,
-        patient_id=command.patient_id,
-        provider_id=command.provider_id,
-        room_id=verdict.room_id,
-        service_id=command.service_id,
+    return visit_of(
+        command,
+        service_of(static, command.service_id),
+        static.location,
+        visit_id=visit_id,
         start_min=verdict.start_min,
         end_min=verdict.end_min,
-        zone=static.location.zone,
+        room_id=verdict.room_id,
         status=AppointmentStatus.HELD if is_hold else AppointmentStatus.SCHEDULED,
-        room_mode=shown_mode(command.room_id, command.room_mode, verdict.room_id),
-        buffer_before_min=service.buffer_before_min,
-        buffer_after_min=service.buffer_after_min,
-        notes=command.notes,
         override=override_of(command.override_reason, command.caller.principal.subject, granted),
+        now=granted.now,
         expires_at=expiry(granted.now, command.hold_ttl_s) if is_hold else None,
         hold_token_hash=token_hash(token) if is_hold else None,
         equipment=equipment_uses(verdict.equipment),
+    )
+
+
+def visit_of(
+    command: Book,
+    service: Service,
+    location: Location,
+    *,
+    visit_id: str,
+    start_min: int,
+    end_min: int,
+    room_id: str | None,
+    status: AppointmentStatus,
+    override: Override | None,
+    now: datetime,
+    expires_at: datetime | None = None,
+    hold_token_hash: bytes | None = None,
+    equipment: tuple[EquipmentUse, ...] = (),
+) -> Appointment:
+    """The visit that a command asks for, at its time and place, made now."""
+    return Appointment(
+        clinic_id=command.clinic_id,
+        id=visit_id,
+        location_id=location.id,
+        patient_id=command.patient_id,
+        provider_id=command.provider_id,
+        room_id=room_id,
+        service_id=command.service_id,
+        start_min=start_min,
+        end_min=end_min,
+        zone=location.zone,
+        status=status,
+        room_mode=shown_mode(command.room_id, command.room_mode, room_id),
+        buffer_before_min=service.buffer_before_min,
+        buffer_after_min=service.buffer_after_min,
+        notes=command.notes,
+        override=override,
+        expires_at=expires_at,
+        hold_token_hash=hold_token_hash,
+        equipment=equipment,
         created_by=command.caller.principal.subject,
-        created_at=granted.now,
-        updated_at=granted.now,
+        created_at=now,
+        updated_at=now,
     )
 
 

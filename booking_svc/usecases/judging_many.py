@@ -12,7 +12,7 @@ from typing import Final
 
 from booking_svc.model import Appointment, Caller, Change, EventType, HeldClaim, Override
 from booking_svc.store.many_visits import NewVisit, NewVisits
-from booking_svc.usecases.book import new_visit, proposal_of, shown_mode
+from booking_svc.usecases.book import new_visit, proposal_of, visit_of
 from booking_svc.usecases.commands import Book
 from booking_svc.usecases.create_many import OneRefused
 from booking_svc.usecases.diary import Diary
@@ -210,7 +210,7 @@ class Clerk:
         """A visit of history: its references must be there, and what it claims still must be free."""
         book, static = ask.given.book, ask.facts.static
         _require_known(book, known)
-        visit = self._told(ask.given, told, static, known.now)
+        visit = _told(ask.given, told, static, known.now)
         first_min = min([told.start_min, *(claim.start_min for claim in told.planned)])
         end_min = max([told.end_min, *(claim.end_min for claim in told.planned)])
         busy = BusyFacts(known.diary.on_days_of(first_min, end_min))
@@ -220,31 +220,6 @@ class Clerk:
             visit = replace(visit, override=replace(visit.override, rules=rules))
         versions = known.raised({claim.lock_id for claim in claims})
         return self._new(visit, claims, versions, quota_days(claims, visit.zone), known.now)
-
-    def _told(self, given: Given, told: Told, static: StaticFacts, now: datetime) -> Appointment:
-        """The appointment, with its override as it is told: nobody knows which rules it broke."""
-        book, by = given.book, self._caller.principal.subject
-        return Appointment(
-            clinic_id=book.clinic_id,
-            id=given.id,
-            location_id=static.location.id,
-            patient_id=book.patient_id,
-            provider_id=book.provider_id,
-            room_id=book.room_id,
-            service_id=book.service_id,
-            start_min=told.start_min,
-            end_min=told.end_min,
-            zone=static.location.zone,
-            status=given.status or _S.COMPLETED,
-            room_mode=shown_mode(book.room_id, book.room_mode, book.room_id),
-            buffer_before_min=told.service.buffer_before_min,
-            buffer_after_min=told.service.buffer_after_min,
-            notes=book.notes,
-            override=Override(book.override_reason, by, ()) if book.override_reason else None,
-            created_by=by,
-            created_at=now,
-            updated_at=now,
-        )
 
     def _new(
         self,
@@ -257,6 +232,23 @@ class Clerk:
         change = Change(event_type=EventType.CREATED, after=visit, claims=claims, versions=versions)
         traces = self._recorder.traces(self._caller, change, now)
         return NewVisit(visit=visit, claims=claims, versions=versions, quotas=quotas, traces=traces)
+
+
+def _told(given: Given, told: Told, static: StaticFacts, now: datetime) -> Appointment:
+    """The appointment, with its override as it is told: nobody knows which rules it broke."""
+    book, by = given.book, given.book.caller.principal.subject
+    return visit_of(
+        book,
+        told.service,
+        static.location,
+        visit_id=given.id,
+        start_min=told.start_min,
+        end_min=told.end_min,
+        room_id=book.room_id,
+        status=given.status or _S.COMPLETED,
+        override=Override(book.override_reason, by, ()) if book.override_reason else None,
+        now=now,
+    )
 
 
 def require_same(there: Appointment, given: Given) -> None:
