@@ -37,15 +37,7 @@ def next_monday() -> str:
 
 def slots(rest: Rest, clinic: str) -> list[dict[str, Any]]:
     """The consultations that are offered at the main place on a Monday."""
-    day = next_monday()
-    status, said = rest.call(
-        "GET",
-        f"/availability?serviceId={id_of('consultation', clinic)}&locationId={id_of('main', clinic)}"
-        f"&start={day}T00:00&end={day}T23:00&limit=100",
-    )
-    assert status == 200, said
-    found: list[dict[str, Any]] = said["slots"]
-    return found
+    return rest.slots(id_of("consultation", clinic), id_of("main", clinic), next_monday())
 
 
 def test_searches_show_changed_hours_within_a_second(rest: Rest, clinic: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from ctl.run_file import RunFile
 from ctl.transfer.sections import id_of
@@ -23,14 +22,8 @@ def next_tuesday() -> str:
 
 def starts(rest: Rest, clinic: str) -> set[str]:
     """When Dr. Kaya is offered for a check-up on that Tuesday, local time."""
-    day = next_tuesday()
-    status, said = rest.call(
-        "GET",
-        f"/availability?serviceId={id_of('check-up', clinic)}&locationId={id_of('main', clinic)}"
-        f"&providerIds={id_of('dr-kaya', clinic)}&start={day}T00:00&end={day}T23:00&limit=100",
-    )
-    assert status == 200, said
-    slots: list[dict[str, Any]] = said["slots"]
+    service, place, provider = (id_of(word, clinic) for word in ("check-up", "main", "dr-kaya"))
+    slots = rest.slots(service, place, next_tuesday(), provider)
     return {slot["start"][11:16] for slot in slots}
 
 

@@ -30,3 +30,15 @@ class Rest:
         said = json.loads(reply.read() or b"{}")
         connection.close()
         return reply.status, said
+
+    def slots(
+        self, service_id: str, location_id: str, day: str, provider_id: str = ""
+    ) -> list[dict[str, Any]]:
+        """What is offered on a local day, of one provider where one is named."""
+        query = f"serviceId={service_id}&locationId={location_id}&start={day}T00:00&end={day}T23:00&limit=100"
+        status, said = self.call(
+            "GET", f"/availability?{query}" + (f"&providerIds={provider_id}" if provider_id else "")
+        )
+        assert status == 200, said
+        found: list[dict[str, Any]] = said["slots"]
+        return found

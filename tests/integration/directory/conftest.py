@@ -15,7 +15,7 @@ from chassis.auth.principal import Role
 from ctl.key_store import DEFAULT_SCOPES
 from tests.support.booking import BookingProcess, Keys, booking_processes, environment_of
 from tests.support.databases import MigratedDatabase, migrated_database
-from tests.support.practice import Practice, new_id, new_practice
+from tests.support.practice import Practice, at, new_id, new_practice
 from tests.support.servers import Servers
 
 ASA: Final[dict[str, Any]] = {
@@ -72,6 +72,18 @@ class Directory:
         return await self._send(
             booking_pb2_grpc.BookingServiceStub(self.channel), booking_pb2, method, fields
         )
+
+    async def visit(self, practice: Practice, patient_id: str, hour: int = 10) -> Any:
+        """Book the practice's service with its provider; the appointment."""
+        made = await self.booking(
+            "CreateAppointment",
+            patient_id=patient_id,
+            service_id=practice.service,
+            provider_id=practice.provider,
+            location_id=practice.location,
+            start=at(hour),
+        )
+        return made.appointment
 
     async def _send(self, stub: Any, module: Any, method: str, fields: dict[str, Any]) -> Any:
         request_type = getattr(module, f"{method}Request")

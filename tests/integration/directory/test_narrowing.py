@@ -31,26 +31,13 @@ async def patient(directory: Directory) -> str:
     return str((await directory.add("Patient", name="Ada Abiodun", dob="1980-04-30")).id)
 
 
-async def book(directory: Directory, practice: Practice, patient: str) -> str:
-    """A visit with the practice's provider."""
-    made = await directory.booking(
-        "CreateAppointment",
-        patient_id=patient,
-        service_id=practice.service,
-        provider_id=practice.provider,
-        location_id=practice.location,
-        start=at(10),
-    )
-    return str(made.appointment.id)
-
-
 async def test_a_provider_moves_its_visits_on_and_books_none(
     suite: Suite, directory: Directory, practice: Practice, patient: str
 ) -> None:
     """Status and notes of its own visit are a provider's; booking, and moving by either call, are not."""
-    visit = await book(directory, practice, patient)
+    visit = str((await directory.visit(practice, patient)).id)
     directory.token = token_of(suite.keys, practice.clinic, Role.PROVIDER, provider_id=practice.provider)
-    assert await refused(book(directory, practice, patient)) == "PERMISSION_DENIED"
+    assert await refused(directory.visit(practice, patient)) == "PERMISSION_DENIED"
     for method in ("RescheduleAppointment", "UpdateAppointment"):
         move = directory.booking(method, appointment_id=visit, start=at(11))
         assert await refused(move) == "PERMISSION_DENIED"

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.directory.conftest import ASA, Directory, Suite
 from tests.support.booking import code_of, details_of
 from tests.support.invariants import query
-from tests.support.practice import Practice, at, new_id
+from tests.support.practice import Practice, new_id
 
 
 async def test_patients_are_read_together_in_the_order_asked(directory: Directory, suite: Suite) -> None:
@@ -62,14 +62,7 @@ async def test_a_batch_opens_what_reading_one_by_one_does(
 ) -> None:
     """A provider's patients, a patient itself, whom an emergency opens; with anybody else among them: NOT_FOUND."""
     mine, other = [await directory.add("Patient", **ASA) for _ in range(2)]
-    await directory.booking(
-        "CreateAppointment",
-        patient_id=mine.id,
-        service_id=practice.service,
-        provider_id=practice.provider,
-        location_id=practice.location,
-        start=at(10),
-    )
+    await directory.visit(practice, mine.id)
     admin = suite.keys.token(practice.clinic, "admin", "on-call", scopes=("break:glass",))
     read = ("read:phi",)
     tokens = [

@@ -15,7 +15,7 @@ from chassis.auth.principal import Role
 from tests.integration.directory.conftest import ASA, Directory, Suite, token_of
 from tests.support.booking import code_of, details_of, reason_of
 from tests.support.invariants import query
-from tests.support.practice import Practice, at, new_id
+from tests.support.practice import Practice, new_id
 from tests.support.waiting import wait_until_async
 
 
@@ -105,14 +105,7 @@ async def test_a_provider_reads_its_own_patients(
         await directory.add("Patient", **ASA),
         await directory.add("Patient", name="Bo Ek", dob="1990-01-01"),
     )
-    await directory.booking(
-        "CreateAppointment",
-        patient_id=mine.id,
-        service_id=practice.service,
-        provider_id=practice.provider,
-        location_id=practice.location,
-        start=at(10),
-    )
+    await directory.visit(practice, mine.id)
     directory.token = suite.keys.token(
         practice.clinic, "provider", subject="dr", scopes=("read:phi",), provider_id=practice.provider
     )
@@ -139,12 +132,12 @@ async def test_clinics_are_made_suspended_and_archived_by_the_platform(
     directory: Directory, practice: Practice, suite: Suite
 ) -> None:
     """A suspended clinic cancels and books nothing, an archived one is NOT_FOUND to its users, and both come back."""
-    visit = await book_at(directory, practice, 10)
+    visit = await directory.visit(practice, practice.patients[0], 10)
     await set_status(directory, suite, types.CLINIC_STATUS_SUSPENDED)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await book_at(directory, practice, 12, patient=1)
+        await directory.visit(practice, practice.patients[1], 12)
     assert code_of(refused.value) == "FAILED_PRECONDITION"
-    await directory.booking("CancelAppointment", appointment_id=visit.appointment.id)
+    await directory.booking("CancelAppointment", appointment_id=visit.id)
     await set_status(directory, suite, types.CLINIC_STATUS_ARCHIVED)
     with pytest.raises(grpc.aio.AioRpcError) as gone:
         await directory.call("ListServices")
@@ -152,18 +145,6 @@ async def test_clinics_are_made_suspended_and_archived_by_the_platform(
     await set_status(directory, suite, types.CLINIC_STATUS_ACTIVE)
     assert len((await directory.call("ListServices")).services) == 1
     await assert_reasons_audited(directory, suite)
-
-
-async def book_at(directory: Directory, practice: Practice, hour: int, *, patient: int = 0) -> Any:
-    """Book the practice's service with its provider."""
-    return await directory.booking(
-        "CreateAppointment",
-        patient_id=practice.patients[patient],
-        service_id=practice.service,
-        provider_id=practice.provider,
-        location_id=practice.location,
-        start=at(hour),
-    )
 
 
 async def set_status(directory: Directory, suite: Suite, status: types.ClinicStatus.ValueType) -> None:
