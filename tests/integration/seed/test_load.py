@@ -230,10 +230,27 @@ def test_what_is_past_is_history(database: MigratedDatabase) -> None:
     assert (over, ahead) == ({("completed", False)}, {("scheduled", True)})
 
 
+def _never_closed(number: int) -> DemoClinic:
+    """A demo clinic in which everybody works day and night, whatever the time is."""
+    (clinic,) = _clinics(number)
+    day_and_night = {"start": "2024-01-01T00:00", "end": "2024-01-02T00:00", "recurrence_rule": "FREQ=DAILY"}
+    changes: dict[str, dict[str, Any]] = {
+        "locations": {"hours": [{"weekday": day, "start": "00:00", "end": "24:00"} for day in "1234567"]},
+        "windows": day_and_night,
+    }
+    raws = tuple(
+        replace(raw, tree={**raw.tree, **changes.get(raw.section, {})})
+        for raw in clinic.raws
+        if raw.section != "closures" and (raw.section != "windows" or raw.tree["kind"] == "available")
+    )
+    return replace(clinic, raws=raws)
+
+
 def test_a_visit_may_begin_between_making_and_judging(
     database: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A visit that was to come when its diary was made up, and has begun when it is judged, is booked all the same."""
+    asyncio.run(import_clinics(database.owner_url, KEYS, [_never_closed(1)], progress=lambda _: None))
     late = timedelta(minutes=20)
     begun_min = minutes_of(datetime.now(UTC) - late / 2)
 
