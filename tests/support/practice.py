@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -144,6 +144,33 @@ class Practice:
 def at(hour: int, minute: int = 0, day: date = MONDAY) -> str:
     """A local start of the practice."""
     return datetime(day.year, day.month, day.day, hour, minute).isoformat()  # noqa: DTZ001 - local
+
+
+@dataclass(frozen=True, slots=True)
+class Noon:
+    """A zone where it is between twelve and one, and the day there: its morning is past, its afternoon to come.
+
+    All of it is of one look at the clock. The hour or the day may change before a second one.
+    """
+
+    zone: str
+    day: date
+    quarter: int
+
+    @classmethod
+    def somewhere(cls) -> Noon:
+        """Where it is noon at this moment."""
+        now = datetime.now(UTC)
+        ahead_h = 12 - now.hour
+        return cls(f"Etc/GMT{-ahead_h:+d}", (now + timedelta(hours=ahead_h)).date(), now.minute // 15 * 15)
+
+    def at(self, hour: int, minute: int = 0) -> str:
+        """A local start of that day."""
+        return at(hour, minute, self.day)
+
+    def just_begun(self) -> str:
+        """The start of the quarter of an hour that it is."""
+        return self.at(12, self.quarter)
 
 
 def new_practice(

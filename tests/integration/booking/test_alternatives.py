@@ -11,10 +11,9 @@ import psycopg
 import pytest
 
 from tests.integration.booking.conftest import MakeClient, Suite
-from tests.integration.booking.test_no_show_returns import noon_zone, this_afternoon
 from tests.support.booking import details_of, outcome, reason_of
 from tests.support.clinic_rows import insert
-from tests.support.practice import MONDAY, Practice, at, new_id
+from tests.support.practice import MONDAY, Noon, Practice, at, new_id
 
 
 async def refusal(call: Any) -> tuple[str, Any]:
@@ -188,9 +187,10 @@ async def test_what_no_other_time_mends_has_no_slots(
 
 async def test_a_no_show_whose_time_is_gone_is_offered_another(suite: Suite, make_client: MakeClient) -> None:
     """Checked in after somebody took its time, by either call: the refusal offers times that can be booked."""
-    practice = suite.practice(zone=noon_zone(), rooms=2)
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone, rooms=2)
     client = make_client(practice)
-    start = this_afternoon()
+    start = noon.at(15)
     visit = (await client.create(start)).appointment
     await client.call("MarkNoShow", appointment_id=visit.id)
     await client.create(start, patient=1)

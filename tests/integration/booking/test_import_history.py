@@ -10,10 +10,9 @@ import psycopg
 from database.partitions import detach_partitions, ensure_partitions
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.integration.booking.imports import imported, rows_of, told, versions_told, visit, wipe_visits
-from tests.integration.booking.test_no_show_returns import noon_zone, this_afternoon
 from tests.support.booking import outcome
 from tests.support.invariants import invariants
-from tests.support.practice import Practice, at, new_id
+from tests.support.practice import Noon, Practice, at, new_id
 
 
 async def test_history_is_recorded_as_it_is_told(
@@ -63,29 +62,24 @@ def claims_going_on(practice: Practice, visit_id: str) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def this_morning(minute: int = 0) -> str:
-    """Eight o'clock in the zone where it is about noon."""
-    now = datetime.now(UTC)
-    return at(8, minute, day=(now + timedelta(hours=12 - now.hour)).date())
-
-
 async def test_history_of_today_counts_in_the_days_quota(suite: Suite, make_client: MakeClient) -> None:
     """Completed and missed visits of today fill the day as their steps would have; more need an override."""
-    practice = suite.practice(zone=noon_zone())
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone)
     with psycopg.connect(practice.owner_url) as owner:
         practice.add_rule(owner, "max_daily", max_per_day=2, scope="service")
     client = make_client(practice)
-    yesterday = (datetime.fromisoformat(this_morning()) - timedelta(days=1)).isoformat()
+    this_morning, yesterday = noon.at(8), at(8, day=noon.day - timedelta(days=1))
     wanted = [
-        visit(practice, this_morning(), status="completed"),
-        visit(practice, this_morning(), status="canceled", patient=1),
+        visit(practice, this_morning, status="completed"),
+        visit(practice, this_morning, status="canceled", patient=1),
         visit(practice, yesterday, status="no_show", patient=2),
-        visit(practice, this_morning(), status="no_show", patient=3),
+        visit(practice, this_morning, status="no_show", patient=3),
     ]
     assert (await imported(suite, practice, wanted)).created == 4
     assert [len(claims_going_on(practice, one["id"])) for one in wanted] == [1, 0, 0, 1]
-    assert "MAX_DAILY_REACHED" in await outcome(client.create(this_afternoon()))
-    more = visit(practice, this_morning(45), status="no_show", patient=4)
+    assert "MAX_DAILY_REACHED" in await outcome(client.create(noon.at(15)))
+    more = visit(practice, noon.at(8, 45), status="no_show", patient=4)
     report = await imported(suite, practice, [more])
     assert told(report)[0].startswith("1:")
     assert "MAX_DAILY_REACHED" in told(report)[0]

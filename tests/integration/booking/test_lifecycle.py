@@ -14,7 +14,7 @@ from scheduling import consistency
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.support.booking import code_of, details_of, outcome
 from tests.support.invariants import invariants, query
-from tests.support.practice import MONDAY, at, new_id
+from tests.support.practice import MONDAY, Noon, at, new_id
 from tests.support.waiting import wait_until_async
 
 CANCELED = appointment_pb2.APPOINTMENT_STATUS_CANCELED
@@ -67,13 +67,10 @@ async def test_a_no_show_keeps_its_quota_only(suite: Suite, make_client: MakeCli
 
 async def test_a_no_show_of_today_may_still_come(suite: Suite, make_client: MakeClient) -> None:
     """On its own day a no-show is checked in with all its claims, unless somebody else has its time."""
-    practice = suite.practice(rooms=2)
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone, rooms=2)
     client = make_client(practice)
-    now = datetime.now(UTC)
-    quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0, tzinfo=None)
-    if quarter.day != (quarter + timedelta(minutes=30)).day:
-        quarter -= timedelta(hours=1)
-    visit = (await client.create(quarter.isoformat(), override_reason="walked in")).appointment
+    visit = (await client.create(noon.just_begun(), override_reason="walked in")).appointment
     before = claims(suite, visit)
     await client.call("MarkNoShow", appointment_id=visit.id)
     assert claims(suite, visit) == 0
@@ -81,7 +78,7 @@ async def test_a_no_show_of_today_may_still_come(suite: Suite, make_client: Make
     assert back.status == appointment_pb2.APPOINTMENT_STATUS_CHECKED_IN
     assert claims(suite, visit) == before
     await client.call("MarkNoShow", appointment_id=visit.id)
-    await client.create(quarter.isoformat(), patient=1, override_reason="next one")
+    await client.create(noon.just_begun(), patient=1, override_reason="next one")
     assert (
         await outcome(client.call("CheckInAppointment", appointment_id=visit.id))
         == "ALREADY_EXISTS SLOT_ALREADY_BOOKED"

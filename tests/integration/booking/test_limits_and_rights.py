@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import grpc.aio
 import psycopg
@@ -12,7 +12,7 @@ from medforall.booking.v1 import appointment_pb2
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.support.booking import details_of, outcome
 from tests.support.invariants import invariants, query
-from tests.support.practice import MONDAY, at
+from tests.support.practice import MONDAY, Noon, at
 
 CONFIRMED = appointment_pb2.APPOINTMENT_STATUS_CONFIRMED
 UNITS = """
@@ -106,13 +106,10 @@ async def test_a_confirmed_hold_records_what_it_claims(suite: Suite, make_client
 
 async def test_a_no_show_comes_back_under_a_new_limit(suite: Suite, make_client: MakeClient) -> None:
     """A limit that was set after somebody did not come does not keep it from getting back what it had."""
-    practice = suite.practice()
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone)
     client = make_client(practice)
-    now = datetime.now(UTC)
-    quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0, tzinfo=None)
-    if quarter.day != (quarter + timedelta(minutes=30)).day:
-        quarter -= timedelta(hours=1)
-    visit = (await client.create(quarter.isoformat(), override_reason="walked in")).appointment
+    visit = (await client.create(noon.just_begun(), override_reason="walked in")).appointment
     await client.call("MarkNoShow", appointment_id=visit.id)
     with psycopg.connect(suite.database.owner_url) as owner:
         practice.add_rule(owner, "max_daily", max_per_day=1, scope="service")

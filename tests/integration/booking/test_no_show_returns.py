@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import grpc.aio
 import psycopg
@@ -12,24 +11,13 @@ import pytest
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.support.booking import details_of, outcome, reason_of
 from tests.support.invariants import invariants, query
-from tests.support.practice import at
+from tests.support.practice import Noon
 from tests.support.waiting import wait_until_async
 
 WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'booking_svc'
     AND wait_event_type = 'Lock'
 """
-
-
-def noon_zone() -> str:
-    """A zone where it is about noon, so that the afternoon is today and yet to come."""
-    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
-
-
-def this_afternoon() -> str:
-    """Three o'clock in that zone."""
-    now = datetime.now(UTC)
-    return at(15, day=(now + timedelta(hours=12 - now.hour)).date())
 
 
 def end_hold(suite: Suite, hold_id: str) -> None:
@@ -53,9 +41,10 @@ async def test_a_hold_that_has_ended_does_not_keep_a_no_show_out(
     suite: Suite, make_client: MakeClient
 ) -> None:
     """While the hold lasts check-in is refused; once it has ended, check-in expires it and claims everything again."""
-    practice = suite.practice(zone=noon_zone())
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone)
     client = make_client(practice)
-    start = this_afternoon()
+    start = noon.at(15)
     visit = (await client.create(start)).appointment
     await client.call("MarkNoShow", appointment_id=visit.id)
     held = (await client.hold(start, patient_id=practice.patients[1])).appointment
@@ -73,9 +62,10 @@ async def test_a_no_show_that_is_changed_meanwhile_is_told_when_to_come_again(
     suite: Suite, make_client: MakeClient
 ) -> None:
     """Another change of the visit while check-in waits for its locks: ABORTED with a time to try again."""
-    practice = suite.practice(zone=noon_zone())
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone)
     client = make_client(practice)
-    visit = (await client.create(this_afternoon())).appointment
+    visit = (await client.create(noon.at(15))).appointment
     await client.call("MarkNoShow", appointment_id=visit.id)
     with psycopg.connect(suite.database.owner_url) as owner:
         owner.execute("SELECT FROM resource WHERE id = %s FOR NO KEY UPDATE", (practice.provider,))
@@ -96,9 +86,10 @@ async def test_a_no_show_whose_patient_goes_out_of_use_meanwhile_is_not_checked_
     suite: Suite, make_client: MakeClient
 ) -> None:
     """The patient is put out of use between the check-in's first look and its locks: NOT_FOUND, and no claims."""
-    practice = suite.practice(zone=noon_zone())
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone)
     client = make_client(practice)
-    visit = (await client.create(this_afternoon())).appointment
+    visit = (await client.create(noon.at(15))).appointment
     await client.call("MarkNoShow", appointment_id=visit.id)
     with psycopg.connect(suite.database.owner_url) as owner:
         owner.execute("SELECT FROM resource WHERE id = %s FOR NO KEY UPDATE", (practice.provider,))
@@ -118,11 +109,12 @@ async def test_the_unit_of_a_hold_that_has_ended_is_taken_before_a_live_one(
     suite: Suite, make_client: MakeClient
 ) -> None:
     """In a room for two, a visit beside and an ended hold: the no-show gets the hold's place."""
-    practice = suite.practice(zone=noon_zone(), providers=3, rooms=0)
+    noon = Noon.somewhere()
+    practice = suite.practice(zone=noon.zone, providers=3, rooms=0)
     with psycopg.connect(suite.database.owner_url) as owner:
         room = practice.add_room(owner, concurrent_visits=2)
     client = make_client(practice)
-    start = this_afternoon()
+    start = noon.at(15)
     visit = (await client.create(start)).appointment
     await client.call("MarkNoShow", appointment_id=visit.id)
     beside = (await client.create(start, patient=1, provider_id=practice.providers[1])).appointment
