@@ -10,8 +10,11 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.types.range import TimestamptzRange
 
-START = datetime(2027, 3, 1, 9, tzinfo=UTC)
+# In months of which every migrated database has partitions, whenever that is: a visit to come, and what was audited.
+AUDITED_AT = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+START = (AUDITED_AT + timedelta(days=100)).replace(day=1, hour=9)
 END = START + timedelta(minutes=30)
+AUDIT_PARTITION, VISIT_PARTITION = f"audit_event_{AUDITED_AT:%Y_%m}", f"appointment_{START:%Y_%m}"
 
 
 def _new_id() -> str:
@@ -158,7 +161,7 @@ def _insert_visit(owner: Connection[object], ids: ClinicRows) -> None:
 
 def _insert_oversight(owner: Connection[object], ids: ClinicRows) -> None:
     own = {"clinic_id": ids.clinic}
-    audit_id, at = _new_id(), datetime(2026, 11, 1, tzinfo=UTC)
+    audit_id, at = _new_id(), AUDITED_AT
     insert(
         owner,
         "audit_event",

@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from database.invariants import INVARIANTS, broken_invariants
 from database.partitions import detach_partitions, ensure_partitions
 from database.retention import maintain
-from tests.support.clinic_rows import appointment_values, insert, insert_clinic
+from tests.support.clinic_rows import START, appointment_values, insert, insert_clinic
 from tests.support.databases import MigratedDatabase
 
 
@@ -26,7 +26,7 @@ def _partition_of(owner: psycopg.Connection[tuple[object, ...]], appointment_id:
 def test_rows_move_out_of_the_default_partition(database: MigratedDatabase) -> None:
     """Making a month takes its rows from the default, fenced and append-only like every other month."""
     ids = insert_clinic(database.owner_url)
-    far = datetime(2040, 5, 1, tzinfo=UTC)
+    far = START.replace(year=START.year + 13)
     booked = str(uuid4())
     values = appointment_values(ids, booked)
     with psycopg.connect(database.owner_url) as owner:
@@ -43,13 +43,14 @@ def test_rows_move_out_of_the_default_partition(database: MigratedDatabase) -> N
             entity_type="clinic",
         )
         owner.commit()
-        report = ensure_partitions(owner, today=date(2040, 4, 20))
-        assert "appointment_2040_05" in report.created
+        partition, shortly_before = f"appointment_{far:%Y_%m}", far.date() - timedelta(days=10)
+        report = ensure_partitions(owner, today=shortly_before)
+        assert partition in report.created
         assert report.rows_moved == 2
-        assert _partition_of(owner, booked) == "appointment_2040_05"
-        assert ensure_partitions(owner, today=date(2040, 4, 20)).created == []
+        assert _partition_of(owner, booked) == partition
+        assert ensure_partitions(owner, today=shortly_before).created == []
     with psycopg.connect(database.app_url) as app:
-        assert app.execute("SELECT count(*) FROM appointment_2040_05").fetchone() == (0,)
+        assert app.execute(f"SELECT count(*) FROM {partition}".encode()).fetchone() == (0,)
 
 
 def test_history_leaves_the_default_partition_for_its_own_months(database: MigratedDatabase) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -19,10 +19,12 @@ from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
 from ctl.seed.load import SeedOptions, seed_clinics
 from ctl.seed.words import clinic_id
+from tests.support.clinic_rows import START, VISIT_PARTITION
 from tests.support.databases import MigratedDatabase, migrated_database
 
-FIRST_DAY = date(2027, 3, 1)
-MORNING = datetime(2027, 3, 2, tzinfo=UTC)
+# Four weeks of one month, all of them to come.
+FIRST_DAY = START.date()
+MORNING = START.replace(hour=0) + timedelta(days=1)
 EVENING = MORNING + timedelta(days=1)
 
 
@@ -80,7 +82,7 @@ def test_a_providers_day_touches_one_month(app: Connection[Any]) -> None:
     for column, value in (("provider_id", provider), ("location_id", location)):
         query = f"SELECT * FROM appointment WHERE {column} = %s AND start_ts_utc >= %s AND start_ts_utc < %s"
         plan = _plan(app, query, value, MORNING, EVENING)
-        assert "appointment_2027_03" in plan
+        assert VISIT_PARTITION in plan
         assert plan.count("Scan") == 1
         condition = next(line for line in plan.splitlines() if "Index Cond" in line)
         assert column in condition
@@ -91,7 +93,7 @@ def test_an_appointment_of_known_start_touches_one_month(app: Connection[Any]) -
     query = "SELECT * FROM appointment WHERE id = %s AND start_ts_utc = %s"
     plan = _plan(app, query, *_visit(app)[:2])
     assert plan.count("Scan") == 1
-    assert "appointment_2027_03_pkey" in plan
+    assert f"{VISIT_PARTITION}_pkey" in plan
 
 
 def _plan_once(app: Connection[Any], statement: Statement, *values: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -17,7 +17,15 @@ from sqlalchemy import create_engine, make_url
 
 from database.migrate import SchemaError, check_revision, current_revision, expected_revision, migrate
 from database.tables import metadata
-from tests.support.clinic_rows import END, START, appointment_values, claim_values, insert, insert_clinic
+from tests.support.clinic_rows import (
+    AUDIT_PARTITION,
+    END,
+    START,
+    appointment_values,
+    claim_values,
+    insert,
+    insert_clinic,
+)
 from tests.support.command import ROOT
 from tests.support.databases import MigratedDatabase, empty_database
 
@@ -188,7 +196,7 @@ def test_what_may_not_be_is_refused_by_name(
 def test_the_audit_is_append_only(database: MigratedDatabase) -> None:
     """Not even the owner changes, deletes or truncates audit rows, in the parent or a partition."""
     insert_clinic(database.owner_url)
-    for table in ("audit_event", "audit_event_2026_11", "audit_event_default", "audit_seal"):
+    for table in ("audit_event", AUDIT_PARTITION, "audit_event_default", "audit_seal"):
         for pattern in ("UPDATE {} SET clinic_id = clinic_id", "DELETE FROM {}", "TRUNCATE {}"):
             if table == "audit_event_default" and not pattern.startswith("TRUNCATE"):
                 continue  # it is empty, and row triggers speak for rows
@@ -202,7 +210,7 @@ def test_the_audit_is_append_only(database: MigratedDatabase) -> None:
 def test_a_booking_needs_no_prepared_month(database: MigratedDatabase) -> None:
     """An appointment in a month without a partition is stored, and its claim too."""
     ids = insert_clinic(database.owner_url)
-    far = datetime(2040, 5, 1, 9, tzinfo=UTC)
+    far = START.replace(year=START.year + 13)
     appointment_id = str(uuid4())
     with psycopg.connect(database.owner_url) as owner:
         values = appointment_values(ids, appointment_id)

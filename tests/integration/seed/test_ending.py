@@ -21,10 +21,11 @@ from database.invariants import broken_invariants
 from tests.support.command import ROOT, command_environment, medforall
 from tests.support.databases import ROLE_PASSWORD, MigratedDatabase
 from tests.support.invariants import query
+from tests.support.practice import MONDAY
 from tests.support.waiting import wait_until
 
 CLINICS = 7
-OPTIONS = ("seed", "--clinics", str(CLINICS), "--days", "28", "--start", "2027-03-08")
+OPTIONS = ("seed", "--clinics", str(CLINICS), "--days", "28", "--start", MONDAY.isoformat())
 FILLED = "SELECT count(DISTINCT clinic_id) FROM appointment_ref"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,10 @@ from database.invariants import broken_invariants
 from database.sealed_patient import open_patient
 from scheduling.clock import EPOCH, minutes_of
 from tests.support.databases import MigratedDatabase
+from tests.support.practice import MONDAY
 
 KEYS = MasterKeys([MasterKey("test", b"k" * 32)])
-OPTIONS = SeedOptions(clinics=2, days=7, first_day=date(2027, 3, 8))
+OPTIONS = SeedOptions(clinics=2, days=7, first_day=MONDAY)
 CLINIC = clinic_id(1)
 _COUNTED = (
     "clinic",
@@ -214,15 +215,17 @@ def test_what_a_failure_leaves_is_finished_by_the_next_run(
 
 def test_what_is_past_is_history(database: MigratedDatabase) -> None:
     """Visits that are over by now are completed and claim nothing but today's quota; those to come are scheduled."""
-    first_day = datetime.now(UTC).date() - timedelta(days=7)
+    began = datetime.now(UTC)
+    first_day = began.date() - timedelta(days=7)
     seed_clinics(database.owner_url, KEYS, SeedOptions(clinics=1, days=21, first_day=first_day))
     with psycopg.connect(database.owner_url) as owner:
         stored = owner.execute(
-            "SELECT a.status, a.end_ts_utc < now() - interval '1 hour', a.start_ts_utc > now(),"
+            "SELECT a.status, a.end_ts_utc < %(began)s - interval '1 hour', a.start_ts_utc > now(),"
             " EXISTS (SELECT FROM claim c LEFT JOIN resource r ON r.clinic_id = c.clinic_id AND r.id = c.resource_id"
             "  WHERE c.clinic_id = a.clinic_id AND c.appointment_id = a.id"
-            "  AND (r.kind IS DISTINCT FROM 'quota' OR c.ends_at <= now()))"
-            " FROM appointment a"
+            "  AND (r.kind IS DISTINCT FROM 'quota' OR c.ends_at <= %(began)s))"
+            " FROM appointment a",
+            {"began": began},
         ).fetchall()
         assert not any(broken_invariants(owner).values())
     over = {(status, has_claims) for status, is_over, _, has_claims in stored if is_over}
