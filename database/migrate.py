@@ -6,6 +6,7 @@ Only the owner's URL can do this; services only ask `check_revision` and refuse 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -65,8 +66,8 @@ def check_revision(connection: psycopg.Connection[object]) -> None:
     )
 
 
-def migrate(owner_url: str) -> MigrationReport:
-    """Upgrade to the newest schema and make the partitions ahead; harmless when there is nothing to do.
+def migrate(owner_url: str, *, today: date | None = None) -> MigrationReport:
+    """Upgrade to the newest schema and make the partitions ahead of `today`; harmless when there is nothing to do.
 
     Migrators wait for each other on an advisory lock. All migrations run in one transaction: a failure leaves
     the database as it was. Raises Unavailable when the database cannot be reached, SchemaError when it is
@@ -77,7 +78,7 @@ def migrate(owner_url: str) -> MigrationReport:
         with engine.begin() as connection:
             before, after = _upgrade(connection)
         _add_new_time_zones(owner)
-        return MigrationReport(before=before, after=after, partitions=ensure_partitions(owner))
+        return MigrationReport(before=before, after=after, partitions=ensure_partitions(owner, today=today))
 
 
 def _connect(owner_url: str) -> psycopg.Connection[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,11 +39,12 @@ def test_maintenance_says_what_it_did_and_may_be_repeated(database: MigratedData
         for _ in range(2)
     ]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
-    assert f"1 partitions made: appointment_{next_month}." in runs[0].stdout
+    # Others too, where a month has begun since the database was made.
+    made = [re.findall(rf"partitions made: .*\bappointment_{next_month}\b", run.stdout) for run in runs]
+    assert [len(found) for found in made] == [1, 0]
     assert "1 idempotency keys deleted (kept 3 days)." in runs[0].stdout
     assert "1 published events deleted (kept 14 days)." in runs[0].stdout
     assert "0 months of audit detached (kept 72 months)." in runs[0].stdout
-    assert "0 partitions made." in runs[1].stdout
     assert "0 published events deleted" in runs[1].stdout
 
 
