@@ -14,8 +14,9 @@ from psycopg.types.json import Jsonb
 from tests.support.clinic_rows import insert
 from tests.support.databases import MigratedDatabase
 
+_TODAY = datetime.now(UTC).date()
 # A Monday, far enough ahead that no test ever finds it in the past, and near enough to be booked.
-MONDAY = date.today() + timedelta(days=7 - date.today().weekday() + 7)  # noqa: DTZ011 - only the day matters
+MONDAY = _TODAY + timedelta(days=14 - _TODAY.weekday())
 
 
 def new_id() -> str:

@@ -49,7 +49,9 @@ async def test_a_patient_steps_no_visit_on(suite: Suite, make_client: MakeClient
     assert await step("CANCELED") == "OK"
 
 
-@pytest.mark.parametrize("along_with", [{}, {"status": CONFIRMED}, {"start": at(11)}], ids=str)
+@pytest.mark.parametrize(
+    "along_with", [{}, {"status": CONFIRMED}, {"start": at(11)}], ids=["alone", "step", "move"]
+)
 async def test_a_patient_writes_no_notes_over_those_of_staff(
     suite: Suite, make_client: MakeClient, along_with: dict[str, object]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 from uuid import uuid4
@@ -17,6 +17,7 @@ from tests.support.clinic_rows import insert
 from tests.support.command import ROOT, medforall
 from tests.support.databases import MigratedDatabase
 from tests.support.invariants import query
+from tests.support.practice import MONDAY
 
 EXAMPLE = ROOT / "examples" / "clinic.yaml"
 ENTRIES = 70
@@ -282,9 +283,8 @@ def test_new_entries_tell_whom_they_displace(run: Run, database: MigratedDatabas
     """Where visits are booked ahead, a new closure in a file lists those that it pushes outside."""
     imported(run, EXAMPLE)
     clinic = clinic_of(database)
-    day = date.today() + timedelta(days=14 - date.today().weekday())  # noqa: DTZ011 - a Monday
     with psycopg.connect(database.owner_url) as owner:
-        start = datetime.combine(day, time(15), UTC)
+        start = datetime.combine(MONDAY, time(15), UTC)
         insert(owner, "appointment_ref", clinic_id=clinic, id=(visit := str(uuid4())), start_ts_utc=start)
         insert(
             owner,
@@ -302,10 +302,10 @@ def test_new_entries_tell_whom_they_displace(run: Run, database: MigratedDatabas
             room_selection_mode="auto",
             created_by="a test",
         )
-    file = tmp_path / "closed.yaml"
+    file, tuesday = tmp_path / "closed.yaml", MONDAY + timedelta(days=1)
     file.write_text(
-        f"closures:\n  - {{id: a, start: {day}T00:00, end: {day}T23:00}}\n"
-        f"  - {{id: b, start: {day + timedelta(days=1)}T00:00, end: {day + timedelta(days=1)}T23:00}}\n"
+        f"closures:\n  - {{id: a, start: {MONDAY}T00:00, end: {MONDAY}T23:00}}\n"
+        f"  - {{id: b, start: {tuesday}T00:00, end: {tuesday}T23:00}}\n"
     )
     said = imported(run, file, "--clinic", clinic)
     assert "2 created" in said
