@@ -22,7 +22,9 @@ TEMPLATE: Final = Path(__file__).with_name("clinic.yaml")
 PROVIDERS: Final = 10
 PATIENTS: Final = 200
 
-_AGE_DAYS_MAX: Final = 365 * 90
+# On the first day, which may lie 24 months ahead: everybody is born by today.
+_AGE_DAYS_MIN: Final = 365 * 3
+_AGE_DAYS_MAX: Final = 365 * 92
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class _Moved:
 
     def _person(self, at: int) -> dict[str, Any]:
         name = self._name()
-        born = self._first_day - timedelta(days=self._rng.randrange(365, _AGE_DAYS_MAX))
+        born = self._first_day - timedelta(days=self._rng.randrange(_AGE_DAYS_MIN, _AGE_DAYS_MAX))
         contact = {
             "phone": f"+1555{self._rng.randrange(10**7):07d}",
             "email": f"{name.replace(' ', '.')}.{at}@example.com".lower(),

@@ -39,6 +39,15 @@ def test_every_document_is_without_fault(number: int) -> None:
     assert plan.patients == PATIENTS + 1
 
 
+def test_people_are_born_by_the_day_of_a_seed_that_begins_as_far_ahead_as_any() -> None:
+    """Visits may be 24 months ahead, and an import takes nobody who is to be born: all are older on the first day."""
+    people = [
+        tree for number in range(1, 6) for tree in _trees(_clinic(number), "patients") if tree.get("dob")
+    ]
+    youngest = max(date.fromisoformat(str(tree["dob"])) for tree in people)
+    assert youngest < FIRST_DAY.replace(year=FIRST_DAY.year - 2)
+
+
 def test_the_same_seed_makes_the_same_document() -> None:
     """Entries are equal in every run; another seed gives people other names, under the same ids."""
     assert _clinic(2) == _clinic(2)
