@@ -11,7 +11,7 @@ TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench soak soak-booking clients pin format
+.PHONY: help setup up down clean check lint types imports protos-check test up-check proto proto-baseline bench soak soak-booking soak-import clients pin format
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ soak: $(VENV)/.installed-dev  ## Ten times the random bookings against the proje
 soak-booking: $(VENV)/.installed-dev  ## 5,000 random operations on bookings for each of 20 fresh seeds, which are printed; MEDFORALL_MODEL_SEED chooses the first
 	@MEDFORALL_MODEL_SEED=$${MEDFORALL_MODEL_SEED:-$$(date +%s)} MEDFORALL_MODEL_SEEDS=$${MEDFORALL_MODEL_SEEDS:-20} \
 	  $(BIN)/pytest tests/property/booking/test_model.py
+
+soak-import: $(VENV)/.installed-dev  ## An import of 20,000 visits takes little more memory than one of 2,500; MEDFORALL_SOAK_VISITS chooses another number
+	@MEDFORALL_SOAK_VISITS=$${MEDFORALL_SOAK_VISITS:-20000} $(BIN)/pytest tests/integration/directory/test_long_imports.py --timeout 1800
 
 bench: $(VENV)/.installed-dev  ## Measure, each figure beside its floor
 	@$(BIN)/python -m bench

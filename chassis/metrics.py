@@ -7,6 +7,8 @@ metrics that the chassis itself keeps. Labels never hold a clinic, a user or a p
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import Sequence
 from http.server import HTTPServer
@@ -118,6 +120,15 @@ class MetricsServer:
         server, thread = self._server, self._thread
         self._server = self._thread = None
         if server is not None and thread is not None:
-            await asyncio.to_thread(server.shutdown)
-            server.server_close()
+            await asyncio.to_thread(_end, server)
             await asyncio.to_thread(thread.join, 2.0)
+
+
+def _end(server: HTTPServer) -> None:
+    """Close the port, and return when nobody is served any more."""
+    # The server looks twice a second for whether it shall end, unless something happens to its socket. Linux lets a
+    # listening one be shut down; where that is refused, the look is waited for.
+    with contextlib.suppress(OSError):
+        server.socket.shutdown(socket.SHUT_RDWR)
+    server.shutdown()
+    server.server_close()

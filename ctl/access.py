@@ -1,23 +1,22 @@
 """`medforall access revoke | restore`: shutting users and tokens out before their tokens end."""
 
-import asyncio
+from __future__ import annotations
+
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from chassis.auth.revocations import Revocations
-from chassis.cache import AsyncCache, build_breaker
-from chassis.config import load
-from chassis.settings import RedisSettings
 from ctl.failures import CtlError, ServerError
 from ctl.home import DEFAULT, Home
-from ctl.run_file import read_run_file
 from ctl.subcommands import HomeOption, group, registrar
-from scheduling.errors import Exhausted, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from chassis.auth.revocations import Revocations
 
 app = group("access", "Shuts users and tokens out of every call and open stream before their tokens end.")
 _command = registrar(app)
@@ -59,6 +58,15 @@ def restore(clinic: ClinicOption, user: UserOption, home: HomeOption = DEFAULT) 
 
 
 def _with(home: Path, act: Callable[[Revocations], Awaitable[None]]) -> None:
+    import asyncio  # noqa: PLC0415 - help stays quick
+
+    from chassis.auth.revocations import Revocations  # noqa: PLC0415 - as above
+    from chassis.cache import AsyncCache, build_breaker  # noqa: PLC0415 - as above
+    from chassis.config import load  # noqa: PLC0415 - as above
+    from chassis.settings import RedisSettings  # noqa: PLC0415 - as above
+    from ctl.run_file import read_run_file  # noqa: PLC0415 - as above
+    from scheduling.errors import Exhausted, Unavailable  # noqa: PLC0415 - as above
+
     url = os.environ.get("MEDFORALL_REDIS_URL") or read_run_file(Home(home)).redis_url
 
     async def run() -> None:

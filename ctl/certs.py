@@ -1,4 +1,4 @@
-"""`medforall certs`: an authority and certificates for development: TLS at the gateway, mutual TLS between services."""
+"""An authority and certificates for development: TLS at the gateway, mutual TLS between services."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from rich.console import Console
 
 from ctl.failures import CtlError
 
 AUTHORITY = "ca"
 CLIENT = "client"
 PARTS = ("gateway", "booking", "availability", "realtime", CLIENT)
-_HOSTS = ("localhost", "127.0.0.1", "::1")
+HOSTS = ("localhost", "127.0.0.1", "::1")
 _BACKDATED = timedelta(minutes=5)
 _LEFT_MIN = timedelta(days=1)
 _ORGANISATION = "medforall development"
-
-_out = Console()
 
 
 class CertificatesExistError(CtlError):
@@ -48,7 +43,7 @@ class _Issuer:
 
 
 def make_certificates(
-    directory: Path, *, days: int = 90, hosts: tuple[str, ...] = _HOSTS, now: datetime | None = None
+    directory: Path, *, days: int = 90, hosts: tuple[str, ...] = HOSTS, now: datetime | None = None
 ) -> dict[str, Pair]:
     """An authority (`ca`) and a certificate for each process, for servers and clients alike, and for one `client`.
 
@@ -193,29 +188,3 @@ def _pair(directory: Path, name: str) -> Pair:
 def _write_new(path: Path, content: bytes, *, mode: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
-
-
-EXAMPLE = (
-    "Example: `medforall certs --directory certs`, then for each process "
-    "`MEDFORALL_TLS_CA_FILE=certs/ca.pem MEDFORALL_TLS_CERT_FILE=certs/booking.pem …`"
-)
-
-
-def certs(
-    *,
-    directory: Annotated[Path, typer.Option(help="Where to write them; made if it is not there.")] = Path(
-        "certs"
-    ),
-    days: Annotated[int, typer.Option(min=1, max=825, help="How long they are valid.")] = 90,
-    host: Annotated[
-        list[str] | None, typer.Option(help="Further names or addresses of this machine.")
-    ] = None,
-) -> None:
-    """Make an authority, and a certificate for each process and for a client, for development."""
-    try:
-        pairs = make_certificates(directory, days=days, hosts=(*_HOSTS, *(host or ())))
-    except OSError as error:
-        raise CtlError(f"{directory} cannot be written: {error.strerror}.") from error
-    for pair in pairs.values():
-        _out.print(f"{pair.certificate_file}  {pair.key_file}", soft_wrap=True)
-    _out.print("Trust only in development: whoever has ca.key can be any of these.", style="dim")

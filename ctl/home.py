@@ -135,7 +135,12 @@ class Home:
             file.truncate()
             file.write(json.dumps({"pid": os.getpid(), "created_at_s": me.created_at_s if me else 0.0}))
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                # Whoever gives the home back and goes on with something else does not hold it any more.
+                file.seek(0)
+                file.truncate()
 
     def holder(self) -> ProcessIdentity | None:
         """The running process that holds the lock, if any."""

@@ -163,7 +163,9 @@ def _tell(report: Report, clinic_id: str, seconds: float, *, dry_run: bool) -> N
     )
     for visit in report.displaced:
         _out.print(
-            f"    appointment {visit.appointment_id} no longer fits: {visit.reason.value}", highlight=False
+            f"    appointment {visit.appointment_id} no longer fits: {visit.reason.value}",
+            soft_wrap=True,
+            highlight=False,
         )
     if dry_run:
         _out.print("This was a dry run: nothing was changed.")

@@ -4,13 +4,14 @@ import os
 import shlex
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from chassis.auth.principal import Role
-from ctl import access, audit, certs, import_export, maintenance, outbox, projection
+from ctl import access, audit, import_export, maintenance, outbox, projection
 from ctl.console import LogView
 from ctl.durations import parse_duration_s
 from ctl.failures import CtlError
@@ -251,6 +252,32 @@ def doctor(home: HomeOption = DEFAULT) -> None:
         raise typer.Exit(1)
 
 
+@command(
+    epilog="Example: `medforall certs --directory certs`, then for each process "
+    "`MEDFORALL_TLS_CA_FILE=certs/ca.pem MEDFORALL_TLS_CERT_FILE=certs/booking.pem …`"
+)
+def certs(
+    *,
+    directory: Annotated[Path, typer.Option(help="Where to write them; made if it is not there.")] = Path(
+        "certs"
+    ),
+    days: Annotated[int, typer.Option(min=1, max=825, help="How long they are valid.")] = 90,
+    host: Annotated[
+        list[str] | None, typer.Option(help="Further names or addresses of this machine.")
+    ] = None,
+) -> None:
+    """Make an authority, and a certificate for each process and for a client, for development."""
+    from ctl.certs import HOSTS, make_certificates  # noqa: PLC0415 - as above
+
+    try:
+        pairs = make_certificates(directory, days=days, hosts=(*HOSTS, *(host or ())))
+    except OSError as error:
+        raise CtlError(f"{directory} cannot be written: {error.strerror}.") from error
+    for pair in pairs.values():
+        _out.print(f"{pair.certificate_file}  {pair.key_file}", soft_wrap=True)
+    _out.print("Trust only in development: whoever has ca.key can be any of these.", style="dim")
+
+
 def _wanted_ports(words: list[str]) -> dict[str, int]:
     from ctl.suite import PORTS  # noqa: PLC0415 - as above
 
@@ -272,6 +299,5 @@ app.add_typer(projection.app, name="projection")
 command(epilog="Example: `medforall replay --clinic ID --resource ID --from 2026-11-22T08:00:00`")(
     projection.replay
 )
-command(epilog=certs.EXAMPLE)(certs.certs)
 command(epilog=import_export.IMPORT_EXAMPLES, name="import")(import_export.import_files)
 command(epilog=import_export.EXPORT_EXAMPLES)(import_export.export)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ _BACKLOG = 2_048
 _SEND_BUFFER_BYTES = 131_072
 _UNREAD_MS_MAX = 60_000
 _STARTED_POLL_S = 0.01
+_DATE_S = 1.0
 _WEBSOCKET_BYTES_MAX = 65_536
 
 
@@ -200,6 +201,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
         super().__init__(config)
         self.handshake_timeout_s = handshake_timeout_s
+        self._ending = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -222,6 +224,17 @@ class _Server(uvicorn.Server):
             for listener in sockets or ()
         ]
         self.started = True
+
+    async def main_loop(self) -> None:
+        """Serve until `end`; uvicorn's own way looks ten times a second for whether it shall."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _DATE_S)
+
+    def end(self) -> None:
+        """Let `serve` stop serving and return."""
+        self.should_exit = True
+        self._ending.set()
 
     def _protocol(self) -> asyncio.Protocol:
         protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
@@ -286,7 +299,7 @@ class HttpServer:
         """Take no new connection, finish what runs, close the others."""
         task, self._task = self._task, None
         if task is not None:
-            self._server.should_exit = True
+            self._server.end()
             await task
 
 

@@ -36,7 +36,6 @@ from scheduling.positions import Position, parse_position
 _log = structlog.get_logger(__name__)
 
 _PARAMETERS: Final = frozenset({*LIST_PARAMETERS, "resumeFrom", "ticket"})
-KEEP_ALIVE_S: Final = 15.0
 _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 4_000
 _HEADERS: Final = [
@@ -61,6 +60,7 @@ class SseParts:
     limiter: Limiter
     instruments: Instruments
     limits: QueueLimits
+    keep_alive_s: float
     spread: Callable[[], float] = random.random
 
 
@@ -235,7 +235,7 @@ class Stream:
 
     async def _write(self, member: Member) -> None:
         while True:
-            chunk = await self._outlet.next(0.0 if self._is_ending else KEEP_ALIVE_S)
+            chunk = await self._outlet.next(0.0 if self._is_ending else self._parts.keep_alive_s)
             if chunk is None and self._is_ending:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                 return

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.support import servers as session_servers
@@ -18,8 +19,16 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _log_plainly()
     if not _is_worker(config):
         session_servers.announce_session()
+
+
+def _log_plainly() -> None:
+    """Log a failure's traceback as Python writes it: the pretty one takes most of a second, and tests provoke many."""
+    *before, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg
-
 from ctl.embedded.server import end_leftover, wheel_directory, write_private
 from ctl.embedded.unprivileged import run_as_for
 from ctl.failures import HomeError, ServerError, disk_faults_told
@@ -144,6 +142,8 @@ class EmbeddedPostgres:
         )
 
     def _answers(self) -> bool:
+        import psycopg  # noqa: PLC0415 - whoever starts no server does without it
+
         try:
             with psycopg.connect(self.url, connect_timeout=2) as connection:
                 return connection.execute("SELECT 1").fetchone() == (1,)

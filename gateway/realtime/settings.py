@@ -51,6 +51,14 @@ class RealtimeSettings:
         minimum=16,
         doc="Messages that may wait for one client; more end its connection as too slow.",
     )
+    sse_keep_alive_ms: int = setting(
+        "MEDFORALL_SSE_KEEP_ALIVE_MS",
+        default=15_000,
+        unit="ms",
+        minimum=100,
+        maximum=15_000,
+        doc="How long an event stream may be silent before a comment is sent; less than what proxies allow.",
+    )
     revocation_check_ms: int = setting(
         "MEDFORALL_REVOCATION_CHECK_MS",
         default=20_000,

@@ -80,6 +80,7 @@ def build_realtime(
         limiter=limiter,
         instruments=instruments,
         limits=limits,
+        keep_alive_s=settings.sse_keep_alive_ms / 1_000,
     )
     return Realtime(_routes(websocket, sse), link, members)
 

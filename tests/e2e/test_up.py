@@ -120,7 +120,7 @@ def test_ctrl_c_drains_everything(tmp_path: Path) -> None:
     log = tmp_path / "up.txt"
     with log.open("w") as out:
         up = subprocess.Popen(
-            [sys.executable, "-m", "ctl", "up", "--home", str(home)],
+            [sys.executable, "-m", "ctl", "up", "--no-demo", "--home", str(home)],
             cwd=ROOT,
             env=command_environment(),
             stdout=out,
@@ -147,7 +147,7 @@ def test_ctrl_c_drains_everything(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_homes_live_side_by_side(suite: RunFile, tmp_path: Path) -> None:
     """A second home has ports and data of its own; stopping it does not touch the first."""
-    with running_suite(tmp_path / "second") as other:
+    with running_suite(tmp_path / "second", arguments=["--no-demo"]) as other:
         assert other.gateway_url != suite.gateway_url
         assert other.database_url != suite.database_url
     assert all(row["ready"] for row in _rows(home_of(suite)))

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
 from ctl.embedded.postgres import Installation
 from ctl.embedded.server import write_private
@@ -31,6 +33,9 @@ _DIRECTORY_VARIABLE = "MEDFORALL_TEST_SERVERS_DIR"
 _OWNER_VARIABLE = "MEDFORALL_TEST_SERVERS_OWNER"
 _POSTGRES_VARIABLE = "MEDFORALL_TEST_POSTGRES_BIN"
 _START_TIMEOUT_S = 60.0
+# A new database is hundreds of small files: in memory they cost a tenth of the time that a disk's file system takes.
+_IN_MEMORY = Path("/dev/shm")
+_ROOM_BYTES_MIN = 3 << 30
 _PASSWORD = "test-servers"
 
 
@@ -54,8 +59,16 @@ def postgres_installation() -> Installation | None:
 
 def announce_session() -> None:
     """Choose the session's directory; called once, by the process that lives as long as the session."""
-    os.environ[_DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="medforall-test-servers-")
+    os.environ[_DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="medforall-test-servers-", dir=_quick_place())
     os.environ[_OWNER_VARIABLE] = str(os.getpid())
+
+
+def _quick_place() -> Path | None:
+    """Where files lie in memory and there is room for the servers' data; None, for the usual place, elsewhere."""
+    if not os.access(_IN_MEMORY, os.W_OK) or not os.path.ismount(_IN_MEMORY):
+        return None
+    room_bytes = min(shutil.disk_usage(_IN_MEMORY).free, psutil.virtual_memory().available)
+    return _IN_MEMORY if room_bytes >= _ROOM_BYTES_MIN else None
 
 
 def obtain() -> Servers:

@@ -6,7 +6,7 @@ import redis
 from availability_svc.calendars import RECORD_BYTES
 from availability_svc.store import keys
 from tests.integration.availability.conftest import World
-from tests.support.command import medforall
+from tests.support.command import medforall, medforall_here
 
 _UNKNOWN = "018f0000-0000-7000-8000-00000000dead"
 
@@ -44,7 +44,7 @@ def test_verify_does_not_succeed_when_it_compared_nothing(world: World) -> None:
         (("--clinic", _UNKNOWN), f"There is no clinic {_UNKNOWN}."),
         (("--clinic", "x"), "--clinic 'x' is not a UUID."),
     ):
-        done = medforall("projection", "verify", *arguments, environment=environment)
+        done = medforall_here("projection", "verify", *arguments, environment=environment)
         assert done.returncode == 1
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
@@ -53,17 +53,17 @@ def test_verify_does_not_succeed_when_it_compared_nothing(world: World) -> None:
 def test_replay_makes_what_is_projected_equal_to_the_database_again(world: World) -> None:
     """A bucket has lost an entry: after a replay, of its calendar alone or of the clinic, nothing differs any more."""
     environment = _environment(world)
-    assert medforall("projection", "warm", "--days", "5", environment=environment).returncode == 0
+    assert medforall_here("projection", "warm", "--days", "5", environment=environment).returncode == 0
     with redis.Redis.from_url(environment["MEDFORALL_REDIS_URL"]) as client:
         name = max(client.scan_iter(match=keys.bucket_pattern(world.clinic.id)), key=client.strlen)
         calendar_id, _ = keys.bucket_of(name.decode())
         for arguments in ((), ("--resource", calendar_id)):
             client.set(name, client.get(name)[:-RECORD_BYTES])
-            assert medforall("projection", "verify", environment=environment).returncode == 1
+            assert medforall_here("projection", "verify", environment=environment).returncode == 1
             done = medforall("replay", "--clinic", world.clinic.id, *arguments, environment=environment)
             assert done.returncode == 0, done.stdout + done.stderr
             assert "bus.disconnected" not in done.stdout + done.stderr
-            good = medforall("projection", "verify", environment=environment)
+            good = medforall_here("projection", "verify", environment=environment)
             assert good.returncode == 0, good.stdout + good.stderr
 
 
@@ -76,7 +76,7 @@ def test_replay_refuses_what_it_cannot_mean(world: World) -> None:
         ((*clinic, "--resource", "x"), "--resource 'x' is not a UUID."),
         ((*clinic, "--from", "2026-02-02", "--to", "2026-02-01"), "--from must be earlier than --to."),
     ):
-        done = medforall("replay", *arguments, environment=_environment(world))
+        done = medforall_here("replay", *arguments, environment=_environment(world))
         assert done.returncode == 1
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
@@ -87,10 +87,10 @@ def test_replay_sends_a_clinics_events_again(world: World) -> None:
     environment = _environment(world)
     with psycopg.connect(world.database.owner_url) as owner:
         owner.execute("UPDATE outbox_event SET published_at = now() WHERE published_at IS NULL")
-    everything = medforall("replay", "--clinic", world.clinic.id, environment=environment)
+    everything = medforall_here("replay", "--clinic", world.clinic.id, environment=environment)
     assert everything.returncode == 0, everything.stdout + everything.stderr
     provider_id = world.provider_ids[0]
-    some = medforall(
+    some = medforall_here(
         "replay", "--clinic", world.clinic.id, "--resource", provider_id, environment=environment
     )
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from ctl.ports import free_port
-from tests.support.command import ROOT, medforall
+from tests.support.command import ROOT, medforall, medforall_here
 from tests.support.databases import MigratedDatabase
 
 
@@ -28,7 +28,7 @@ def fault(done: subprocess.CompletedProcess[str]) -> str:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose database has the schema; who changes it puts it right again."""
     path = tmp_path_factory.mktemp("used") / "home"
-    done = medforall("migrate", "--home", str(path))
+    done = medforall_here("migrate", "--home", str(path))
     assert done.returncode == 0, done.stderr
     return path
 
@@ -52,7 +52,7 @@ def test_a_taken_port(tmp_path: Path) -> None:
 
 def test_a_port_of_nothing(tmp_path: Path) -> None:
     """A port for a process that does not exist is refused, with the names that do."""
-    said = fault(medforall("up", "--home", str(tmp_path / "home"), "--port", "bookings=1"))
+    said = fault(medforall_here("up", "--home", str(tmp_path / "home"), "--port", "bookings=1"))
     assert "booking" in said
     assert not (tmp_path / "home").exists()
 
@@ -74,7 +74,7 @@ def test_a_port_of_nothing(tmp_path: Path) -> None:
 def test_a_wrong_url(tmp_path: Path, variable: str, value: str, says: str) -> None:
     """A server that cannot be used is named with its variable, and without its password."""
     url = value.format(port=free_port())
-    done = medforall("up", "--home", str(tmp_path / "home"), environment={variable: url})
+    done = medforall_here("up", "--home", str(tmp_path / "home"), environment={variable: url})
     said = fault(done)
     assert says in said
     assert variable in said
@@ -84,8 +84,8 @@ def test_a_wrong_url(tmp_path: Path, variable: str, value: str, says: str) -> No
 def test_a_directory_that_is_not_a_home(tmp_path: Path) -> None:
     """A directory full of other things is neither used nor emptied."""
     (tmp_path / "letters.txt").write_text("dear")
-    assert "not a medforall home" in fault(medforall("up", "--home", str(tmp_path)))
-    assert "There is no home" in medforall("reset", "--yes", "--home", str(tmp_path)).stdout
+    assert "not a medforall home" in fault(medforall_here("up", "--home", str(tmp_path)))
+    assert "There is no home" in medforall_here("reset", "--yes", "--home", str(tmp_path)).stdout
     assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
 
 
@@ -102,16 +102,16 @@ def test_a_home_that_lacks_a_part(home: Path, part: str, says: str) -> None:
     """The missing part is named, nothing is made anew over it, and putting it back repairs the home."""
     kept = home.parent / "kept"
     shutil.move(home / part, kept)
-    assert says in fault(medforall("migrate", "--home", str(home)))
+    assert says in fault(medforall_here("migrate", "--home", str(home)))
     shutil.move(kept, home / part)
-    assert medforall("migrate", "--home", str(home)).returncode == 0
+    assert medforall_here("migrate", "--home", str(home)).returncode == 0
 
 
 @pytest.mark.parametrize("part", ["keys/secrets.json", "keys/signing.json", "home.json"])
 def test_a_home_with_a_damaged_part(home: Path, part: str) -> None:
     """A file that cannot be read as what it should be is named, and left."""
     with changed(home / part, "{ half"):
-        said = fault(medforall("migrate", "--home", str(home)))
+        said = fault(medforall_here("migrate", "--home", str(home)))
         assert "damaged" in said
         assert str(home / part) in said
         assert (home / part).read_text() == "{ half"
@@ -120,7 +120,7 @@ def test_a_home_with_a_damaged_part(home: Path, part: str) -> None:
 def test_a_home_of_a_newer_release(home: Path) -> None:
     """A layout that this release does not know is refused."""
     with changed(home / "home.json", json.dumps({"layout": 99})):
-        assert "was made by a newer medforall" in fault(medforall("migrate", "--home", str(home)))
+        assert "was made by a newer medforall" in fault(medforall_here("migrate", "--home", str(home)))
 
 
 def test_a_schema_of_a_newer_release(database: MigratedDatabase, tmp_path: Path) -> None:
@@ -158,11 +158,11 @@ def test_a_home_that_another_up_holds(home: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "locked\n"
-        said = fault(medforall("up", "--home", str(home)))
+        said = fault(medforall_here("up", "--home", str(home)))
         other.kill()
     assert f"is already running (pid {other.pid})" in said
     # The lock ends with its holder, even when that was killed.
-    assert medforall("migrate", "--home", str(home)).returncode == 0
+    assert medforall_here("migrate", "--home", str(home)).returncode == 0
 
 
 def test_nothing_runs(home: Path) -> None:

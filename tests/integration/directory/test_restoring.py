@@ -15,7 +15,7 @@ from chassis.settings import EncryptionSettings
 from ctl.seed.load import SeedOptions, seed_clinics
 from ctl.seed.words import clinic_id
 from database.invariants import broken_invariants
-from tests.support.command import medforall
+from tests.support.command import medforall_here
 from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.invariants import query
 
@@ -44,7 +44,7 @@ def run_on(tmp_path: Path) -> RunOn:
             "MEDFORALL_MASTER_KEY_FILE": str(tmp_path / "master.key"),
             "MEDFORALL_HOME": str(tmp_path / "home"),
         }
-        return medforall(*map(str, arguments), timeout_s=120, environment=environment)
+        return medforall_here(*map(str, arguments), environment=environment)
 
     return run
 

@@ -14,7 +14,7 @@ import pytest
 from chassis.master_keys import create_master_key_file
 from ctl.transfer.sections import id_of
 from tests.support.clinic_rows import insert
-from tests.support.command import ROOT, medforall
+from tests.support.command import ROOT, medforall, medforall_here
 from tests.support.databases import MigratedDatabase
 from tests.support.invariants import query
 from tests.support.practice import MONDAY
@@ -27,14 +27,25 @@ Run = Callable[..., CompletedProcess[str]]
 
 
 @pytest.fixture
-def run(database: MigratedDatabase, tmp_path: Path) -> Run:
-    """The command on the test's database."""
+def environment(database: MigratedDatabase, tmp_path: Path) -> dict[str, str]:
+    """The command's environment: the test's database, a key, and a home of its own."""
     create_master_key_file(tmp_path / "master.key")
-    environment = {
+    return {
         "MEDFORALL_DATABASE_URL": database.owner_url,
         "MEDFORALL_MASTER_KEY_FILE": str(tmp_path / "master.key"),
         "MEDFORALL_HOME": str(tmp_path / "home"),
     }
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    """The command on the test's database."""
+    return lambda *arguments: medforall_here(*map(str, arguments), environment=environment)
+
+
+@pytest.fixture
+def run_process(environment: dict[str, str]) -> Run:
+    """The same as a process of its own."""
     return lambda *arguments: medforall(*map(str, arguments), environment=environment)
 
 
@@ -59,22 +70,24 @@ def counts(database: MigratedDatabase) -> dict[str, int]:
         }
 
 
-def test_import_export_import_changes_nothing(run: Run, database: MigratedDatabase, tmp_path: Path) -> None:
+def test_import_export_import_changes_nothing(
+    run_process: Run, database: MigratedDatabase, tmp_path: Path
+) -> None:
     """The example goes in with events and audit; its export, and the example again, find nothing to change."""
-    said = imported(run, EXAMPLE)
+    said = imported(run_process, EXAMPLE)
     assert f"{ENTRIES} created, 0 changed, 0 unchanged" in said
     made = counts(database)
     assert made["outbox_event"] == made["audit_event"] == ENTRIES
     exported = tmp_path / "out.yaml"
     clinic = clinic_of(database)
-    done = run("export", "--clinic", clinic, "-o", exported)
+    done = run_process("export", "--clinic", clinic, "-o", exported)
     assert done.returncode == 0, done.stderr
     assert exported.stat().st_mode & 0o777 == 0o600
-    assert f"0 created, 0 changed, {ENTRIES} unchanged" in imported(run, exported)
-    assert f"0 created, 0 changed, {ENTRIES} unchanged" in imported(run, EXAMPLE)
+    assert f"0 created, 0 changed, {ENTRIES} unchanged" in imported(run_process, exported)
+    assert f"0 created, 0 changed, {ENTRIES} unchanged" in imported(run_process, EXAMPLE)
     assert counts(database) == made | {"audit_event": made["audit_event"] + 1}  # the export's own
     again = tmp_path / "again.yaml"
-    run("export", "--clinic", clinic, "-o", again)
+    run_process("export", "--clinic", clinic, "-o", again)
     assert again.read_text() == exported.read_text()
 
 

@@ -6,12 +6,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ctl.transfer.sections import id_of
-from tests.integration.directory.test_transfer import ENTRIES, EXAMPLE, Run, clinic_of, imported, run
+from tests.integration.directory.test_transfer import (
+    ENTRIES,
+    EXAMPLE,
+    Run,
+    clinic_of,
+    environment,
+    imported,
+    run,
+)
 from tests.support.databases import MigratedDatabase
 from tests.support.invariants import query
 from tests.support.practice import MONDAY
 
-__all__ = ["run"]
+__all__ = ["environment", "run"]
 
 COUNTED = "SELECT count(*) FROM appointment WHERE clinic_id = %s"
 

@@ -13,6 +13,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[
     """NATS, realtime_svc and gateway, running."""
     settings = {
         "MEDFORALL_REVOCATION_CHECK_MS": "300",
+        "MEDFORALL_SSE_KEEP_ALIVE_MS": "1500",
+        "MEDFORALL_REALTIME_HEARTBEAT_MS": "200",
         # More than the contract lets one `Join` name.
         "MEDFORALL_REALTIME_CLINIC_CHANNELS_MAX": "20000",
     }

@@ -25,7 +25,7 @@ from tests.support.practice import MONDAY
 from tests.support.waiting import wait_until
 
 CLINICS = 7
-OPTIONS = ("seed", "--clinics", str(CLINICS), "--days", "28", "--start", MONDAY.isoformat())
+OPTIONS = ("seed", "--clinics", str(CLINICS), "--days", "10", "--start", MONDAY.isoformat())
 FILLED = "SELECT count(DISTINCT clinic_id) FROM appointment_ref"
 
 
@@ -82,9 +82,9 @@ def end_in_the_middle(
     database: MigratedDatabase, environment: dict[str, str], number: signal.Signals, code: int
 ) -> None:
     """End the command by a signal once the first diary is filled; nothing of it may be left."""
-    with seeding(environment) as process:
+    with seeding(environment) as process, psycopg.connect(database.owner_url, autocommit=True) as owner:
         wait_until(
-            lambda: query(database.owner_url, FILLED) > [(0,)], timeout_s=120, what="a diary that is filled"
+            lambda: owner.execute(FILLED).fetchone() != (0,), timeout_s=120, what="a diary that is filled"
         )
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) > 1
