@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -221,6 +222,8 @@ class Connection:
 
     async def _ready(self, *, write: bool) -> None:
         """Wait until the server has sent something, or, with `write`, until more can be sent."""
+        if self._is_readable():
+            return
         loop = asyncio.get_running_loop()
         self._ready_to_go = ready = loop.create_future()
         if self._watched is None:
@@ -233,6 +236,12 @@ class Connection:
         finally:
             if write and self._watched is not None:
                 loop.remove_writer(self._watched)
+
+    def _is_readable(self) -> bool:
+        """Whether something is there to read, be it the end: a loop tells once only that a socket is broken."""
+        looked_at = select.poll()
+        looked_at.register(self._pg.socket, select.POLLIN)
+        return bool(looked_at.poll(0))
 
     def _wake(self) -> None:
         """Let the run go on. What comes when nobody waits is left for the next run, and no longer watched for."""
