@@ -6,7 +6,9 @@ A chain inside the bookings' own transactions would make all bookings of a clini
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import structlog
@@ -18,8 +20,13 @@ from database.transaction import Database, Transaction
 _log = structlog.get_logger(__name__)
 
 LEASE_NAME: Final = "audit-sealer"
-_BATCH_ROWS: Final = 500
+# Few enough that the calls of this process do not notice when they are hashed.
+_BATCH_ROWS: Final = 100
+_LOOK_BACK_S: Final = 120.0
 _WAIT_TOLD_S: Final = 60.0
+# A row takes its time a moment before its transaction counts as one that writes.
+_BEGUN_BEFORE: Final = timedelta(seconds=2)
+_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 # Clinics with rows after their last link, or with rows so new that an older one may still come.
 _CLINICS: Final[LiteralString] = """
@@ -44,8 +51,7 @@ SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8,
 _UNSEALED: Final[LiteralString] = f"""
 SELECT e.at, {CONTENT}
 FROM audit_event e
-WHERE e.clinic_id = %(clinic)s AND e.at < %(until)s
-  AND (%(last_at)s::timestamptz IS NULL OR e.at > %(last_at)s::timestamptz - %(late_min)s * interval '1 minute')
+WHERE e.clinic_id = %(clinic)s AND e.at < %(until)s AND e.at >= %(since)s
   AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.clinic_id = e.clinic_id AND s.audit_event_id = e.id)
 ORDER BY e.at, e.id LIMIT %(limit)s
 """  # noqa: S608 - made of constants
@@ -59,14 +65,28 @@ FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[]) AS sealed (
 class AuditSealer:
     """Works while it holds the lease; hand `work` to a LeaseRunner.
 
+    Rows are looked for from where the last ones were on, and every `look_back_s` among all that
+    may still be sealed: a clock that was set back makes rows of the past.
     A wait for an old transaction is logged each time that it has become longer by `wait_told_s`.
     """
 
-    def __init__(self, workers: Database, *, every_s: float, wait_told_s: float = _WAIT_TOLD_S) -> None:
+    def __init__(
+        self,
+        workers: Database,
+        *,
+        every_s: float,
+        wait_told_s: float = _WAIT_TOLD_S,
+        look_back_s: float = _LOOK_BACK_S,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._workers = workers
         self._every_s = every_s
         self._complete_until: datetime | None = None
         self._moment: tuple[datetime, str] | None = None
+        self._sealed_until: dict[str, datetime] = {}
+        self._clock_s = clock_s
+        self._look_back_s = look_back_s
+        self._look_back_at_s = 0.0
         self._wait_told_s = wait_told_s
         self._tell_at_s = wait_told_s
 
@@ -84,12 +104,23 @@ class AuditSealer:
             return 0
         async with self._workers.worker() as tx:
             clinics = [clinic for (clinic,) in await tx.rows(_CLINICS, (LATE_MIN,))]
-        sealed = 0
-        for clinic_id in clinics:
-            while batch := await self._seal_batch(clinic_id, until):
-                sealed += batch
-                if batch < _BATCH_ROWS:
-                    break
+        self._forget(clinics)
+        return sum([await self._seal_clinic(clinic_id, until) for clinic_id in clinics])
+
+    def _forget(self, clinics: Sequence[str]) -> None:
+        """Keep what is known of clinics with news alone, and nothing when it is time to look back."""
+        known = self._sealed_until
+        if self._clock_s() >= self._look_back_at_s:
+            self._look_back_at_s = self._clock_s() + self._look_back_s
+            known = {}
+        self._sealed_until = {clinic_id: known[clinic_id] for clinic_id in clinics if clinic_id in known}
+
+    async def _seal_clinic(self, clinic_id: str, until: datetime) -> int:
+        sealed, batch = 0, _BATCH_ROWS
+        while batch == _BATCH_ROWS:
+            batch = await self._seal_batch(clinic_id, until)
+            sealed += batch
+        self._sealed_until[clinic_id] = until
         return sealed
 
     async def _complete(self) -> datetime | None:
@@ -113,17 +144,19 @@ class AuditSealer:
                 _log.warning("audit.sealing_waits", waited_s=round(waited_s))
         return self._complete_until
 
+    def _since(self, clinic_id: str, last_at: datetime | None) -> datetime:
+        """The earliest time that a row without a link may have, when the latest link is of a row of `last_at`."""
+        known = self._sealed_until.get(clinic_id)
+        if known is not None:
+            return known - _BEGUN_BEFORE
+        return _FIRST if last_at is None else last_at - timedelta(minutes=LATE_MIN)
+
     async def _seal_batch(self, clinic_id: str, until: datetime) -> int:
         async with self._workers.worker() as tx:
             found = await tx.row(_HEAD, {"clinic": clinic_id})
             seq, head, last_at = found or (0, FIRST_LINK, None)
-            wanted = {
-                "clinic": clinic_id,
-                "until": until,
-                "last_at": last_at,
-                "late_min": LATE_MIN,
-                "limit": _BATCH_ROWS,
-            }
+            since = self._since(clinic_id, last_at)
+            wanted = {"clinic": clinic_id, "since": since, "until": until, "limit": _BATCH_ROWS}
             rows = await tx.rows(_UNSEALED, wanted)
             if rows:
                 head = await _insert(tx, clinic_id, seq, bytes(head), rows)

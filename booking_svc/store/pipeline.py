@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -114,6 +115,9 @@ class Connection:
         self._pg.nonblocking = 1
         self._pg.enter_pipeline_mode()
         self.is_broken = False
+        # The socket stays watched from one run to the next: beginning and ending that costs more than the waiting.
+        self._watched: int | None = None
+        self._ready_to_go: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(cls, url: str, settings: DatabaseSettings) -> Connection:
@@ -151,7 +155,12 @@ class Connection:
         queued, self._queued = self._queued, []
         self.is_broken = True
         self._pg.pipeline_sync()
-        error = await self._receive(queued)
+        try:
+            error = await self._receive(queued)
+        except BaseException:
+            # Before anybody opens a socket that gets the number of this one, which libpq may have closed.
+            self._unwatch()
+            raise
         self.is_broken = False
         if error is not None:
             raise error
@@ -159,6 +168,7 @@ class Connection:
     async def close(self) -> None:
         """Close the connection; the server rolls an open transaction back."""
         self.is_broken = True
+        self._unwatch()
         await self._connection.close()
 
     @property
@@ -212,23 +222,38 @@ class Connection:
 
     async def _ready(self, *, write: bool) -> None:
         """Wait until the server has sent something, or, with `write`, until more can be sent."""
+        if self._is_readable():
+            return
         loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        socket = self._pg.socket
-        loop.add_reader(socket, _wake, ready)
+        self._ready_to_go = ready = loop.create_future()
+        if self._watched is None:
+            self._watched = self._pg.socket
+            loop.add_reader(self._watched, self._wake)
         if write:
-            loop.add_writer(socket, _wake, ready)
+            loop.add_writer(self._watched, self._wake)
         try:
             await ready
         finally:
-            loop.remove_reader(socket)
-            if write:
-                loop.remove_writer(socket)
+            if write and self._watched is not None:
+                loop.remove_writer(self._watched)
 
+    def _is_readable(self) -> bool:
+        """Whether something is there to read, be it the end: a loop tells once only that a socket is broken."""
+        looked_at = select.poll()
+        looked_at.register(self._pg.socket, select.POLLIN)
+        return bool(looked_at.poll(0))
 
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+    def _wake(self) -> None:
+        """Let the run go on. What comes when nobody waits is left for the next run, and no longer watched for."""
+        if self._ready_to_go is not None and not self._ready_to_go.done():
+            self._ready_to_go.set_result(None)
+        else:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            asyncio.get_running_loop().remove_reader(watched)
 
 
 def _encoded(value: Value) -> bytes | None:

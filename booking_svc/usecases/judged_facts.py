@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil, floor
 
@@ -31,10 +31,14 @@ from scheduling.rules.required_equipment_type import RequiredUnits
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What was read: busy time and the database's clock, moved by the tests' offset."""
+    """What was read: busy time, the database's clock, moved by the tests' offset, and the version of each calendar.
+
+    A calendar without a version here is one that nobody can tell has changed.
+    """
 
     busy: BusyFacts
     now: datetime
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def now_min(self) -> float:
@@ -46,50 +50,71 @@ class Judged:
         if proposal.patient_id is not None and self.busy.patient is None:
             raise NotFound("There is no such patient.", metadata={"resource": "patient"})
 
-    def still_says(self, before: Judged, planned: Iterable[PlannedClaim]) -> bool:
-        """Whether a verdict on facts that were read `before`, which planned these claims, would be the same on these.
+    def still_holds(self, planned: Iterable[PlannedClaim], locked: Locked) -> bool:
+        """Whether a verdict on these facts, which planned these claims, would be the same now that all is locked.
 
-        It would when the patient and what is taken of these resources are the same, nothing of it ends by itself, and
-        no whole minute has come: rules count in minutes.
+        It would when each calendar's version is what the lock has made of it and nobody else, the patient is the same,
+        nothing of it all ends by itself, and no whole minute has come: rules count in minutes.
         """
-        patient = self.busy.patient
+        patient = locked.patient
         return (
-            _minute_of(self.now_min) == _minute_of(before.now_min)
-            and patient == before.busy.patient
+            _minute_of(locked.now) == _minute_of(self.now)
+            and patient == self.busy.patient
             and (patient is None or all(visit.expires_min is None for visit in patient.visits))
-            and all(self._still_taken(before, found) for found in {claim.resource_id for claim in planned})
+            and all(self._is_untouched(claim, locked) for claim in planned)
         )
 
-    def _still_taken(self, before: Judged, resource_id: str) -> bool:
-        now, then = (tuple(judged.busy.claims_of(resource_id)) for judged in (self, before))
-        return now == then and all(claim.expires_min is None for claim in now)
+    def _is_untouched(self, planned: PlannedClaim, locked: Locked) -> bool:
+        version = self.versions.get(planned.resource_id)
+        return (
+            version is not None
+            and locked.versions[planned.lock_id] == version + 1
+            and all(claim.expires_min is None for claim in self.busy.claims_of(planned.resource_id))
+        )
 
 
-def _minute_of(now_min: float) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What is read with the locks: the versions that they have raised, by locked row, the patient, and the clock."""
+
+    versions: Mapping[str, int]
+    patient: PatientFacts | None
+    now: datetime
+
+
+def _minute_of(now: datetime) -> tuple[int, int]:
     """The minute that a moment lies in; a whole minute is one of its own."""
+    now_min = exact_minutes_of(now)
     return floor(now_min), ceil(now_min)
+
+
+class PatientQuestion:
+    """A queued question about the patient and the clock; `answer` once the session has run."""
+
+    def __init__(self, patient: Reply[PatientFacts | None] | None, clock: Reply[datetime]) -> None:
+        self._patient = patient
+        self._clock = clock
+
+    def answer(self) -> tuple[PatientFacts | None, datetime]:
+        """Return both. The patient is None when the clinic has no such patient, or nobody asked for one."""
+        return None if self._patient is None else self._patient.get(), self._clock.get()
 
 
 class Question:
     """Queued questions about busy time; `answer` once the session has run."""
 
-    def __init__(
-        self,
-        claims: Reply[dict[Stretch, VersionedClaims]],
-        patient: Reply[PatientFacts | None] | None,
-        clock: Reply[datetime],
-    ) -> None:
+    def __init__(self, claims: Reply[dict[Stretch, VersionedClaims]], rest: PatientQuestion) -> None:
         self._claims = claims
-        self._patient = patient
-        self._clock = clock
+        self._rest = rest
 
     def answer(self) -> Judged:
         """Return the facts. The patient is None when the clinic has no such patient."""
-        calendars = {
-            stretch.resource_id: (Calendar(found.claims),) for stretch, found in self._claims.get().items()
-        }
-        patient = None if self._patient is None else self._patient.get()
-        return Judged(BusyFacts(calendars, patient), self._clock.get())
+        calendars, versions = {}, {}
+        for stretch, found in self._claims.get().items():
+            calendars[stretch.resource_id] = (Calendar(found.claims),)
+            versions[stretch.resource_id] = found.version
+        patient, now = self._rest.answer()
+        return Judged(BusyFacts(calendars, patient), now, versions)
 
 
 def ask_all(
@@ -156,9 +181,8 @@ def _ask(
     *,
     is_locked: bool,
 ) -> Question:
-    stretches = stretches_of(static, proposal, resource_ids)
-    patient = _ask_patient(session, static, proposal, is_locked=is_locked)
-    return Question(session.claims(stretches), patient, session.clock())
+    claims = session.claims(stretches_of(static, proposal, resource_ids))
+    return Question(claims, ask_patient(session, static, proposal, is_locked=is_locked))
 
 
 def gap_locks(static: StaticFacts, service_id: str, provider_ids: Iterable[str]) -> Mapping[str, str]:
@@ -185,19 +209,20 @@ def counted_patients(static: StaticFacts, proposal: Proposal, patient: PatientFa
     return {patient.id} if patient is not None and is_counted else set()
 
 
-def _ask_patient(
+def ask_patient(
     session: Session, static: StaticFacts, proposal: Proposal, *, is_locked: bool
-) -> Reply[PatientFacts | None] | None:
-    """Queue the patient, with the visits that the limits count and no others; None when there is none.
+) -> PatientQuestion:
+    """Queue the patient, if there is one, with the visits that the limits count and no others, and the clock.
 
     `is_locked` keeps the patient in use until the transaction ends: whoever puts it out of use comes before or after.
     """
     if proposal.patient_id is None:
-        return None
+        return PatientQuestion(None, session.clock())
     since_min = reading.patient_since_min(
         static, proposal.service_id, proposal.start_min, proposal.provider_id
     )
-    return session.patient(proposal.patient_id, since_min, lock=is_locked)
+    patient = session.patient(proposal.patient_id, since_min, lock=is_locked)
+    return PatientQuestion(patient, session.clock())
 
 
 def expired_in_the_way(

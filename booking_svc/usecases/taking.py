@@ -3,7 +3,8 @@
     choose from unlocked facts ── lock every resource row in id order, raise its version ── lock the appointment, if
     there is one ── read the facts again, judge again ── give up its own claims ── write all claims in one statement
 
-Facts that say the same as before are judged the same: then the first verdict stands.
+Whoever changes a calendar raises its version. Where the lock finds every version as it was, the calendars are the same
+as before, the patient and the clock are compared, and the first verdict stands; else all is read and judged again.
 
 What was chosen is gone: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt claims what it did not
 lock at its start; that is what keeps bookings from waiting for each other in a circle. The last attempt locks every
@@ -27,9 +28,11 @@ from booking_svc.usecases import existing
 from booking_svc.usecases.existing import ATTEMPTS_MAX, RETRY_AFTER_S, Found, changed_meanwhile
 from booking_svc.usecases.judged_facts import (
     Judged,
+    Locked,
     Question,
     ask_all,
     ask_chosen,
+    ask_patient,
     counted_patients,
     expired_in_the_way,
 )
@@ -133,22 +136,31 @@ class Taker:
     async def _lock_and_judge(
         self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged
     ) -> Granted:
-        """Lock what was chosen, raise its versions, read again, and judge what has changed, with no other choice."""
+        """Lock what was chosen and raise its versions; judge again what has changed, with no other choice."""
         lock_ids = _lock_ids(wanted, chosen, before)
         _ensure_quotas(session, wanted, chosen)
         locked = session.lock_resources(sorted(lock_ids))
         again = _ask_existing(session, wanted)
-        question = ask_chosen(session, wanted.facts.static, wanted.proposal, chosen.claims)
+        rest = ask_patient(session, wanted.facts.static, wanted.proposal, is_locked=True)
         await session.run()
         found = self._check_existing(wanted, again, lock_ids)
-        versions = _all_locked(locked.get(), lock_ids)
+        seen = Locked(_all_locked(locked.get(), lock_ids), *rest.answer())
+        verdict, now = chosen, seen.now
+        if not before.still_holds(chosen.claims, seen):
+            verdict, now = await self._judge_again(session, wanted, chosen, lock_ids)
+        return Granted(facts=wanted.facts, verdict=verdict, versions=seen.versions, now=now, found=found)
+
+    async def _judge_again(
+        self, session: Session, wanted: Wanted, chosen: Verdict, lock_ids: set[str]
+    ) -> tuple[Verdict, datetime]:
+        """Read what is locked, and judge it as of now."""
+        question = ask_chosen(session, wanted.facts.static, wanted.proposal, chosen.claims)
+        await session.run()
         judged = question.answer()
-        verdict = (
-            chosen if judged.still_says(before, chosen.claims) else self._judge_locked(wanted, chosen, judged)
-        )
+        verdict = self._judge_locked(wanted, chosen, judged)
         if not _lock_ids(wanted, verdict, judged) <= lock_ids:
             raise _ChooseAgain
-        return Granted(facts=wanted.facts, verdict=verdict, versions=versions, now=judged.now, found=found)
+        return verdict, judged.now
 
     async def _lock_all_and_judge(
         self, session: Session, wanted: Wanted, chosen: Verdict, before: Judged

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import select
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -72,6 +74,27 @@ async def test_a_connection_that_ended_is_broken(servers: Servers, connection: C
         ended = connection.queue(_END, pid.rows()[0][0])
         await connection.run()
         assert ended.rows() == [(True,)]
+        other.queue(_ECHO, "anybody")
+        with pytest.raises(psycopg.OperationalError):
+            await other.run()
+        assert other.is_broken
+    finally:
+        await other.close()
+
+
+async def test_a_session_that_ends_unused_keeps_nobody_busy(servers: Servers, connection: Connection) -> None:
+    """What the server says while nobody waits is not watched for any more, and the next run raises OperationalError."""
+    psycopg_connection = await psycopg.AsyncConnection.connect(servers.postgres_url, autocommit=True)
+    socket, pid = psycopg_connection.fileno(), psycopg_connection.info.backend_pid
+    other = Connection(psycopg_connection)
+    try:
+        other.queue(_ECHO, "watched from now on")
+        await other.run()
+        connection.queue(_END, pid)
+        await connection.run()
+        await asyncio.to_thread(select.select, [socket], [], [], 10)
+        await asyncio.sleep(0)
+        assert not asyncio.get_running_loop().remove_reader(socket)
         other.queue(_ECHO, "anybody")
         with pytest.raises(psycopg.OperationalError):
             await other.run()

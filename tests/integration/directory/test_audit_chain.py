@@ -184,6 +184,40 @@ async def test_rows_that_are_committed_late_are_sealed_in_their_place(database: 
     assert (report.sealed, report.waiting, report.bad) == (2, 0, None)
 
 
+async def test_a_row_of_a_clock_that_was_set_back_is_sealed_at_the_next_look_back(
+    database: MigratedDatabase,
+) -> None:
+    """Ordinarily only what is new is looked at; a row that claims an earlier minute waits for the next look back."""
+    clinic, now_s = new_id(), [0.0]
+    workers = Database(database.worker_url, DatabaseSettings(), application_name="test")
+    await workers.open()
+    sealer = AuditSealer(workers, every_s=1, look_back_s=60, clock_s=lambda: now_s[0])
+
+    async def sealed_of(*minutes_ago: int) -> int:
+        with psycopg.connect(database.owner_url) as owner:
+            for minutes in minutes_ago:
+                owner.execute(OLD_ROW, (clinic, minutes))
+        passes: list[int] = []
+
+        async def is_something() -> bool:
+            passes.append(await sealer.seal())
+            return passes[-1] > 0
+
+        await wait_until_async(is_something, timeout_s=60, what="a row to be sealed")
+        return passes[-1]
+
+    with psycopg.connect(database.owner_url) as owner:
+        insert(owner, "clinic", id=clinic, name="Quay", default_timezone="UTC")
+    assert await sealed_of(0) == 1
+    assert await sealed_of(0, 5) == 1
+    now_s[0] = 60.0
+    assert await sealed_of() == 1
+    await workers.close()
+    with psycopg.connect(database.owner_url) as owner:
+        report = verify_chain(owner, clinic)
+    assert (report.sealed, report.waiting, report.bad) == (3, 0, None)
+
+
 async def test_a_row_slipped_in_is_found(
     suite: Suite,
     directory: Directory,

@@ -1,12 +1,13 @@
 """A verdict stands under the locks only where judging again would give the same one."""
 
+from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from booking_svc.usecases.judged_facts import Judged
+from booking_svc.usecases.judged_facts import Judged, Locked
 from scheduling.busy import BusyFacts
 from scheduling.clock import EPOCH
 from scheduling.derived import DerivedCache
@@ -21,6 +22,7 @@ SLOW = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 CACHE = DerivedCache(2_000_000)
+VERSION = 7
 
 
 def lasting(clinic: Clinic) -> Clinic:
@@ -67,6 +69,15 @@ def patient_later(clinic: Clinic) -> st.SearchStrategy[PatientFacts | None]:
     return st.sampled_from([patient, patient, patient, fewer, walk_in])
 
 
+def raised(before: Judged, after: Judged, chosen: Verdict) -> dict[str, int]:
+    """The versions that the locks give: raised by them, and once more where a calendar has changed."""
+    versions = {claim.lock_id: VERSION + 1 for claim in chosen.claims}
+    for claim in chosen.claims:
+        then, now = (list(facts.busy.claims_of(claim.resource_id)) for facts in (before, after))
+        versions[claim.lock_id] += then != now
+    return versions
+
+
 @SLOW
 @given(st.one_of(clinics(), clinics().map(lasting), clinics().map(lasting)), st.data())
 def test_a_verdict_that_stands_is_the_one_that_judging_again_gives(
@@ -87,12 +98,15 @@ def test_a_verdict_that_stands_is_the_one_that_judging_again_gives(
         ignore_appointment_ids=request.ignore_appointment_ids,
         is_override=data.draw(st.booleans()),
     )
-    before = Judged(BusyFacts.of(clinic.claims, clinic.patient), moment(clinic.now_min))
+    before = Judged(
+        BusyFacts.of(clinic.claims, clinic.patient), moment(clinic.now_min), defaultdict(lambda: VERSION)
+    )
     chosen = verdict_of(clinic, before, proposal)
     later_min = data.draw(st.sampled_from([0.0, 0.0, 0.001, 0.4, 1.0, 3.0]))
     claims, patient = data.draw(meanwhile(clinic, chosen)), data.draw(patient_later(clinic))
     after = Judged(BusyFacts.of(claims, patient), moment(clinic.now_min + later_min))
-    stands = after.still_says(before, chosen.claims)
+    locked = Locked(raised(before, after, chosen), patient, after.now)
+    stands = before.still_holds(chosen.claims, locked)
     event(f"stands: {stands}, as before: {claims == clinic.claims}")
     if stands:
         kinds = (ResourceKind.ROOM, ResourceKind.EQUIPMENT)
