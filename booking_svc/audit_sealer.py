@@ -21,12 +21,13 @@ _log = structlog.get_logger(__name__)
 
 LEASE_NAME: Final = "audit-sealer"
 # Few enough that the calls of this process do not notice when they are hashed.
-_BATCH_ROWS: Final = 100
-_LOOK_BACK_S: Final = 120.0
+_PAGE_ROWS: Final = 100
+_LOOK_BACK_S: Final = 300.0
 _WAIT_TOLD_S: Final = 60.0
 # A row takes its time a moment before its transaction counts as one that writes.
 _BEGUN_BEFORE: Final = timedelta(seconds=2)
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+_BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
 
 # Clinics with rows after their last link, or with rows so new that an older one may still come.
 _CLINICS: Final[LiteralString] = """
@@ -39,8 +40,10 @@ WHERE sealed.at IS NULL OR newest.at > sealed.at OR newest.at > clock_timestamp(
 ORDER BY c.id
 """
 _HEAD: Final[LiteralString] = """
-SELECT seq, chain_hash, (SELECT max(audit_event_at) FROM audit_seal WHERE clinic_id = %(clinic)s)
-FROM audit_seal WHERE clinic_id = %(clinic)s ORDER BY seq DESC LIMIT 1
+SELECT seq, chain_hash, max(audit_event_at) OVER ()
+FROM (SELECT seq, chain_hash, audit_event_at FROM audit_seal WHERE clinic_id = %(clinic)s ORDER BY seq DESC LIMIT 50)
+    AS latest
+ORDER BY seq DESC LIMIT 1
 """
 # A moment, and a bound on the transactions that had begun to write before it: a statement begins before its snapshot.
 _MOMENT: Final[LiteralString] = "SELECT statement_timestamp(), pg_snapshot_xmax(pg_current_snapshot())::text"
@@ -48,13 +51,17 @@ _IS_OVER: Final[LiteralString] = """
 SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8,
     extract(epoch FROM statement_timestamp() - %s::timestamptz)::float8
 """
-_UNSEALED: Final[LiteralString] = f"""
+_PAGE: Final[LiteralString] = f"""
 SELECT e.at, {CONTENT}
 FROM audit_event e
-WHERE e.clinic_id = %(clinic)s AND e.at < %(until)s AND e.at >= %(since)s
-  AND NOT EXISTS (SELECT FROM audit_seal s WHERE s.clinic_id = e.clinic_id AND s.audit_event_id = e.id)
+WHERE e.clinic_id = %(clinic)s AND e.at < %(until)s
+  AND e.at >= %(at)s AND (e.at, e.id) > (%(at)s, %(id)s::uuid)
 ORDER BY e.at, e.id LIMIT %(limit)s
 """  # noqa: S608 - made of constants
+# Asked apart: as one statement it is joined in ways that take seconds, for as long as the server knows little of both.
+_SEALED: Final[LiteralString] = """
+SELECT audit_event_id::text FROM audit_seal WHERE clinic_id = %s AND audit_event_id = ANY (%s::uuid[])
+"""
 _INSERT: Final[LiteralString] = """
 INSERT INTO audit_seal (clinic_id, seq, audit_event_id, audit_event_at, chain_hash)
 SELECT %s, sealed.seq, sealed.id, sealed.at, decode(sealed.hash, 'hex')
@@ -65,8 +72,8 @@ FROM unnest(%s::bigint[], %s::uuid[], %s::timestamptz[], %s::text[]) AS sealed (
 class AuditSealer:
     """Works while it holds the lease; hand `work` to a LeaseRunner.
 
-    Rows are looked for from where the last ones were on, and every `look_back_s` among all that
-    may still be sealed: a clock that was set back makes rows of the past.
+    Rows are looked for from where the last ones were on, and every `look_back_s` among all that may still be sealed: a
+    clock that was set back makes rows of the past.
     A wait for an old transaction is logged each time that it has become longer by `wait_told_s`.
     """
 
@@ -116,12 +123,14 @@ class AuditSealer:
         self._sealed_until = {clinic_id: known[clinic_id] for clinic_id in clinics if clinic_id in known}
 
     async def _seal_clinic(self, clinic_id: str, until: datetime) -> int:
-        sealed, batch = 0, _BATCH_ROWS
-        while batch == _BATCH_ROWS:
-            batch = await self._seal_batch(clinic_id, until)
-            sealed += batch
-        self._sealed_until[clinic_id] = until
-        return sealed
+        sealed, place = 0, None
+        while True:
+            page, count = await self._seal_page(clinic_id, place, until)
+            sealed += count
+            if len(page) < _PAGE_ROWS:
+                self._sealed_until[clinic_id] = until
+                return sealed
+            place = page[-1][:2]
 
     async def _complete(self) -> datetime | None:
         """The latest moment known before which no row will appear any more; None while there is none.
@@ -151,18 +160,30 @@ class AuditSealer:
             return known - _BEGUN_BEFORE
         return _FIRST if last_at is None else last_at - timedelta(minutes=LATE_MIN)
 
-    async def _seal_batch(self, clinic_id: str, until: datetime) -> int:
+    async def _seal_page(
+        self, clinic_id: str, place: Sequence[Any] | None, until: datetime
+    ) -> tuple[list[tuple[Any, ...]], int]:
+        """Seal what has no link in the page of rows after a place (time, id); the page, and how many that were."""
         async with self._workers.worker() as tx:
-            found = await tx.row(_HEAD, {"clinic": clinic_id})
-            seq, head, last_at = found or (0, FIRST_LINK, None)
-            since = self._since(clinic_id, last_at)
-            wanted = {"clinic": clinic_id, "since": since, "until": until, "limit": _BATCH_ROWS}
-            rows = await tx.rows(_UNSEALED, wanted)
+            seq, head, last_at = await tx.row(_HEAD, {"clinic": clinic_id}) or (0, FIRST_LINK, None)
+            at, row_id = place or (self._since(clinic_id, last_at), _BEFORE_ALL)
+            wanted = {"clinic": clinic_id, "at": at, "id": row_id, "until": until, "limit": _PAGE_ROWS}
+            page = await tx.rows(_PAGE, wanted)
+            rows = await _without_link(tx, clinic_id, page)
             if rows:
                 head = await _insert(tx, clinic_id, seq, bytes(head), rows)
         if rows:
             _log.info("audit.sealed", clinic_id=clinic_id, seq=seq + len(rows), head=head.hex())
-        return len(rows)
+        return page, len(rows)
+
+
+async def _without_link(
+    tx: Transaction, clinic_id: str, page: list[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    if not page:
+        return []
+    sealed = {row_id for (row_id,) in await tx.rows(_SEALED, (clinic_id, [row[1] for row in page]))}
+    return [row for row in page if row[1] not in sealed]
 
 
 async def _insert(
