@@ -24,10 +24,10 @@ class TurnSettings:
 
     at_once: int = setting(
         "MEDFORALL_BOOKING_AT_ONCE",
-        default=4,
+        default=3,
         unit="transactions",
         minimum=1,
-        doc="Transactions that run at once, beside those that wait for a lock; two for each core of the database.",
+        doc="Transactions that run at once, beside those that wait for a lock: one more than the database has cores.",
     )
     patience_ms: int = setting(
         "MEDFORALL_BOOKING_PATIENCE_MS",
