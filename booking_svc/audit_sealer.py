@@ -153,12 +153,16 @@ class AuditSealer:
                 _log.warning("audit.sealing_waits", waited_s=round(waited_s))
         return self._complete_until
 
-    def _since(self, clinic_id: str, last_at: datetime | None) -> datetime:
+    def _since(self, clinic_id: str, last_at: datetime | None, until: datetime) -> datetime:
         """The earliest time that a row without a link may have, when the latest link is of a row of `last_at`."""
+        late, since = timedelta(minutes=LATE_MIN), _FIRST
         known = self._sealed_until.get(clinic_id)
         if known is not None:
-            return known - _BEGUN_BEFORE
-        return _FIRST if last_at is None else last_at - timedelta(minutes=LATE_MIN)
+            since = known - _BEGUN_BEFORE
+        elif last_at is not None:
+            since = last_at - late
+        # Later than all that is complete: the clock was set back, and begins anew somewhere before.
+        return since if since <= until else until - late
 
     async def _seal_page(
         self, clinic_id: str, place: Sequence[Any] | None, until: datetime
@@ -166,7 +170,7 @@ class AuditSealer:
         """Seal what has no link in the page of rows after a place (time, id); the page, and how many that were."""
         async with self._workers.worker() as tx:
             seq, head, last_at = await tx.row(_HEAD, {"clinic": clinic_id}) or (0, FIRST_LINK, None)
-            at, row_id = place or (self._since(clinic_id, last_at), _BEFORE_ALL)
+            at, row_id = place or (self._since(clinic_id, last_at, until), _BEFORE_ALL)
             wanted = {"clinic": clinic_id, "at": at, "id": row_id, "until": until, "limit": _PAGE_ROWS}
             page = await tx.rows(_PAGE, wanted)
             rows = await _without_link(tx, clinic_id, page)

@@ -154,8 +154,8 @@ class Connection:
         """
         queued, self._queued = self._queued, []
         self.is_broken = True
-        self._pg.pipeline_sync()
         try:
+            self._pg.pipeline_sync()
             error = await self._receive(queued)
         except BaseException:
             # Before anybody opens a socket that gets the number of this one, which libpq may have closed.
@@ -223,19 +223,20 @@ class Connection:
     async def _ready(self, *, write: bool) -> None:
         """Wait until the server has sent something, or, with `write`, until more can be sent."""
         if self._is_readable():
+            await asyncio.sleep(0)  # others have their turn while a long result comes in
             return
-        loop = asyncio.get_running_loop()
+        loop, socket = asyncio.get_running_loop(), self._pg.socket
         self._ready_to_go = ready = loop.create_future()
         if self._watched is None:
-            self._watched = self._pg.socket
-            loop.add_reader(self._watched, self._wake)
+            self._watched = socket
+            loop.add_reader(socket, self._wake)
         if write:
-            loop.add_writer(self._watched, self._wake)
+            loop.add_writer(socket, _go, ready)
         try:
             await ready
         finally:
-            if write and self._watched is not None:
-                loop.remove_writer(self._watched)
+            if write:
+                loop.remove_writer(socket)
 
     def _is_readable(self) -> bool:
         """Whether something is there to read, be it the end: a loop tells once only that a socket is broken."""
@@ -245,15 +246,21 @@ class Connection:
 
     def _wake(self) -> None:
         """Let the run go on. What comes when nobody waits is left for the next run, and no longer watched for."""
-        if self._ready_to_go is not None and not self._ready_to_go.done():
-            self._ready_to_go.set_result(None)
-        else:
+        if self._ready_to_go is None or not _go(self._ready_to_go):
             self._unwatch()
 
     def _unwatch(self) -> None:
         watched, self._watched = self._watched, None
         if watched is not None:
             asyncio.get_running_loop().remove_reader(watched)
+
+
+def _go(ready: asyncio.Future[None]) -> bool:
+    """Let whoever waits go on; False when nobody waits any more."""
+    if ready.done():
+        return False
+    ready.set_result(None)
+    return True
 
 
 def _encoded(value: Value) -> bytes | None:

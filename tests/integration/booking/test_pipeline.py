@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -80,6 +81,29 @@ async def test_a_connection_that_ended_is_broken(servers: Servers, connection: C
         assert other.is_broken
     finally:
         await other.close()
+
+
+async def keep_busy() -> None:
+    """Let the loop come to its sockets seldom, so that it finds them readable and writable at once."""
+    while True:
+        time.sleep(0.02)  # noqa: ASYNC251 - that is what keeps it busy
+        await asyncio.sleep(0)
+
+
+async def test_nothing_waits_to_send_after_a_run(servers: Servers) -> None:
+    """Where answers come while more is still to be sent, the socket is watched for sending until then and no longer."""
+    psycopg_connection = await psycopg.AsyncConnection.connect(servers.postgres_url, autocommit=True)
+    socket, word = psycopg_connection.fileno(), "12345" * 20_000
+    made, busy = Connection(psycopg_connection), asyncio.create_task(keep_busy())
+    try:
+        for _ in range(5):
+            replies = [made.queue(_ECHO, word) for _ in range(100)]
+            await made.run()
+            assert all(reply.is_filled for reply in replies)
+            assert not asyncio.get_running_loop().remove_writer(socket)
+    finally:
+        busy.cancel()
+        await made.close()
 
 
 async def test_a_session_that_ends_unused_keeps_nobody_busy(servers: Servers, connection: Connection) -> None:

@@ -218,6 +218,36 @@ async def test_a_row_of_a_clock_that_was_set_back_is_sealed_at_the_next_look_bac
     assert (report.sealed, report.waiting, report.bad) == (3, 0, None)
 
 
+SEALED_AHEAD = """
+WITH ahead AS (
+    INSERT INTO audit_event (clinic_id, id, at, actor, actor_role, action, entity_type)
+    VALUES (%s, gen_random_uuid(), now() + interval '20 minutes', 'x', 'admin', 'patient.read', 'patient')
+    RETURNING clinic_id, id, at
+)
+INSERT INTO audit_seal (clinic_id, seq, audit_event_id, audit_event_at, chain_hash)
+SELECT clinic_id, 1, id, at, sha256('x') FROM ahead
+"""
+
+
+async def test_rows_are_sealed_after_a_clock_was_set_back_by_more_than_rows_may_be_late(
+    database: MigratedDatabase,
+) -> None:
+    """What was sealed 20 minutes ahead of the clock keeps nothing that is written now from being sealed."""
+    clinic, workers = new_id(), Database(database.worker_url, DatabaseSettings(), application_name="test")
+    await workers.open()
+    sealer = AuditSealer(workers, every_s=1)
+
+    async def is_sealed() -> bool:
+        return await sealer.seal() == 1
+
+    with psycopg.connect(database.owner_url) as owner:
+        insert(owner, "clinic", id=clinic, name="Quay", default_timezone="UTC")
+        owner.execute(SEALED_AHEAD, (clinic,))
+        owner.execute(OLD_ROW, (clinic, 1))
+    await wait_until_async(is_sealed, timeout_s=60, what="the row to be sealed")
+    await workers.close()
+
+
 async def test_a_row_slipped_in_is_found(
     suite: Suite,
     directory: Directory,
