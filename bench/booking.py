@@ -28,9 +28,14 @@ from bench.booking_floor import Floor, pgbench, pgbench_script, record
 from bench.booking_scene import LANES, Bench, running
 from tests.support.booking import BookingProcess
 from tests.support.invariants import OVERLAPS, deadlocks
+from tests.support.waiting import wait_until_async
 
 CONCURRENCY = (1, 16, 64)
 ROUNDS = 3
+_UNSETTLED = """
+SELECT (SELECT count(*) FROM outbox_event WHERE published_at IS NULL)
+    + (SELECT count(*) FROM audit_event) - (SELECT count(*) FROM audit_seal)
+"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -131,6 +136,21 @@ async def _warm_up(bench: Bench) -> None:
         owner.execute("VACUUM (ANALYZE)")
 
 
+async def settled(bench: Bench) -> None:
+    """Return when the service has published and sealed what was written: the floor's bookings are its work too.
+
+    Raises AssertionError after a minute.
+    """
+
+    async def is_settled() -> bool:
+        with psycopg.connect(bench.database.owner_url) as owner:
+            return owner.execute(_UNSETTLED).fetchone() == (0,)
+
+    await wait_until_async(
+        is_settled, timeout_s=60, what="events to be published and audit rows to be sealed"
+    )
+
+
 async def add_processes(bench: Bench, count: int, bookings: int, first: int) -> None:
     """What more processes add."""
 
@@ -155,6 +175,7 @@ async def measure(bookings: int, processes: int) -> None:
         for concurrency in CONCURRENCY:
             rounds = []
             for _ in range(ROUNDS):
+                await settled(bench)
                 found = await through_grpc(bench, concurrency, bookings, place)
                 place += bookings // concurrency + bookings // 4
                 floor = pgbench(bench, pgbench_script(bench, recorded), concurrency, bookings, place)
