@@ -32,6 +32,14 @@ async def opened(servers: Servers) -> Connection:
     return Connection(await psycopg.AsyncConnection.connect(servers.postgres_url, autocommit=True))
 
 
+async def assert_broken(connection: Connection) -> None:
+    """The next run raises OperationalError, and then the connection says that it is broken."""
+    connection.queue(_ECHO, "anybody")
+    with pytest.raises(psycopg.OperationalError):
+        await connection.run()
+    assert connection.is_broken
+
+
 async def test_a_run_is_larger_than_every_buffer(connection: Connection) -> None:
     """Forty megabytes each way in one run: neither side waits for ever until the other one reads."""
     words = [f"{place:05}" * 4_000 for place in range(2_000)]
@@ -75,10 +83,7 @@ async def test_a_connection_that_ended_is_broken(servers: Servers, connection: C
         ended = connection.queue(_END, pid.rows()[0][0])
         await connection.run()
         assert ended.rows() == [(True,)]
-        other.queue(_ECHO, "anybody")
-        with pytest.raises(psycopg.OperationalError):
-            await other.run()
-        assert other.is_broken
+        await assert_broken(other)
     finally:
         await other.close()
 
@@ -119,9 +124,6 @@ async def test_a_session_that_ends_unused_keeps_nobody_busy(servers: Servers, co
         await asyncio.to_thread(select.select, [socket], [], [], 10)
         await asyncio.sleep(0)
         assert not asyncio.get_running_loop().remove_reader(socket)
-        other.queue(_ECHO, "anybody")
-        with pytest.raises(psycopg.OperationalError):
-            await other.run()
-        assert other.is_broken
+        await assert_broken(other)
     finally:
         await other.close()
