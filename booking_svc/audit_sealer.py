@@ -29,14 +29,15 @@ _BEGUN_BEFORE: Final = timedelta(seconds=2)
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
 
-# Clinics with rows after their last link, or with rows so new that an older one may still come.
+# Clinics with rows after their last link, or, when it is looked back, with rows so new that an older one may have come.
 _CLINICS: Final[LiteralString] = """
 SELECT c.id::text
 FROM clinic c
 CROSS JOIN LATERAL (SELECT at FROM audit_event WHERE clinic_id = c.id ORDER BY at DESC LIMIT 1) AS newest
 LEFT JOIN LATERAL (
     SELECT audit_event_at AS at FROM audit_seal WHERE clinic_id = c.id ORDER BY seq DESC LIMIT 1) AS sealed ON true
-WHERE sealed.at IS NULL OR newest.at > sealed.at OR newest.at > clock_timestamp() - %s * interval '1 minute'
+WHERE sealed.at IS NULL OR newest.at > sealed.at
+    OR (%(looks_back)s AND newest.at > clock_timestamp() - %(late_min)s * interval '1 minute')
 ORDER BY c.id
 """
 _HEAD: Final[LiteralString] = """
@@ -109,18 +110,16 @@ class AuditSealer:
         until = await self._complete()
         if until is None:
             return 0
+        looks_back = self._clock_s() >= self._look_back_at_s
+        if looks_back:
+            self._sealed_until.clear()
         async with self._workers.worker() as tx:
-            clinics = [clinic for (clinic,) in await tx.rows(_CLINICS, (LATE_MIN,))]
-        self._forget(clinics)
-        return sum([await self._seal_clinic(clinic_id, until) for clinic_id in clinics])
-
-    def _forget(self, clinics: Sequence[str]) -> None:
-        """Keep what is known of clinics with news alone, and nothing when it is time to look back."""
-        known = self._sealed_until
-        if self._clock_s() >= self._look_back_at_s:
+            wanted = {"looks_back": looks_back, "late_min": LATE_MIN}
+            clinics = [clinic for (clinic,) in await tx.rows(_CLINICS, wanted)]
+        sealed = sum([await self._seal_clinic(clinic_id, until) for clinic_id in clinics])
+        if looks_back:
             self._look_back_at_s = self._clock_s() + self._look_back_s
-            known = {}
-        self._sealed_until = {clinic_id: known[clinic_id] for clinic_id in clinics if clinic_id in known}
+        return sealed
 
     async def _seal_clinic(self, clinic_id: str, until: datetime) -> int:
         sealed, place = 0, None
