@@ -82,12 +82,8 @@ class Watch:
         await self._supervisor.stop()
 
     async def _run(self) -> None:
-        # A cancellation that comes together with an answer is forgotten by Python 3.11's `asyncio.wait_for`, with which
-        # NATS is asked: only the task still knows.
         while True:
             await self.look()
-            if _is_cancelled():
-                return
             await asyncio.sleep(_EVERY_S)
 
     async def look(self) -> None:
@@ -143,11 +139,6 @@ class Watch:
         while self._samples and self._samples[0][0] <= newest:
             self._samples.popleft()
         return newest
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 __all__ = ["Watch"]

@@ -208,3 +208,20 @@ def test_waits_grow_and_are_bounded() -> None:
         1.0,
     ]
     assert backoff.wait_s(1, 0.0) == 0.05
+
+
+async def test_a_loop_that_forgets_its_cancellation_is_told_again() -> None:
+    """An answer that comes together with the end, which `asyncio.wait_for` may let win, keeps nobody waiting."""
+    asked, answer = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def ask_for_ever() -> None:
+        asked.set()
+        await asyncio.wait_for(answer, 10)
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor()
+    supervisor.spawn("asking", ask_for_ever)
+    await asked.wait()
+    answer.set_result(None)
+    async with asyncio.timeout(5):
+        await supervisor.stop()
