@@ -9,14 +9,15 @@ from tests.support.realtime import Clinic, Events, RealtimeSuite
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterator[RealtimeSuite]:
-    """NATS, realtime_svc and gateway, running."""
+def suite(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_url: str
+) -> Iterator[RealtimeSuite]:
+    """NATS, realtime_svc and gateway, running; with a module's own SETTINGS, where it has some."""
     settings = {
         "MEDFORALL_REVOCATION_CHECK_MS": "300",
-        "MEDFORALL_SSE_KEEP_ALIVE_MS": "1500",
-        "MEDFORALL_REALTIME_HEARTBEAT_MS": "200",
         # More than the contract lets one `Join` name.
         "MEDFORALL_REALTIME_CLINIC_CHANNELS_MAX": "20000",
+        **getattr(request.module, "SETTINGS", {}),
     }
     made = RealtimeSuite(Path(tmp_path_factory.mktemp("realtime")), redis_url, settings)
     try:

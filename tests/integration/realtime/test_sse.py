@@ -14,6 +14,9 @@ import pytest
 from tests.support.event_contract import check_told
 from tests.support.realtime import Clinic, Events, RealtimeSuite, Visit
 
+# Comments that come soon, with positions that have just moved on.
+SETTINGS = {"MEDFORALL_SSE_KEEP_ALIVE_MS": "1500", "MEDFORALL_REALTIME_HEARTBEAT_MS": "200"}
+
 
 class EventStream:
     """The events of one response, as a browser's EventSource reads them."""

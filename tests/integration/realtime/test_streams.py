@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -53,7 +54,11 @@ async def item(call: Any) -> wire.SubscribeResponse:
 
 
 async def status(call: Any) -> grpc.StatusCode:
+    """How a stream ends. Signs of life may come before that, and gRPC tells the end to who has read them."""
     async with asyncio.timeout(10):
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            while await call.read() is not grpc.aio.EOF:
+                pass
         code: grpc.StatusCode = await call.code()
         return code
 
