@@ -40,8 +40,8 @@ return result
 class RedisBuckets:
     """Buckets that all instances share; while Redis is away, each instance counts for itself.
 
-    Every admitted call is counted in both places. So what this instance alone has used up needs no question to
-    Redis, and when Redis goes away nobody gets a fresh burst.
+    Every admitted call is counted in both places, and both must have a token for it. So what this instance alone
+    has used up needs no question to Redis, and nobody gets a fresh burst when Redis goes away or comes back.
     """
 
     def __init__(
@@ -65,9 +65,11 @@ class RedisBuckets:
         except Unavailable:
             self._fallbacks.inc()
             return await self._local.take(buckets)
-        if all(state.is_admitted for state in shared):
-            await self._local.take(buckets)
-        return shared
+        if not all(state.is_admitted for state in shared):
+            return shared
+        # Calls that Redis failed may have used up this instance's burst while this one waited for its answer.
+        own = await self._local.take(buckets)
+        return shared if all(state.is_admitted for state in own) else own
 
     async def _take_shared(self, buckets: Sequence[Bucket]) -> Sequence[Taken]:
         keys = [key for key, _ in buckets]

@@ -171,6 +171,9 @@ async def start_gateway(
             environ = {
                 "MEDFORALL_HTTP_LISTEN": "127.0.0.1:0",
                 "MEDFORALL_REDIS_URL": redis_url,
+                # Gateways, callers and services share one loop here: it may be late when Redis is not.
+                "MEDFORALL_REDIS_TIMEOUT_MS": "10000",
+                "MEDFORALL_REDIS_CONNECT_TIMEOUT_MS": "10000",
                 "MEDFORALL_JWKS": str(jwks_file),
                 "MEDFORALL_RATE_LIMIT": "off",
                 "MEDFORALL_DRAIN_MS": "2000",

@@ -14,11 +14,17 @@ from google.protobuf.message import Message
 from grpc.aio import Metadata
 from medforall.booking.v1 import booking_pb2
 from medforall.directory.v1 import directory_pb2
+from prometheus_client import Counter
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from chassis.auth.principal import Principal, Role
+from chassis.cache import AsyncCache, build_breaker
+from chassis.config import Rate
+from chassis.settings import RedisSettings
 from gateway.clinics import ClinicLimits
+from gateway.rate_limit import LocalBuckets
+from gateway.redis_buckets import RedisBuckets
 from tests.integration.gateway.conftest import APPOINTMENT, CLINIC, OTHER_CLINIC, Services, StartGateway
 from tests.support.waiting import wait_until_async
 
@@ -75,6 +81,23 @@ async def test_limits_hold_without_redis(
     answers = await statuses([client], 120, authorization(token))
     assert 40 <= answers.count(200) <= 42
     assert set(answers) == {200, 429}
+
+
+async def test_redis_s_return_is_no_fresh_burst(redis_url: str) -> None:
+    """An answer of Redis that comes after this instance gave out its burst alone admits nobody."""
+    settings = RedisSettings(url=redis_url, timeout_ms=10_000, connect_timeout_ms=10_000)
+    cache = AsyncCache(settings, build_breaker(settings))
+    local = LocalBuckets(10, now_s=lambda: 0.0)
+    buckets = RedisBuckets(cache, local, Counter("fallbacks", "Not read here.", registry=None))
+    wanted = [(f"rate:{uuid4()}", Rate(1, 3))]
+    late = asyncio.create_task(buckets.take(wanted))
+    await asyncio.sleep(0)  # it has looked at its instance's bucket, and waits for Redis
+    for _ in range(3):
+        (alone,) = await local.take(wanted)
+        assert alone.is_admitted
+    (state,) = await late
+    await cache.stop()
+    assert not state.is_admitted
 
 
 async def test_a_forged_address_buys_nothing(start_gateway: StartGateway) -> None:
