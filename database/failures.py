@@ -17,6 +17,8 @@ TRIES_MAX: Final = 4
 _BACKOFF_FIRST_S = 0.01
 _RETRY_AFTER_S = 1.0
 
+_OVERTAKEN: Final = "MF001"
+
 _LOST = (
     errors.AdminShutdown,
     errors.CrashShutdown,
@@ -31,6 +33,11 @@ _LOST = (
 def is_transient(error: BaseException) -> bool:
     """Whether the same transaction may well succeed when it is run again at once."""
     return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
+
+
+def is_overtaken(error: psycopg.Error) -> bool:
+    """Whether `require_untouched` has ended the transaction: what was judged has changed before it was locked."""
+    return error.sqlstate == _OVERTAKEN
 
 
 def is_connection_lost(error: BaseException) -> bool:

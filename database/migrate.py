@@ -14,6 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg import sql
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import StaticPool
 
@@ -24,6 +25,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any constant will do, as long as every migrator uses the same.
 _MIGRATION_LOCK = 0x6D65_6466
 _LOCK_WAIT_S = 120
+_NOT_VALIDATED = """
+SELECT c.conrelid::regclass::text, c.conname FROM pg_constraint c
+WHERE c.contype IN ('c', 'f') AND NOT c.convalidated AND c.coninhcount = 0 AND c.connamespace = 'public'::regnamespace
+ORDER BY 1, 2
+"""
 
 
 class SchemaError(Exception):
@@ -77,6 +83,7 @@ def migrate(owner_url: str, *, today: date | None = None) -> MigrationReport:
         engine = create_engine("postgresql+psycopg://", creator=lambda: owner, poolclass=StaticPool)
         with engine.begin() as connection:
             before, after = _upgrade(connection)
+        _validate_constraints(owner)
         _add_new_time_zones(owner)
         return MigrationReport(before=before, after=after, partitions=ensure_partitions(owner, today=today))
 
@@ -112,6 +119,19 @@ def _revision_of(connection: psycopg.Connection[object]) -> str | None:
         cursor.execute("SELECT version_num FROM alembic_version")
         row = cursor.fetchone()
         return None if row is None else str(row[0])
+
+
+def _validate_constraints(connection: psycopg.Connection[object]) -> None:
+    """Look through the rows of constraints that a migration has left to be validated, while others write."""
+    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        left = cursor.execute(_NOT_VALIDATED).fetchall()
+    for table, name in left:
+        connection.execute(
+            sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
+                sql.Identifier(table), sql.Identifier(name)
+            )
+        )
+        connection.commit()
 
 
 def _add_new_time_zones(connection: psycopg.Connection[object]) -> None:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from booking_svc.model import Appointment, Caller, HeldClaim
+from booking_svc.model import Appointment, Caller, EventType, HeldClaim, Traces
 from booking_svc.store import rows, statements
 from booking_svc.store.pipeline import Connection, Pending, Statement, Value
 from chassis.encryption import ClinicCipher
@@ -84,7 +84,8 @@ class Session:
     """A transaction of one clinic on one connection.
 
     `clock_offset` moves the database's clock; only tests set it. After an error the transaction must be rolled back,
-    to its savepoint or as a whole.
+    to its savepoint or as a whole. `is_hasty` allows locks to travel with the writes, on condition that what was read
+    before them has not changed.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Session:
         self._clock_offset = clock_offset
         self._check: Callable[[], None] | None = None
         self.has_savepoint = False
+        self.is_hasty = False
 
     # ── the transaction ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,6 +233,26 @@ class Session:
         pending = self.queue(statements.LOCK_RESOURCES, self.clinic_id, sorted(set(resource_ids)))
         return Reply(pending, lambda done: dict(done.rows()))
 
+    def lock_untouched(self, versions: Mapping[str, int], before: datetime) -> None:
+        """Lock resource rows and raise their versions, which must still be these, before that moment of the clock.
+
+        Otherwise the run that this goes out with raises an error for which `is_overtaken` is true.
+        """
+        locked = sorted(versions)
+        known, until = [versions[found] for found in locked], self._database_time(before)
+        self.queue(statements.LOCK_UNTOUCHED, self.clinic_id, locked, known, until)
+
+    def lock_patient_untouched(self, patient: PatientFacts, before: datetime) -> None:
+        """Keep a patient in use until the transaction ends.
+
+        It must be in use, and a placeholder or not as it was, before that moment of the clock; else as
+        `lock_untouched`.
+        """
+        until = self._database_time(before)
+        self.queue(
+            statements.LOCK_PATIENT_UNTOUCHED, self.clinic_id, patient.id, patient.is_placeholder, until
+        )
+
     def lock_only(self, resource_ids: Sequence[str]) -> None:
         """Lock resource rows in the order of their ids and leave their versions."""
         self.queue(statements.LOCK_RESOURCES_ONLY, self.clinic_id, sorted(set(resource_ids)))
@@ -281,9 +303,6 @@ class Session:
 
     def insert_appointment(self, visit: Appointment) -> None:
         """Write a new appointment with its reference and equipment."""
-        self.queue(
-            statements.INSERT_REFERENCE, self.clinic_id, visit.id, instant_of(visit.start_min).isoformat()
-        )
         self.queue(statements.INSERT_APPOINTMENT, *rows.insert_values(visit, self.cipher))
         self._insert_equipment(visit)
 
@@ -326,36 +345,13 @@ class Session:
 
     # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────
 
-    def insert_event(
-        self, event_id: str, visit: Appointment, *, event_type: str, payload: bytes, traceparent: str | None
-    ) -> None:
-        """Put an event into the outbox."""
-        self.queue(
-            statements.INSERT_EVENT,
-            event_id,
-            self.clinic_id,
-            visit.id,
-            visit.version,
-            event_type,
-            payload,
-            traceparent,
-        )
-
-    def insert_audit(
-        self,
-        audit_id: str,
-        caller: Caller,
-        *,
-        action: str,
-        visit_id: str,
-        before: str | None,
-        after: str | None,
-    ) -> None:
-        """Say who did what."""
+    def insert_traces(self, caller: Caller, visit: Appointment, action: EventType, made: Traces) -> None:
+        """Put a change's event into the outbox, and say in the audit who did it."""
         principal = caller.principal
         self.queue(
-            statements.INSERT_AUDIT, self.clinic_id, audit_id, principal.subject, principal.role.value,
-            action, visit_id, caller.address, caller.request_id, before, after,
+            statements.INSERT_TRACES, self.clinic_id, made.event_id, visit.id, visit.version, action.value,
+            made.payload, caller.traceparent, made.audit_id, principal.subject, principal.role.value,
+            caller.address, caller.request_id, made.before, made.after,
         )  # fmt: skip
 
     def queue(self, statement: Statement, *values: Value) -> Pending:
@@ -364,6 +360,9 @@ class Session:
 
     def _moved(self, instant: datetime) -> datetime:
         return instant + self._clock_offset
+
+    def _database_time(self, instant: datetime) -> str:
+        return (instant - self._clock_offset).isoformat()
 
     def _zone(self, pending: Pending) -> tuple[str, str, datetime] | None:
         row = pending.row()

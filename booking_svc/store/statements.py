@@ -158,6 +158,32 @@ LOCK_RESOURCES = Statement(
     RETURNING r.id, r.calendar_version
     """,
 )
+# The same on condition that every version is still the one in $3 and the moment $4 has not come: else it fails.
+LOCK_UNTOUCHED = Statement(
+    "lock_untouched",
+    """
+    WITH locked AS (
+        SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
+    ), raised AS (
+        UPDATE resource r SET calendar_version = r.calendar_version + 1
+        FROM locked WHERE r.clinic_id = $1 AND r.id = locked.id
+        RETURNING r.id, r.calendar_version
+    )
+    SELECT require_untouched(count(*) = cardinality($2::uuid[]) AND clock_timestamp() < $4::timestamptz)
+    FROM raised JOIN unnest($2::uuid[], $3::bigint[]) AS seen (id, calendar_version) ON raised.id = seen.id
+    WHERE raised.calendar_version = seen.calendar_version + 1
+    """,
+)
+# Likewise for a patient that is in use, which it stays until the transaction ends. The clock is looked at again, since
+# this lock may have been waited for too.
+LOCK_PATIENT_UNTOUCHED = Statement(
+    "lock_patient_untouched",
+    """
+    SELECT require_untouched(count(*) = 1 AND clock_timestamp() < $4::timestamptz) FROM (
+        SELECT FROM patient WHERE clinic_id = $1 AND id = $2 AND active AND placeholder = $3 FOR KEY SHARE
+    ) AS seen
+    """,
+)
 LOCK_RESOURCES_ONLY = Statement(
     "lock_resources_only",
     "SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
@@ -245,10 +271,6 @@ READ_ZONE = Statement(
     WHERE c.id = $1 AND ($2::uuid IS NULL OR l.id IS NOT NULL)
     """,
 )
-INSERT_REFERENCE = Statement(
-    "insert_reference",
-    "INSERT INTO appointment_ref (clinic_id, id, start_ts_utc) VALUES ($1, $2, $3)",
-)
 MOVE_REFERENCE = Statement(
     "move_reference",
     "UPDATE appointment_ref SET start_ts_utc = $3 WHERE clinic_id = $1 AND id = $2",
@@ -256,6 +278,7 @@ MOVE_REFERENCE = Statement(
 INSERT_APPOINTMENT = Statement(
     "insert_appointment",
     """
+    WITH referred AS (INSERT INTO appointment_ref (clinic_id, id, start_ts_utc) VALUES ($1, $2, $8))
     INSERT INTO appointment (clinic_id, id, location_id, patient_id, provider_id, room_id, service_id, start_ts_utc,
         end_ts_utc, status, version, room_selection_mode, buffer_before_min, buffer_after_min, notes_encrypted,
         reason_encrypted, override_reason_encrypted, override_by, overridden_rules, expires_at, hold_token_hash,
@@ -330,19 +353,16 @@ INSERT_ALL_CLAIMS = Statement(
 
 # ── events and audit ────────────────────────────────────────────────────────────────────────────────────────────
 
-INSERT_EVENT = Statement(
-    "insert_event",
+INSERT_TRACES = Statement(
+    "insert_traces",
     """
-    INSERT INTO outbox_event (event_id, clinic_id, aggregate_type, aggregate_id, aggregate_version, event_type, payload,
-        traceparent)
-    VALUES ($1, $2, 'appointment', $3, $4, $5, $6, $7)
-    """,
-)
-INSERT_AUDIT = Statement(
-    "insert_audit",
-    """
+    WITH told AS (
+        INSERT INTO outbox_event (event_id, clinic_id, aggregate_type, aggregate_id, aggregate_version, event_type,
+            payload, traceparent)
+        VALUES ($2, $1, 'appointment', $3, $4, $5, $6, $7)
+    )
     INSERT INTO audit_event (clinic_id, id, actor, actor_role, action, entity_type, entity_id, outcome, reason,
         from_address, request_id, before, after)
-    VALUES ($1, $2, $3, $4, $5, 'appointment', $6, 'done', NULL, $7, $8, $9, $10)
+    VALUES ($1, $8, $9, $10, $5, 'appointment', $3, 'done', NULL, $11, $12, $13, $14)
     """,
 )

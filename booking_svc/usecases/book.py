@@ -20,13 +20,12 @@ from chassis.auth.principal import Role
 from database.location_facts import LocationFacts
 from scheduling import localtime
 from scheduling.appointment import AppointmentStatus
-from scheduling.errors import Invalid, Reason, Stale
+from scheduling.errors import Invalid
 from scheduling.facts import EquipmentUnit, Location, RoomChoice, RoomMode, Service
 from scheduling.frame import service_of
 from scheduling.ids import NewId
 from scheduling.judge import Proposal
 
-STALE_AFTER: Final = timedelta(seconds=30)
 HOLD_DEFAULT_S: Final = 300
 HOLD_MAX_S: Final = 900
 
@@ -63,7 +62,6 @@ class Booker:
         token = "" if command.hold_ttl_s is None else self._new_token()
 
         def write(granted: Granted) -> tuple[Outcome, datetime | None]:
-            require_fresh(command.availability_fetched_at, granted.now)
             visit = new_visit(command, granted, visit_id, token)
             session.insert_appointment(visit)
             change = Change(
@@ -80,6 +78,7 @@ class Booker:
             appointment_id=visit_id,
             facts=facts,
             proposal=proposal_of(command, facts),
+            fetched_at=command.availability_fetched_at,
             first=entered.question,
         )
         return await self._taker.take(session, wanted, write)
@@ -114,14 +113,6 @@ def room_choice(room_id: str | None, mode: RoomMode | None) -> RoomChoice:
     if (mode is RoomMode.SPECIFIC) != (room_id is not None):
         raise Invalid.field("room_id", "goes with the room selection mode specific, and must be given then")
     return RoomChoice(mode, room_id)
-
-
-def require_fresh(fetched_at: datetime | None, now: datetime) -> None:
-    """Refuse a booking from slots that are too old to be trusted."""
-    if fetched_at is not None and now - fetched_at > STALE_AFTER:
-        raise Stale(
-            "The slots were fetched more than 30 s ago: search again.", reason=Reason.STALE_AVAILABILITY
-        )
 
 
 def new_visit(command: Book, granted: Granted, visit_id: str, token: str) -> Appointment:

@@ -74,6 +74,7 @@ class CheckInAppointment(StatusChange):
     ) -> Outcome:
         """One attempt of the common shape: choose, lock, look again, give up, claim."""
         _check(found, command)
+        session.savepoint()
         planned = await self._plan(session, found, facts)
         lock_ids = {lock_id for lock_id, _ in locks_of(planned)} | found.lock_ids
         versions = session.lock_resources(sorted(lock_ids))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil, floor
+from typing import Final
 
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import Stretch, VersionedClaims
 from scheduling import reading
 from scheduling.busy import BusyFacts, Calendar
-from scheduling.clock import exact_minutes_of
+from scheduling.clock import exact_minutes_of, instant_of
 from scheduling.errors import NotFound
 from scheduling.facts import (
     Claim,
@@ -27,6 +28,9 @@ from scheduling.judge import Proposal
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.patient_limit import PatientLimits
 from scheduling.rules.required_equipment_type import RequiredUnits
+
+_FORESEEN_MAX: Final = timedelta(milliseconds=250)
+"""How old the clock that a booking was judged by may be when its rows are locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,38 @@ class Judged:
             and all(self._is_untouched(claim, locked) for claim in planned)
         )
 
+    def foreseen(self, planned: Iterable[PlannedClaim]) -> Foreseen | None:
+        """The condition on which such a verdict will hold; None when there is none that the database could check.
+
+        It could not when something of it all ends by itself. That the patient's visits are not compared is for the
+        caller to see.
+        """
+        versions: dict[str, int] = {}
+        for claim in planned:
+            version = self._fenced_version(claim)
+            if version is None or versions.setdefault(claim.lock_id, version) != version:
+                return None
+        _, end_min = _minute_of(self.now)
+        return Foreseen(versions, min(instant_of(end_min), self.now + _FORESEEN_MAX))
+
     def _is_untouched(self, planned: PlannedClaim, locked: Locked) -> bool:
-        version = self.versions.get(planned.resource_id)
-        return (
-            version is not None
-            and locked.versions[planned.lock_id] == version + 1
-            and all(claim.expires_min is None for claim in self.busy.claims_of(planned.resource_id))
-        )
+        version = self._fenced_version(planned)
+        return version is not None and locked.versions[planned.lock_id] == version + 1
+
+    def _fenced_version(self, planned: PlannedClaim) -> int | None:
+        """The version that tells whether a calendar has changed; None when it may change without one."""
+        claims = self.busy.claims_of(planned.resource_id)
+        if any(claim.expires_min is not None for claim in claims):
+            return None
+        return self.versions.get(planned.resource_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """On what condition a verdict will hold: the versions that the rows to lock must still have, and until when."""
+
+    versions: Mapping[str, int]
+    before: datetime
 
 
 @dataclass(frozen=True, slots=True)

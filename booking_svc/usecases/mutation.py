@@ -7,6 +7,8 @@
                        └ there already: the first answer again
 
 The key row is the first write, so of two calls with one key the second waits for the first and then replays it.
+The first run is hasty: it may leave locks to the last round trip, on a condition (see `taking`). When that does not
+hold, the transaction is run again without haste.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from booking_svc.store.session import Key, Reply, Session
 from booking_svc.usecases import refusals
 from booking_svc.usecases.transactions import Transactions, domain_error
 from chassis.failpoints import FailPoints
-from database.failures import TRIES_MAX, backoff_s, is_connection_lost, is_transient
+from database.failures import TRIES_MAX, backoff_s, is_connection_lost, is_overtaken, is_transient
 from scheduling.errors import DomainError, Reason, Refused, Stale
 
 _log = structlog.get_logger(__name__)
@@ -133,9 +135,10 @@ class Mutations:
         """Return the answer, new or replayed. Raises the domain's errors."""
         expiries = 0
         attempt = 1
+        is_hasty = True
         while True:
             try:
-                return await self._once(mutation)
+                return await self._once(mutation, is_hasty=is_hasty)
             except MetExpiredHolds as met:
                 expiries += 1
                 if expiries > EXPIRIES_MAX:
@@ -143,15 +146,20 @@ class Mutations:
                 for hold_id in sorted(met.appointment_ids):
                     await self._expire(mutation.clinic_id, hold_id)
             except psycopg.Error as error:
+                if is_hasty and is_overtaken(error):
+                    is_hasty = False
+                    self._observer.retried(str(error.sqlstate))
+                    continue
                 if attempt >= TRIES_MAX or not (is_transient(error) or is_connection_lost(error)):
                     raise domain_error(error) from error
                 self._observer.retried(error.sqlstate or "connection")
                 await asyncio.sleep(backoff_s(attempt))
                 attempt += 1
 
-    async def _once(self, mutation: Mutation[OutcomeT, AnswerT]) -> AnswerT:
+    async def _once(self, mutation: Mutation[OutcomeT, AnswerT], *, is_hasty: bool) -> AnswerT:
         key = mutation.key
         async with self._transactions.session(mutation.clinic_id) as session:
+            session.is_hasty = is_hasty
             session.begin()
             claimed = None if key is None else _claim(session, key)
             try:

@@ -47,7 +47,7 @@ class Places:
     async def enter(
         self, session: Session, location_id: str, service_id: str, provider_id: str, ask: Ask | None = None
     ) -> Entered:
-        """Lock the directory of a location and service, set the savepoint, and return the location's facts.
+        """Lock the directory of a location and service, and return the location's facts.
 
         Raises NotFound, and Refused for a clinic or location that takes no bookings.
         """
@@ -64,7 +64,6 @@ class Places:
     ) -> Entered:
         key = (session.clinic_id, location_id, service_id, provider_id)
         session.lock_directory([location_id, service_id])
-        session.savepoint()
         last = self._last.get(key)
         if last is not None:
             reply = session.directory_version()

@@ -29,22 +29,8 @@ class Recorder:
 
     def record(self, session: Session, caller: Caller, change: Change, now: datetime) -> Outcome:
         """Queue the event and the audit row of a change; the outcome is what the caller is told."""
-        visit, made = change.after, self.traces(caller, change, now)
-        session.insert_event(
-            made.event_id,
-            visit,
-            event_type=change.event_type.value,
-            payload=made.payload,
-            traceparent=caller.traceparent,
-        )
-        session.insert_audit(
-            made.audit_id,
-            caller,
-            action=change.event_type.value,
-            visit_id=visit.id,
-            before=made.before,
-            after=made.after,
-        )
+        visit = change.after
+        session.insert_traces(caller, visit, change.event_type, self.traces(caller, change, now))
         return Outcome(appointment=visit, consistency_token=consistency.encode(change.versions))
 
 

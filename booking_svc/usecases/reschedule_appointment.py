@@ -11,7 +11,6 @@ from booking_svc.usecases import access, existing
 from booking_svc.usecases.book import (
     equipment_uses,
     override_of,
-    require_fresh,
     room_choice,
     shown_mode,
 )
@@ -59,7 +58,6 @@ class RescheduleAppointment:
         choice, proposal = moved(command, before, facts)
 
         def write(granted: Granted) -> tuple[Outcome, datetime | None]:
-            require_fresh(command.availability_fetched_at, granted.now)
             assert granted.found is not None  # noqa: S101 - an existing one was wanted
             after = _visit(command, granted, choice)
             session.update_appointment(granted.found.visit, after)
@@ -79,6 +77,7 @@ class RescheduleAppointment:
             appointment_id=before.id,
             facts=facts,
             proposal=proposal,
+            fetched_at=command.availability_fetched_at,
             found=found,
             check=check,
         )

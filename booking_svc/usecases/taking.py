@@ -6,6 +6,10 @@
 Whoever changes a calendar raises its version. Where the lock finds every version as it was, the calendars are the same
 as before, the patient and the clock are compared, and the first verdict stands; else all is read and judged again.
 
+A new visit's first attempt may be hasty: the database compares all that itself, and so the locks travel with the
+writes and the COMMIT. When something has changed, nothing is committed, and the whole transaction is run again without
+haste.
+
 What was chosen is gone: ROLLBACK TO SAVEPOINT and choose again, at most three times. No attempt claims what it did not
 lock at its start; that is what keeps bookings from waiting for each other in a circle. The last attempt locks every
 room and item that might do at its start, so that nothing that fits is refused because others chose the same room first.
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from booking_svc.model import Caller, Conflicts, HeldClaim, Outcome, Taken
@@ -35,6 +39,7 @@ from booking_svc.usecases.judged_facts import (
     ask_patient,
     counted_patients,
     expired_in_the_way,
+    limits_of,
 )
 from booking_svc.usecases.mutation import MetExpiredHolds
 from database.location_facts import LocationFacts
@@ -45,6 +50,8 @@ from scheduling.errors import Conflict, DomainError, NotFound, Reason, Stale
 from scheduling.facts import PlannedClaim, ResourceKind
 from scheduling.judge import Proposal, Verdict, judge
 
+STALE_AFTER: Final = timedelta(seconds=30)
+
 _CHOSEN_KINDS: Final = (ResourceKind.ROOM, ResourceKind.EQUIPMENT)
 _OF_THE_CHOICE: Final = (Reason.ROOM_ALREADY_BOOKED, Reason.EQUIPMENT_UNAVAILABLE)
 
@@ -53,6 +60,7 @@ _OF_THE_CHOICE: Final = (Reason.ROOM_ALREADY_BOOKED, Reason.EQUIPMENT_UNAVAILABL
 class Wanted:
     """What is to be taken, for a new appointment or, with `found`, for one that is there.
 
+    `fetched_at` is when the caller saw the slot free, if it says so: what is too old is refused.
     `first` is what the first attempt chooses from, when it was asked already.
     `check` is asked again about an existing one once it is locked.
     """
@@ -61,6 +69,7 @@ class Wanted:
     appointment_id: str
     facts: LocationFacts
     proposal: Proposal
+    fetched_at: datetime | None = None
     found: Found | None = None
     first: Question | None = None
     check: Callable[[Found], None] | None = None
@@ -92,14 +101,13 @@ class Taker:
         self._cache = cache
 
     async def take(self, session: Session, wanted: Wanted, write: Write) -> Outcome:
-        """Choose in at most three attempts and queue the writes; the savepoint must be set.
+        """Choose in at most three attempts and queue the writes. Sets the savepoint before it locks.
 
         Raises Conflict and Refused as judged, NotFound, MetExpiredHolds, and Stale when others were always faster.
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                first = wanted.first if attempt == 1 else None
-                return await self._attempt(session, wanted, write, first, is_last=attempt == ATTEMPTS_MAX)
+                return await self._attempt(session, wanted, write, attempt)
             except _ChooseAgain:
                 session.rollback_to_savepoint()
         raise Stale(
@@ -108,20 +116,29 @@ class Taker:
             retry_after_s=RETRY_AFTER_S,
         )
 
-    async def _attempt(
-        self, session: Session, wanted: Wanted, write: Write, first: Question | None, *, is_last: bool
-    ) -> Outcome:
-        chosen, judged = await self._choose(session, wanted, first)
-        if is_last:
-            granted = await self._lock_all_and_judge(session, wanted, chosen, judged)
-        else:
-            granted = await self._lock_and_judge(session, wanted, chosen, judged)
+    async def _attempt(self, session: Session, wanted: Wanted, write: Write, attempt: int) -> Outcome:
+        is_first = attempt == 1
+        chosen, judged = await self._choose(session, wanted, wanted.first if is_first else None)
+        granted = None
+        if is_first and session.is_hasty:
+            granted = _lock_untouched(session, wanted, chosen, judged)
+        if granted is None:
+            granted = await self._lock(session, wanted, chosen, judged, is_last=attempt == ATTEMPTS_MAX)
+        require_fresh(wanted.fetched_at, granted.now)
         planned = granted.verdict.claims
         if granted.found is not None:
             session.delete_claims(wanted.appointment_id)
         outcome, expires_at = write(granted)
         session.insert_all_claims(wanted.appointment_id, expires_at, held_claims(planned, expires_at))
         return outcome
+
+    async def _lock(
+        self, session: Session, wanted: Wanted, chosen: Verdict, judged: Judged, *, is_last: bool
+    ) -> Granted:
+        if not session.has_savepoint:
+            session.savepoint()
+        lock_and_judge = self._lock_all_and_judge if is_last else self._lock_and_judge
+        return await lock_and_judge(session, wanted, chosen, judged)
 
     async def _choose(
         self, session: Session, wanted: Wanted, first: Question | None
@@ -259,6 +276,34 @@ def _lock_ids(wanted: Wanted, verdict: Verdict, judged: Judged) -> set[str]:
     lock_ids = {lock_id for lock_id, _ in locks_of(verdict.claims)}
     lock_ids |= counted_patients(wanted.facts.static, wanted.proposal, judged.busy.patient)
     return lock_ids if wanted.found is None else lock_ids | wanted.found.lock_ids
+
+
+def _lock_untouched(session: Session, wanted: Wanted, chosen: Verdict, judged: Judged) -> Granted | None:
+    """Queue the locks on condition that the verdict holds then; None when that is not for the database to tell."""
+    static, patient = wanted.facts.static, judged.busy.patient
+    if wanted.found is not None or limits_of(static, wanted.proposal):
+        return None
+    foreseen = judged.foreseen(chosen.claims)
+    if foreseen is None:
+        return None
+    require_fresh(wanted.fetched_at, judged.now)  # nothing may be queued that is then not wanted
+    before = foreseen.before
+    if wanted.fetched_at is not None:
+        before = min(before, wanted.fetched_at + STALE_AFTER)
+    _ensure_quotas(session, wanted, chosen)
+    session.lock_untouched(foreseen.versions, before)
+    if patient is not None:
+        session.lock_patient_untouched(patient, before)
+    versions = {lock_id: version + 1 for lock_id, version in foreseen.versions.items()}
+    return Granted(facts=wanted.facts, verdict=chosen, versions=versions, now=judged.now, found=None)
+
+
+def require_fresh(fetched_at: datetime | None, now: datetime) -> None:
+    """Refuse a booking from slots that are too old to be trusted."""
+    if fetched_at is not None and now - fetched_at > STALE_AFTER:
+        raise Stale(
+            "The slots were fetched more than 30 s ago: search again.", reason=Reason.STALE_AVAILABILITY
+        )
 
 
 def _ensure_quotas(session: Session, wanted: Wanted, verdict: Verdict) -> None:

@@ -70,7 +70,7 @@ async def test_a_slow_writer_loses_no_event(scene: Scene, client: Client) -> Non
 
     The paper says 30 s; nothing here depends on how long, and four are enough for the others to come and go.
     """
-    scene.arm(f"booking.before_commit=2*sleep:{HELD_OPEN_S * 1_000}")
+    scene.arm(f"booking.written=2*sleep:{HELD_OPEN_S * 1_000}")
     first = (await client.create(at(8), timeout_s=20)).appointment.id
 
     async def is_open() -> bool:
@@ -94,7 +94,7 @@ async def test_a_slow_writer_loses_no_event(scene: Scene, client: Client) -> Non
 
 async def test_a_drained_process_finishes_what_it_began(scene: Scene, client: Client) -> None:
     """T51: asked to end in the middle of a booking, the process commits it, answers, and only then goes."""
-    scene.arm("booking.before_commit=1*sleep:1500")
+    scene.arm("booking.written=1*sleep:1500")
     slow = asyncio.create_task(outcome(client.create(at(9), timeout_s=20)))
 
     async def is_open() -> bool:

@@ -23,7 +23,7 @@ _CLOSE_CODES = {"expired": 4410, "revoked": 4403}
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A user whose token ends soon: after three seconds, the leeway of 30 included, or when `begin` revokes it."""
+    """A user whose token ends soon: after five seconds, the leeway of 30 included, or when `begin` revokes it."""
 
     redis_url: str
     clinic: Clinic
@@ -31,7 +31,7 @@ class Doomed:
 
     @property
     def claims(self) -> dict[str, Any]:
-        return {"subject": self.how, **({"ttl_s": 2, "issued_s_ago": 29} if self.how == "expired" else {})}
+        return {"subject": self.how, **({"ttl_s": 4, "issued_s_ago": 29} if self.how == "expired" else {})}
 
     async def begin(self) -> None:
         if self.how == "revoked":

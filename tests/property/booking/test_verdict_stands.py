@@ -1,13 +1,13 @@
 """A verdict stands under the locks only where judging again would give the same one."""
 
-from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hypothesis import HealthCheck, assume, event, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, event, find, given, settings
 from hypothesis import strategies as st
 
-from booking_svc.usecases.judged_facts import Judged, Locked
+from booking_svc.usecases.judged_facts import Judged, Locked, limits_of
 from scheduling.busy import BusyFacts
 from scheduling.clock import EPOCH
 from scheduling.derived import DerivedCache
@@ -17,7 +17,7 @@ from scheduling.search import SearchQuery, search
 from tests.property.scheduling.clinics import Clinic, clinics
 
 SLOW = settings(
-    max_examples=150,
+    max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
@@ -78,17 +78,44 @@ def raised(before: Judged, after: Judged, chosen: Verdict) -> dict[str, int]:
     return versions
 
 
-@SLOW
-@given(st.one_of(clinics(), clinics().map(lasting), clinics().map(lasting)), st.data())
-def test_a_verdict_that_stands_is_the_one_that_judging_again_gives(
-    clinic: Clinic, data: st.DataObject
-) -> None:
-    """Whatever was taken or given back meanwhile, and however much later it is, what stands is judged the same."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A verdict, and what there is when its rows are locked."""
+
+    clinic: Clinic
+    proposal: Proposal
+    before: Judged
+    chosen: Verdict
+    after: Judged
+    locked: Locked
+
+    @property
+    def stands(self) -> bool:
+        return self.before.still_holds(self.chosen.claims, self.locked)
+
+    @property
+    def came_as_foreseen(self) -> bool:
+        """What the database compares of a hasty booking: versions, clock, and whether the patient is a placeholder."""
+        foreseen = self.before.foreseen(self.chosen.claims)
+        if foreseen is None or limits_of(self.clinic.static, self.proposal):
+            return False
+        then, now = self.before.busy.patient, self.locked.patient
+        versions = {lock_id: version + 1 for lock_id, version in foreseen.versions.items()}
+        return (
+            self.locked.versions == versions
+            and self.locked.now < foreseen.before
+            and (then and then.is_placeholder) == (now and now.is_placeholder)
+        )
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Slots of random clinics that are judged, and what happens before they are locked: mostly nothing."""
+    clinic = draw(st.one_of(clinics(), clinics().map(lasting), clinics().map(lasting)))
     query = SearchQuery(clinic.request, clinic.start_min, clinic.end_min)
     slots = list(search(clinic.static, clinic.busy, query, clinic.now_min, CACHE))
     assume(slots)
-    slot = data.draw(st.sampled_from(slots))
-    request = clinic.request
+    slot, request = draw(st.sampled_from(slots)), clinic.request
     proposal = Proposal(
         request.service_id,
         slot.provider_id,
@@ -96,20 +123,34 @@ def test_a_verdict_that_stands_is_the_one_that_judging_again_gives(
         duration_min=request.duration_min,
         patient_id=request.patient_id,
         ignore_appointment_ids=request.ignore_appointment_ids,
-        is_override=data.draw(st.booleans()),
+        is_override=draw(st.booleans()),
     )
-    before = Judged(
-        BusyFacts.of(clinic.claims, clinic.patient), moment(clinic.now_min), defaultdict(lambda: VERSION)
-    )
+    before = Judged(BusyFacts.of(clinic.claims, clinic.patient), moment(clinic.now_min))
     chosen = verdict_of(clinic, before, proposal)
-    later_min = data.draw(st.sampled_from([0.0, 0.0, 0.001, 0.4, 1.0, 3.0]))
-    claims, patient = data.draw(meanwhile(clinic, chosen)), data.draw(patient_later(clinic))
+    before = replace(before, versions=dict.fromkeys((claim.resource_id for claim in chosen.claims), VERSION))
+    later_min = draw(st.sampled_from([0.0, 0.0, 0.0, 0.001, 0.4, 1.0, 3.0]))
+    claims, patient = clinic.claims, draw(patient_later(clinic))
+    if draw(st.booleans()):
+        claims = draw(meanwhile(clinic, chosen))
     after = Judged(BusyFacts.of(claims, patient), moment(clinic.now_min + later_min))
     locked = Locked(raised(before, after, chosen), patient, after.now)
-    stands = before.still_holds(chosen.claims, locked)
-    event(f"stands: {stands}, as before: {claims == clinic.claims}")
-    if stands:
+    return Case(clinic, proposal, before, chosen, after, locked)
+
+
+@SLOW
+@given(cases())
+def test_a_verdict_that_stands_is_the_one_that_judging_again_gives(case: Case) -> None:
+    """Whatever was taken or given back meanwhile, and however much later it is, what stands is judged the same."""
+    event(f"stands: {case.stands}, foreseen: {case.came_as_foreseen}")
+    if case.stands or case.came_as_foreseen:
         kinds = (ResourceKind.ROOM, ResourceKind.EQUIPMENT)
-        kept = frozenset(claim.resource_id for claim in chosen.claims if claim.kind in kinds)
-        again = verdict_of(clinic, after, replace(proposal, only_resources=kept))
-        assert (again.is_accepted, again.claims, again.overridden) == (True, chosen.claims, chosen.overridden)
+        kept = frozenset(claim.resource_id for claim in case.chosen.claims if claim.kind in kinds)
+        again = verdict_of(case.clinic, case.after, replace(case.proposal, only_resources=kept))
+        assert (again.is_accepted, again.claims) == (True, case.chosen.claims)
+        assert again.overridden == case.chosen.overridden
+
+
+@pytest.mark.parametrize("how", ["stands", "came_as_foreseen"])
+def test_verdicts_stand_at_times(how: str) -> None:
+    """What the test above looks for is found, and also where something else has changed."""
+    find(cases(), lambda case: getattr(case, how) and case.after.busy != case.before.busy, settings=SLOW)
