@@ -20,7 +20,7 @@ from scheduling.facts import (
     StaticFacts,
 )
 from scheduling.reading import frame_for
-from scheduling.slots import Slot, SlotKey, SlotMaker, SlotOrder, marked, score_order
+from scheduling.slots import Slot, SlotKey, SlotMaker, SlotOrder, distant, marked, score_order
 from scheduling.timeline import Horizon, Lookup
 
 _RANKED_AT_ONCE: Final = 1_000
@@ -61,6 +61,13 @@ class SearchResult:
         """Yield every (start, provider id), earliest first: cheaper than slots."""
         horizon = self._plan.frame.horizon
         return heapq.merge(*(marked(starts, horizon, who) for who, starts in self._starts.items()))
+
+    def nearest(self, at_min: int, provider_id: str | None = None) -> Iterator[tuple[int, str]]:
+        """Yield every (start, provider id), or one provider's, nearest to `at_min` first; then by start, and by id."""
+        asked = self._starts if provider_id is None else {provider_id: self._starts.get(provider_id, 0)}
+        horizon = self._plan.frame.horizon
+        runs = (distant(starts, horizon, at_min, who) for who, starts in asked.items())
+        return ((start_min, who) for _, start_min, who in heapq.merge(*runs))
 
     def page(self, limit: int, after: SlotKey | None = None) -> list[Slot]:
         """Return the next `limit` slots after `after`, in the search's order."""

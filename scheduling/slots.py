@@ -130,6 +130,14 @@ def marked(starts: Bits, horizon: Horizon, provider_id: str) -> Iterator[tuple[i
     return ((start_min, provider_id) for start_min in timeline.minutes(starts, horizon))
 
 
+def distant(starts: Bits, horizon: Horizon, at_min: int, provider_id: str) -> Iterator[tuple[int, int, str]]:
+    """Yield (distance, minute, provider id), nearest to `at_min` first."""
+    return (
+        (distance_min, start_min, provider_id)
+        for distance_min, start_min in timeline.outward(starts, horizon, at_min)
+    )
+
+
 def _from(starts: Bits, horizon: Horizon, after: SlotKey | None) -> Bits:
     """Return the starts from the key's minute on."""
     if after is None:

@@ -16,6 +16,7 @@ Whole diaries are combined by single integer operations, so the cost hardly depe
 are.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -285,6 +286,22 @@ def nearest(timeline: Bits, horizon: Horizon, at_min: int) -> int | None:
     if before is None or after is None:
         return after if before is None else before
     return before if at_min - before <= after - at_min else after
+
+
+def outward(timeline: Bits, horizon: Horizon, at_min: int) -> Iterator[tuple[int, int]]:
+    """Yield (distance, minute) for the minutes set, nearest to `at_min` first, the earlier of two as near."""
+    position = max(0, at_min - horizon.start_min)
+    before = timeline & ((1 << position) - 1)
+    ahead = ((minute - at_min, minute) for minute in minutes(timeline ^ before, horizon))
+    back = ((at_min - minute, minute) for minute in _latest_first(before, horizon))
+    return heapq.merge(back, ahead)
+
+
+def _latest_first(timeline: Bits, horizon: Horizon) -> Iterator[int]:
+    while timeline:
+        position = timeline.bit_length() - 1
+        yield position + horizon.start_min
+        timeline ^= 1 << position
 
 
 class Lookup:

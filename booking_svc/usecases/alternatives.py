@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from booking_svc.model import Appointment, Conflicts, FreeSlot, RoomLabel
@@ -94,7 +95,7 @@ class NearestSlots:
 
         async def wish(session: Session) -> Wish | None:
             location_id = command.location_id or await self._places.find(session, command)
-            return await _wish(
+            return await self._wish(
                 session, location_id, command.service_id, lambda facts: proposal_of(command, facts)
             )
 
@@ -135,7 +136,7 @@ class NearestSlots:
                 return None
             visit = stored.appointment
             place = location_id or visit.location_id
-            return await _wish(session, place, visit.service_id, lambda facts: propose(visit, facts))
+            return await self._wish(session, place, visit.service_id, lambda facts: propose(visit, facts))
 
         return self._adding(wish)
 
@@ -159,6 +160,19 @@ class NearestSlots:
             return refusal
 
         return add
+
+    async def _wish(
+        self,
+        session: Session,
+        location_id: str,
+        service_id: str,
+        propose: Callable[[LocationFacts], Proposal],
+    ) -> Wish:
+        clock = session.clock()
+        facts = await self._places.whole(session, location_id, service_id)
+        proposal = propose(facts)
+        now_min = minutes_of(clock.get())
+        return Wish(facts, proposal, max(proposal.start_min, now_min), now_min)
 
     async def _three(self, session: Session, wish: Wish, reaches: Sequence[tuple[int, int]]) -> Conflicts:
         """Look further and further, until the provider has three free slots; for others' no longer than they lack."""
@@ -279,13 +293,12 @@ async def _patient_times(session: Session, wish: Wish, window: Horizon) -> list[
 
 def _candidates(wish: Wish, found: SearchResult) -> Candidates:
     """A few more than are told, nearest first: the patient may be somewhere else at some of them."""
-
-    def distance(pair: tuple[int, str]) -> tuple[int, int, str]:
-        return abs(pair[0] - wish.near_min), *pair
-
-    nearest = sorted(found.starts(), key=distance)
-    same = [pair for pair in nearest if pair[1] == wish.proposal.provider_id]
-    wanted = sorted({*same[:_CANDIDATES], *nearest[:_CANDIDATES]}, key=distance)
+    near_min = wish.near_min
+    same = islice(found.nearest(near_min, wish.proposal.provider_id), _CANDIDATES)
+    wanted = sorted(
+        {*same, *islice(found.nearest(near_min), _CANDIDATES)},
+        key=lambda pair: (abs(pair[0] - near_min), *pair),
+    )
     return tuple(_slot(wish.facts, found, start_min, provider_id) for start_min, provider_id in wanted)
 
 
@@ -303,19 +316,6 @@ def _collides(slot: FreeSlot, claim: Claim) -> bool:
 def _room(proposal: Proposal) -> RoomChoice:
     """A named room stays wanted."""
     return proposal.room if proposal.room.mode is RoomMode.SPECIFIC else RoomChoice()
-
-
-async def _wish(
-    session: Session, location_id: str, service_id: str, propose: Callable[[LocationFacts], Proposal]
-) -> Wish | None:
-    reply, clock = session.location(location_id, service_id=service_id), session.clock()
-    await session.run()
-    facts = reply.get()
-    if facts is None:
-        return None
-    proposal = propose(facts)
-    now_min = minutes_of(clock.get())
-    return Wish(facts, proposal, max(proposal.start_min, now_min), now_min)
 
 
 def _slot(facts: LocationFacts, found: SearchResult, start_min: int, provider_id: str) -> FreeSlot:

@@ -201,8 +201,7 @@ class Mutations:
         """Undo the attempt, keep the refusal as the answer, and return it with what is free instead."""
         self._observer.refused(refusal)
         if session.has_savepoint:
-            session.rollback_to_savepoint()
-            await session.run()
+            session.rollback_to_savepoint()  # goes out before what is asked next
         if mutation.alternatives is not None:
             refusal = await mutation.alternatives(session, refusal)
         if key is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from booking_svc.model import Appointment
 from booking_svc.store.directory import DirectoryStore
@@ -19,7 +19,8 @@ from scheduling.derived import DerivedCache
 from scheduling.errors import DomainError, Invalid, NotFound, Reason, Refused
 from scheduling.timeline import Horizon
 
-_REMEMBERED_MAX: Final = 4_096
+_NARROW_MAX: Final = 4_096
+_WHOLE_MAX: Final = 64
 
 
 Ask = Callable[[LocationFacts], Question]
@@ -33,16 +34,62 @@ class Entered:
     question: Question | None = None
 
 
-class Places:
-    """Reads locations, locked against directory changes.
+class PlaceKey(NamedTuple):
+    """A location as one service sees it, and one provider, or all of them."""
 
-    The facts that a place had last are remembered with the version of the clinic's directory that they are of. As long
-    as that is the version, they are not read again, and what is asked of them goes out in the same round trip.
+    clinic_id: str
+    location_id: str
+    service_id: str
+    provider_id: str | None
+
+
+class Remembered:
+    """The facts that places had last, at most `size_max`, with the version of the clinic's directory that they are of.
+
+    As long as that is the version, they are not read again, and what is asked of them goes out in the same round trip.
     """
+
+    def __init__(self, size_max: int) -> None:
+        self._size_max = size_max
+        self._last: OrderedDict[PlaceKey, VersionedLocation] = OrderedDict()
+
+    async def read(self, session: Session, key: PlaceKey, ask: Ask | None = None) -> Entered:
+        """The facts as they are now, with what is asked of them when they were foreseen. Raises NotFound."""
+        last = self._last.get(key)
+        if last is not None:
+            reply = session.directory_version()
+            question = None if ask is None else _asked(ask, last.facts)
+            await session.run()
+            if reply.get() == last.version:
+                self._last.move_to_end(key)
+                return Entered(last.facts, question)
+        return Entered(await self._read_anew(session, key))
+
+    async def _read_anew(self, session: Session, key: PlaceKey) -> LocationFacts:
+        reply = session.versioned_location(
+            key.location_id, provider_id=key.provider_id, service_id=key.service_id
+        )
+        await session.run()
+        found = reply.get()
+        if found is None:
+            self._last.pop(key, None)
+            raise NotFound("There is no such location.", metadata={"resource": "location"})
+        if found.version is None:  # nothing would tell that they have changed
+            return found.facts
+        self._last[key] = found
+        self._last.move_to_end(key)
+        while len(self._last) > self._size_max:
+            self._last.popitem(last=False)
+        return found.facts
+
+
+class Places:
+    """Finds and reads locations, locked against directory changes where something is to be booked there."""
 
     def __init__(self, cache: DerivedCache) -> None:
         self._cache = cache
-        self._last: OrderedDict[tuple[str, ...], VersionedLocation] = OrderedDict()
+        self._narrow = Remembered(_NARROW_MAX)
+        self._whole = Remembered(_WHOLE_MAX)
 
     async def enter(
         self, session: Session, location_id: str, service_id: str, provider_id: str, ask: Ask | None = None
@@ -59,36 +106,20 @@ class Places:
         entered = await self._enter(session, visit.location_id, visit.service_id, visit.provider_id, None)
         return entered.facts
 
+    async def whole(self, session: Session, location_id: str, service_id: str) -> LocationFacts:
+        """A place's facts with all of its providers, whether or not it takes bookings. Raises NotFound.
+
+        What is queued goes out in the same round trip, the only one as long as the directory does not change.
+        """
+        key = PlaceKey(session.clinic_id, location_id, service_id, None)
+        return (await self._whole.read(session, key)).facts
+
     async def _enter(
         self, session: Session, location_id: str, service_id: str, provider_id: str, ask: Ask | None
     ) -> Entered:
-        key = (session.clinic_id, location_id, service_id, provider_id)
         session.lock_directory([location_id, service_id])
-        last = self._last.get(key)
-        if last is not None:
-            reply = session.directory_version()
-            question = None if ask is None else _asked(ask, last.facts)
-            await session.run()
-            if reply.get() == last.version:
-                self._last.move_to_end(key)
-                return Entered(last.facts, question)
-        return Entered(await self._read(session, key))
-
-    async def _read(self, session: Session, key: tuple[str, ...]) -> LocationFacts:
-        _, location_id, service_id, provider_id = key
-        reply = session.versioned_location(location_id, provider_id=provider_id, service_id=service_id)
-        await session.run()
-        found = reply.get()
-        if found is None:
-            self._last.pop(key, None)
-            raise NotFound("There is no such location.", metadata={"resource": "location"})
-        if found.version is None:  # nothing would tell that they have changed
-            return found.facts
-        self._last[key] = found
-        self._last.move_to_end(key)
-        while len(self._last) > _REMEMBERED_MAX:
-            self._last.popitem(last=False)
-        return found.facts
+        key = PlaceKey(session.clinic_id, location_id, service_id, provider_id)
+        return await self._narrow.read(session, key, ask)
 
     async def find(self, session: Session, command: Book) -> str:
         """The location of a booking that names none: its room's, or the one where the provider works at that time.

@@ -260,3 +260,16 @@ def test_a_day_explained_is_free_exactly_where_search_offers_it(clinic: Clinic) 
             inside = {start for start in mine if run.start_min <= start < run.end_min}
             assert bool(inside) == run.is_free
             assert bool(run.blocked_by) != run.is_free
+
+
+@SLOW
+@given(clinics(), st.integers(-2_000, 12_000))
+def test_the_nearest_starts_are_the_starts_sorted_by_distance(clinic: Clinic, minutes: int) -> None:
+    """All providers together, and each alone, from a point in the window, before it or behind it."""
+    near_min = clinic.start_min + minutes
+    result = search(clinic.static, clinic.busy, query_of(clinic), clinic.now_min, CACHE)
+    expected = sorted(result.starts(), key=lambda pair: (abs(pair[0] - near_min), *pair))
+    assert list(result.nearest(near_min)) == expected
+    for provider in clinic.static.providers:
+        own = [pair for pair in expected if pair[1] == provider.id]
+        assert list(result.nearest(near_min, provider.id)) == own

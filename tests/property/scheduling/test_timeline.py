@@ -89,6 +89,13 @@ def test_single_minutes_can_be_asked_for(minutes: frozenset[int], at_min: int) -
     )
 
 
+@given(MINUTES, st.integers(HORIZON.start_min - 600, HORIZON.end_min + 600))
+def test_outward_goes_from_the_nearest_to_the_furthest(minutes: frozenset[int], at_min: int) -> None:
+    """Every minute with its distance, sorted by both, wherever the point is that it goes out from."""
+    expected = sorted((abs(at - at_min), at) for at in minutes)
+    assert list(timeline.outward(bits_of(minutes), HORIZON, at_min)) == expected
+
+
 @given(st.lists(st.tuples(st.integers(-500, 5000), st.integers(0, 3000)), max_size=8))
 def test_intervals_are_clipped_to_the_horizon(pairs: list[tuple[int, int]]) -> None:
     """Many intervals at once are the union of each alone, over several days and past both ends."""
