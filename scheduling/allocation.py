@@ -75,11 +75,9 @@ def _pool(
 
 def rooms_of(frame: Frame, room_types: frozenset[str], only: frozenset[str] | None = None) -> list[Room]:
     """Return the active rooms that are of every type asked for, and among `only` when that is given."""
-    return [
-        room
-        for room in frame.static.rooms
-        if room.active and _among(room.id, only) and all(room.room_type == wanted for wanted in room_types)
-    ]
+    known = frame.static.rooms_by_id
+    rooms = frame.static.rooms if only is None else [known[found] for found in sorted(only) if found in known]
+    return [room for room in rooms if room.active and all(room.room_type == wanted for wanted in room_types)]
 
 
 def needs_room(frame: Frame, choice: RoomChoice) -> bool:
@@ -109,8 +107,9 @@ def rooms_for(
     frame: Frame, room_types: frozenset[str], choice: RoomChoice, only: frozenset[str] | None
 ) -> list[Room]:
     """Return the rooms that will do."""
-    wanted = only if choice.room_id is None else frozenset({choice.room_id})
-    return [room for room in rooms_of(frame, room_types, wanted) if _among(room.id, only)]
+    if choice.room_id is None:
+        return rooms_of(frame, room_types, only)
+    return rooms_of(frame, room_types, frozenset({choice.room_id})) if _among(choice.room_id, only) else []
 
 
 def room_pools(

@@ -40,6 +40,8 @@ class Calendar:
 
         A unit may come more than once. Expired claims and those of `ignored` appointments do not count.
         """
+        if not self.claims:
+            return
         if ignored and any(claim.appointment_id in ignored for claim in self.claims):
             yield from self._without(horizon, now_min, ignored)
             return

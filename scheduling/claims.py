@@ -115,7 +115,7 @@ def _room_claim(static: StaticFacts, service: Service, visit: Visit) -> Iterator
     """Yield the room's claim, if the visit has a room."""
     if visit.room_id is None:
         return
-    room = next((room for room in static.rooms if room.id == visit.room_id), None)
+    room = static.rooms_by_id.get(visit.room_id)
     if room is None:
         raise NotFound("There is no such room at the location.", metadata={"resource": "room"})
     after_min = max(service.buffer_after_min, room.turnaround_min)

@@ -238,6 +238,8 @@ class StaticFacts:
     equipment: tuple[Equipment, ...] = ()
     rules: tuple[Rule, ...] = ()
     serial: int = field(init=False, repr=False, compare=False)
+    rooms_by_id: dict[str, Room] = field(init=False, repr=False, compare=False)
+    turnaround_max_min: int = field(init=False, repr=False, compare=False)
     binding: dict[tuple[str, str | None], tuple[Rule, ...]] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
@@ -245,6 +247,9 @@ class StaticFacts:
     def __post_init__(self) -> None:
         """Name these facts: derived slots are cached under it. `binding` is what `rules_of` has found so far."""
         object.__setattr__(self, "serial", next(_SERIALS))
+        object.__setattr__(self, "rooms_by_id", {room.id: room for room in self.rooms})
+        turnarounds = (thing.turnaround_min for things in (self.rooms, self.equipment) for thing in things)
+        object.__setattr__(self, "turnaround_max_min", max(turnarounds, default=0))
 
 
 @dataclass(frozen=True, slots=True)

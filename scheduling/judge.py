@@ -248,11 +248,9 @@ def _in_order(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
 def _inactive(plan: Plan, provider: Provider) -> list[tuple[str, ResourceKind, str]]:
     """Return the provider and the named room, if they are out of use."""
     found = [] if provider.active else [("provider", ResourceKind.PROVIDER, provider.id)]
-    found.extend(
-        ("room", ResourceKind.ROOM, room.id)
-        for room in plan.frame.static.rooms
-        if room.id == plan.choice.room_id and not room.active
-    )
+    room = None if plan.choice.room_id is None else plan.frame.static.rooms_by_id.get(plan.choice.room_id)
+    if room is not None and not room.active:
+        found.append(("room", ResourceKind.ROOM, room.id))
     return found
 
 
@@ -350,5 +348,5 @@ def _require_room(static: StaticFacts, choice: RoomChoice) -> None:
     """Refuse a named room that the location does not have."""
     if (choice.mode is RoomMode.SPECIFIC) != (choice.room_id is not None):
         raise Invalid.field("room_id", "goes with room_selection_mode specific, and must be there then")
-    if choice.room_id is not None and all(room.id != choice.room_id for room in static.rooms):
+    if choice.room_id is not None and choice.room_id not in static.rooms_by_id:
         raise NotFound("There is no such room at the location.", metadata={"resource": "room"})

@@ -1,11 +1,20 @@
 """What a question reads: which resources' claims, over which time; and the frame it is answered in."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from scheduling import localtime
 from scheduling.busy import BusyFacts
 from scheduling.derived import DerivedCache
-from scheduling.facts import START_AHEAD_MONTHS_MAX, GridAnchor, SlotRequest, StaticFacts, rules_of
+from scheduling.facts import (
+    START_AHEAD_MONTHS_MAX,
+    Equipment,
+    GridAnchor,
+    Room,
+    SlotRequest,
+    StaticFacts,
+    rules_of,
+)
 from scheduling.frame import Frame, duration_of, horizon_around, service_of
 from scheduling.ids import gap_id
 from scheduling.rules.max_daily import DailyLimit
@@ -17,15 +26,23 @@ from scheduling.timeline import DAY_MIN, Horizon
 _AHEAD_DAYS: Final = 31 * START_AHEAD_MONTHS_MAX  # so long before any start that may be booked lies the past
 
 
-def resources_read(static: StaticFacts, request: SlotRequest, window: Horizon) -> tuple[str, ...]:
+def resources_read(
+    static: StaticFacts,
+    request: SlotRequest,
+    window: Horizon,
+    *,
+    rooms: Iterable[Room] | None = None,
+    equipment: Iterable[Equipment] | None = None,
+) -> tuple[str, ...]:
     """Return the ids of every resource whose claims decide about the window: what a store must fetch.
 
-    Providers, rooms, equipment, the patient, and the quotas and gaps of the rules that bind the service.
+    Providers, rooms, equipment, the patient, and the quotas and gaps of the rules that bind the service. `rooms` and
+    `equipment` are those that may be taken, when it is known that others cannot.
     """
     wanted = request.provider_ids
     providers = [p.id for p in static.providers if p.active and (wanted is None or p.id in wanted)]
-    ids = [*providers, *(room.id for room in static.rooms if room.active)]
-    ids.extend(item.id for item in static.equipment if item.active)
+    ids = [*providers, *(room.id for room in (static.rooms if rooms is None else rooms) if room.active)]
+    ids.extend(item.id for item in (static.equipment if equipment is None else equipment) if item.active)
     if request.patient_id is not None:
         ids.append(request.patient_id)
     days = localtime.local_days(static.location.zone, window.start_min, window.end_min)
@@ -78,8 +95,7 @@ def reach_min(static: StaticFacts, service_id: str) -> int:
     gaps = (
         rule.payload.min_gap_minutes for rule in rules_of(static, service_id) if isinstance(rule.payload, Gap)
     )
-    turnarounds = (thing.turnaround_min for things in (static.rooms, static.equipment) for thing in things)
-    return max(service.buffer_after_min, *gaps, *turnarounds, 0)
+    return max(service.buffer_after_min, static.turnaround_max_min, *gaps)
 
 
 def frame_for(

@@ -13,7 +13,7 @@ from booking_svc.store.pipeline import Value
 from chassis.encryption import ClinicCipher
 from scheduling.appointment import AppointmentStatus
 from scheduling.clock import instant_of, minutes_of
-from scheduling.facts import ResourceKind, RoomMode
+from scheduling.facts import PlannedClaim, ResourceKind, RoomMode
 
 APPOINTMENT_COLUMNS = 26
 """How many columns `appointment_of` reads; statements may select more after them."""
@@ -123,7 +123,7 @@ def _held_claim(row: Sequence[Any], provider_id: str) -> HeldClaim:
 
 
 def claim_values(
-    clinic_id: str, visit_id: str, expires_at: datetime | None, claims: Sequence[HeldClaim]
+    clinic_id: str, visit_id: str, expires_at: datetime | None, claims: Sequence[HeldClaim | PlannedClaim]
 ) -> tuple[Value, ...]:
     """Return the parameters of INSERT_CLAIMS."""
     return (

@@ -20,7 +20,7 @@ from database.busy_facts import Stretch, VersionedClaims, build_patient, build_s
 from database.location_facts import LocationFacts, build_location
 from database.locks import directory_keys
 from scheduling.clock import instant_of
-from scheduling.facts import PatientFacts
+from scheduling.facts import PatientFacts, PlannedClaim
 
 ResultT = TypeVar("ResultT")
 
@@ -337,7 +337,7 @@ class Session:
         return Reply(pending, lambda done: {(resource_id, unit) for resource_id, unit in done.rows()})
 
     def insert_all_claims(
-        self, appointment_id: str, expires_at: datetime | None, claims: Sequence[HeldClaim]
+        self, appointment_id: str, expires_at: datetime | None, claims: Sequence[HeldClaim | PlannedClaim]
     ) -> None:
         """Claim everything or fail: a claim that is not to be had makes the run raise SerializationFailure."""
         values = rows.claim_values(self.clinic_id, appointment_id, expires_at, claims)

@@ -77,7 +77,7 @@ class Booker:
             caller=command.caller,
             appointment_id=visit_id,
             facts=facts,
-            proposal=proposal_of(command, facts),
+            proposal=entered.question.proposal if entered.question else proposal_of(command, facts),
             fetched_at=command.availability_fetched_at,
             first=entered.question,
         )

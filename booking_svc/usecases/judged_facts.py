@@ -16,8 +16,10 @@ from scheduling.clock import exact_minutes_of, instant_of
 from scheduling.errors import NotFound
 from scheduling.facts import (
     Claim,
+    Equipment,
     PatientFacts,
     PlannedClaim,
+    Room,
     RoomMode,
     StaticFacts,
     rules_of,
@@ -130,9 +132,12 @@ class PatientQuestion:
 
 
 class Question:
-    """Queued questions about busy time; `answer` once the session has run."""
+    """Queued questions about busy time for a proposal; `answer` once the session has run."""
 
-    def __init__(self, claims: Reply[dict[Stretch, VersionedClaims]], rest: PatientQuestion) -> None:
+    def __init__(
+        self, proposal: Proposal, claims: Reply[dict[Stretch, VersionedClaims]], rest: PatientQuestion
+    ) -> None:
+        self.proposal = proposal
         self._claims = claims
         self._rest = rest
 
@@ -156,12 +161,12 @@ def ask_all(
     return _ask(session, static, proposal, resources_of(static, proposal), is_locked=is_locked)
 
 
-def resources_of(static: StaticFacts, proposal: Proposal) -> list[str]:
+def resources_of(static: StaticFacts, proposal: Proposal) -> Sequence[str]:
     """Return the resources that decide about a proposal before anything is chosen."""
     request = proposal.request()
     window = reading.window_of_visit(static, request, proposal.start_min)
-    unread = _never_chosen(static, proposal)
-    return [found for found in reading.resources_read(static, request, window) if found not in unread]
+    rooms, equipment = _choosable(static, proposal)
+    return reading.resources_read(static, request, window, rooms=rooms, equipment=equipment)
 
 
 def stretches_of(static: StaticFacts, proposal: Proposal, resource_ids: Iterable[str]) -> list[Stretch]:
@@ -175,15 +180,16 @@ def stretches_of(static: StaticFacts, proposal: Proposal, resource_ids: Iterable
     return [Stretch(found, first_min, end_min, locks.get(found, "")) for found in resource_ids]
 
 
-def _never_chosen(static: StaticFacts, proposal: Proposal) -> set[str]:
-    """Return the rooms and equipment that this proposal cannot take, whatever is free."""
+def _choosable(static: StaticFacts, proposal: Proposal) -> tuple[Sequence[Room], Sequence[Equipment]]:
+    """Return the rooms and equipment that this proposal may take, if they are free."""
     rules = rules_of(static, proposal.service_id, proposal.provider_id)
     types = {rule.payload.equipment_type for rule in rules if isinstance(rule.payload, RequiredUnits)}
-    unread = {item.id for item in static.equipment if item.equipment_type not in types}
+    equipment = [item for item in static.equipment if item.equipment_type in types]
     is_named = proposal.room.mode is RoomMode.SPECIFIC
-    if is_named or not service_of(static, proposal.service_id).requires_room:
-        unread |= {room.id for room in static.rooms if room.id != proposal.room.room_id}
-    return unread
+    if not is_named and service_of(static, proposal.service_id).requires_room:
+        return static.rooms, equipment
+    named = static.rooms_by_id.get(proposal.room.room_id or "")
+    return [] if named is None else [named], equipment
 
 
 def ask_chosen(
@@ -211,7 +217,7 @@ def _ask(
     is_locked: bool,
 ) -> Question:
     claims = session.claims(stretches_of(static, proposal, resource_ids))
-    return Question(claims, ask_patient(session, static, proposal, is_locked=is_locked))
+    return Question(proposal, claims, ask_patient(session, static, proposal, is_locked=is_locked))
 
 
 def gap_locks(static: StaticFacts, service_id: str, provider_ids: Iterable[str]) -> Mapping[str, str]:

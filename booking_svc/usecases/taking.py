@@ -129,7 +129,7 @@ class Taker:
         if granted.found is not None:
             session.delete_claims(wanted.appointment_id)
         outcome, expires_at = write(granted)
-        session.insert_all_claims(wanted.appointment_id, expires_at, held_claims(planned, expires_at))
+        session.insert_all_claims(wanted.appointment_id, expires_at, planned)
         return outcome
 
     async def _lock(
