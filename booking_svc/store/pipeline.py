@@ -140,8 +140,8 @@ class Connection:
             self._queued.append(Pending(self._transformer, statement.prepared_name))
         self._pg.send_query_prepared(
             statement.prepared_name,
-            [_encoded(value) for value in values],
-            param_formats=[_BINARY if isinstance(value, bytes) else _TEXT for value in values],
+            [value.encode() if type(value) is str else _encoded(value) for value in values],
+            param_formats=_formats(values) if bytes in map(type, values) else None,  # None: all of them text
         )
         pending = Pending(self._transformer)
         self._queued.append(pending)
@@ -261,6 +261,10 @@ def _go(ready: asyncio.Future[None]) -> bool:
         return False
     ready.set_result(None)
     return True
+
+
+def _formats(values: Sequence[Value]) -> list[int]:
+    return [_BINARY if isinstance(value, bytes) else _TEXT for value in values]
 
 
 def _encoded(value: Value) -> bytes | None:
