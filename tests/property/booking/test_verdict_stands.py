@@ -17,7 +17,7 @@ from scheduling.search import SearchQuery, search
 from tests.property.scheduling.clinics import Clinic, clinics
 
 SLOW = settings(
-    max_examples=300,
+    max_examples=180,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
