@@ -18,6 +18,7 @@ from nats.js import errors as js_errors
 
 from chassis.settings import NatsSettings
 from chassis.streams import StreamSpec
+from chassis.tasks import end_tasks
 from chassis.tracing import TRACEPARENT
 from scheduling.errors import Unavailable
 
@@ -130,8 +131,7 @@ class Bus:
         """Send what is buffered and disconnect."""
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
+            await end_tasks(connecting)
         self._is_ready.clear()
         if not self._client.is_closed:
             await self._client.close()

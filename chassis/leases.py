@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from chassis.tasks import end_tasks
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
@@ -100,8 +101,8 @@ class LeaseRunner:
             done, _ = await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.is_held.clear()
-            await _cancel(work)
-            await _cancel(renewal)
+            await end_tasks(work)
+            await end_tasks(renewal)
             await self._give_up(lease)
         (work if work in done else renewal).result()
 
@@ -135,8 +136,3 @@ class LeaseRunner:
         except (Unavailable, TimeoutError):
             # It expires by itself; the next holder only waits a little longer.
             _log.info("lease.release_failed", lease=self._name)
-
-
-async def _cancel(task: asyncio.Future[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from chassis.tasks import end_tasks
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
-
-_TOLD_AGAIN_S = 1.0
 
 Loop = Callable[[], Awaitable[None]]
 
@@ -75,18 +74,11 @@ class Supervisor:
         """Do nothing: loops start as they are spawned."""
 
     async def stop(self) -> None:
-        """Cancel every loop and wait for all of them.
-
-        Whoever is still there after a second is told again: a cancellation that comes together with an answer is
-        forgotten by Python 3.11's `asyncio.wait_for`, with which NATS is asked.
-        """
+        """Cancel every loop and wait for all of them."""
         self._stopped = True
-        running = set(self._tasks.values())
+        tasks = list(self._tasks.values())
         self._tasks.clear()
-        while running:
-            for task in running:
-                task.cancel()
-            _, running = await asyncio.wait(running, timeout=_TOLD_AGAIN_S)
+        await end_tasks(*tasks)
 
     async def _keep(self, name: str, loop: Loop) -> None:
         clock = asyncio.get_running_loop().time

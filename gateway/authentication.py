@@ -10,6 +10,7 @@ from chassis.auth.verifier import TokenVerifier, UnknownKey
 from chassis.interceptors.auth import bearer_token, check_access
 from chassis.interceptors.methods import Method
 from chassis.lifecycle import Fatal
+from chassis.tasks import end_tasks
 from gateway.problems import UnknownCaller
 from gateway.rate_limit import Limiter
 from scheduling.errors import NotFound, TokenExpired, Unauthenticated, Unavailable
@@ -42,8 +43,7 @@ class Keys:
         """Read no more."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
 
     async def _keep_fresh(self) -> None:
         while True:

@@ -13,6 +13,7 @@ import structlog
 from medforall.directory.v1 import directory_pb2
 
 from chassis.auth.principal import Principal
+from chassis.tasks import end_tasks
 from gateway.authentication import AUTHORIZATION
 from gateway.upstreams import Invoke
 
@@ -113,10 +114,7 @@ class ClinicLimits:
 
     async def stop(self) -> None:
         """End what is being asked."""
-        tasks = list(self._asking.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._asking.values())
 
     async def _look(self, clinic_id: str, authorization: str) -> None:
         request = directory_pb2.GetClinicLimitsRequest(clinic_id=clinic_id)

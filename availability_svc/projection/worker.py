@@ -19,6 +19,7 @@ from chassis.metrics import Metrics
 from chassis.pull import Message
 from chassis.streams import APPOINTMENTS, DIRECTORY, REPUBLISH, STREAMS, StreamSpec
 from chassis.supervisor import Supervisor
+from chassis.tasks import end_tasks
 from scheduling.clock import Clock
 from scheduling.errors import DomainError, Unavailable
 
@@ -207,8 +208,7 @@ class _Renewals:
         """Leave what is not read yet to the next search."""
         self._asked.clear()
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await end_tasks(self._running)
 
     async def _run(self) -> None:
         while self._asked:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from booking_svc.store.pipeline import Connection
+from chassis.tasks import end_tasks
 
 Open = Callable[[], Awaitable[Connection]]
 
@@ -76,9 +77,7 @@ class OpenConnections:
     async def stop(self) -> None:
         """Open no more, and close what nobody uses; the rest as it is given back."""
         self._is_stopped = True
-        for opening in self._openings:
-            opening.cancel()
-        await asyncio.gather(*self._openings, return_exceptions=True)
+        await end_tasks(*self._openings)
         for wanted in self._wanted:
             wanted.cancel()
         await self.close_idle()

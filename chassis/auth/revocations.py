@@ -21,6 +21,7 @@ from chassis.auth.principal import Principal
 from chassis.cache import AsyncCache, hash_tag
 from chassis.metrics import Metrics
 from chassis.settings import AuthSettings
+from chassis.tasks import end_tasks
 from scheduling.errors import Exhausted, Reason, Unavailable
 
 _log = structlog.get_logger(__name__)
@@ -185,8 +186,7 @@ class RevocationWatch:
         self._is_stopped = True
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_tasks(task)
 
     async def read(self) -> None:
         """Take over the marks if they have changed; give Redis back what it has forgotten. Raises Unavailable."""

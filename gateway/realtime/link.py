@@ -16,6 +16,7 @@ from medforall.realtime.v1 import realtime_pb2 as wire
 from medforall.realtime.v1 import realtime_pb2_grpc
 
 from chassis.supervisor import Backoff
+from chassis.tasks import end_tasks
 from gateway.realtime.feeds import Feeds
 from gateway.realtime.instruments import Instruments
 
@@ -67,8 +68,7 @@ class Link:
         """Close the stream."""
         running, self._running = self._running, None
         if running is not None:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end_tasks(running)
 
     def arrive(self, clinic_id: str, user_id: str) -> None:
         """Count a connection."""
@@ -150,9 +150,7 @@ class Link:
                 raise TimeoutError("realtime_svc does not read what it is told")
         finally:
             self._go_down()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
             call.cancel()
 
     async def _listen(self, call: Any) -> None:

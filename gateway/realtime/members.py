@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from chassis.auth.principal import Principal
+from chassis.tasks import end_tasks
 from gateway.realtime.instruments import Instruments
 from gateway.realtime.link import Link
 from gateway.realtime.protocol import CloseCode
@@ -143,8 +144,7 @@ class Members:
         """Show everybody out: they connect elsewhere and resume."""
         sweeping, self._sweeping = self._sweeping, None
         if sweeping is not None:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
+            await end_tasks(sweeping)
         for member in tuple(self._members):
             member.end(CloseCode.GOING_AWAY)
 

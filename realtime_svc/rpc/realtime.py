@@ -12,6 +12,7 @@ from medforall.realtime.v1 import realtime_pb2_grpc
 
 from chassis.auth.principal import Principal, Role
 from chassis.grpc.context import current_call
+from chassis.tasks import end_tasks
 from realtime_svc.history import History
 from realtime_svc.hub import Hub
 from realtime_svc.instruments import Instruments
@@ -120,8 +121,7 @@ class RealtimeServicer(realtime_pb2_grpc.RealtimeServiceServicer):
             ):
                 yield item
         finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+            await end_tasks(listening)
             stream.close()
             self._close("gateway", reader, reader.outbox)
 
