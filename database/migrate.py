@@ -26,7 +26,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6D65_6466
 _LOCK_WAIT_S = 120
 _NOT_VALIDATED = """
-SELECT c.conrelid::regclass::text, c.conname FROM pg_constraint c
+SELECT t.relname, c.conname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
 WHERE c.contype IN ('c', 'f') AND NOT c.convalidated AND c.coninhcount = 0 AND c.connamespace = 'public'::regnamespace
 ORDER BY 1, 2
 """

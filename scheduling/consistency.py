@@ -88,7 +88,7 @@ def _bytes_of(token: str) -> bytes:
 
 
 def _id_bytes(resource_id: str) -> bytes:
-    # UUID would look at its version and variant too, which costs a booking more than the rest of its token.
+    # UUID goes by an integer and back, which costs a booking more than the rest of its token.
     found = bytes.fromhex(resource_id.replace("-", ""))
     if len(found) != _ID_BYTES:
         raise ValueError(f"{resource_id} is no UUID")

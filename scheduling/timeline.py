@@ -280,12 +280,7 @@ def run_around(timeline: Bits, horizon: Horizon, at_min: int) -> tuple[int, int]
 
 def nearest(timeline: Bits, horizon: Horizon, at_min: int) -> int | None:
     """Return the minute set nearest to `at_min`, the earlier of two as near; None when nothing is set."""
-    position = at_min - horizon.start_min
-    before = last(timeline & ((1 << position) - 1), horizon) if position > 0 else None
-    after = first(timeline >> position << position, horizon) if position > 0 else first(timeline, horizon)
-    if before is None or after is None:
-        return after if before is None else before
-    return before if at_min - before <= after - at_min else after
+    return next((minute for _, minute in outward(timeline, horizon, at_min)), None)
 
 
 def outward(timeline: Bits, horizon: Horizon, at_min: int) -> Iterator[tuple[int, int]]:

@@ -147,32 +147,24 @@ ENSURE_QUOTAS = Statement(
     ON CONFLICT DO NOTHING
     """,
 )
-LOCK_RESOURCES = Statement(
-    "lock_resources",
-    """
+_LOCK_AND_RAISE = """
     WITH locked AS (
         SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
     )
     UPDATE resource r SET calendar_version = r.calendar_version + 1
     FROM locked WHERE r.clinic_id = $1 AND r.id = locked.id
     RETURNING r.id, r.calendar_version
-    """,
-)
+"""
+LOCK_RESOURCES = Statement("lock_resources", _LOCK_AND_RAISE)
 # The same on condition that every version is still the one in $3 and the moment $4 has not come: else it fails.
 LOCK_UNTOUCHED = Statement(
     "lock_untouched",
-    """
-    WITH locked AS (
-        SELECT id FROM resource WHERE clinic_id = $1 AND id = ANY ($2::uuid[]) ORDER BY id FOR NO KEY UPDATE
-    ), raised AS (
-        UPDATE resource r SET calendar_version = r.calendar_version + 1
-        FROM locked WHERE r.clinic_id = $1 AND r.id = locked.id
-        RETURNING r.id, r.calendar_version
-    )
+    f"""
+    WITH raised AS ({_LOCK_AND_RAISE})
     SELECT require_untouched(count(*) = cardinality($2::uuid[]) AND clock_timestamp() < $4::timestamptz)
     FROM raised JOIN unnest($2::uuid[], $3::bigint[]) AS seen (id, calendar_version) ON raised.id = seen.id
     WHERE raised.calendar_version = seen.calendar_version + 1
-    """,
+    """,  # noqa: S608 - made of the constant above
 )
 # Likewise for a patient that is in use, which it stays until the transaction ends. The clock is looked at again, since
 # this lock may have been waited for too.

@@ -124,7 +124,6 @@ class Taker:
             granted = _lock_untouched(session, wanted, chosen, judged)
         if granted is None:
             granted = await self._lock(session, wanted, chosen, judged, is_last=attempt == ATTEMPTS_MAX)
-        require_fresh(wanted.fetched_at, granted.now)
         planned = granted.verdict.claims
         if granted.found is not None:
             session.delete_claims(wanted.appointment_id)
@@ -138,7 +137,9 @@ class Taker:
         if not session.has_savepoint:
             session.savepoint()
         lock_and_judge = self._lock_all_and_judge if is_last else self._lock_and_judge
-        return await lock_and_judge(session, wanted, chosen, judged)
+        granted = await lock_and_judge(session, wanted, chosen, judged)
+        require_fresh(wanted.fetched_at, granted.now)
+        return granted
 
     async def _choose(
         self, session: Session, wanted: Wanted, first: Question | None

@@ -86,19 +86,28 @@ async def test_what_changes_between_judging_and_locking_is_seen(
 
 
 async def test_quiet_bookings_are_not_overtaken(suite: Suite, make_client: MakeClient) -> None:
-    """Bookings in calendars that fill mostly need one try, and raise each version by one however many they need."""
+    """Five in a row, in calendars that fill, need one try each, and raise versions by one.
+
+    A whole minute, or a pause of the machine, is met on one day or two of three.
+    """
     practice = suite.practice()
     client = make_client(practice)
-    before = overtaken(suite)
-    for hour in range(9, 14):
-        assert await outcome(client.create(at(hour))) == "OK"
-    assert overtaken(suite) - before <= 2
+    booked = 0
+    for day in range(3):
+        before = overtaken(suite)
+        for hour in range(9, 14):
+            assert await outcome(client.create(at(hour, day=MONDAY + timedelta(days=day)))) == "OK"
+            booked += 1
+        if overtaken(suite) == before:
+            break
+    else:
+        pytest.fail("each five had one that was overtaken, though nobody else books")
     versions = query(
         suite.database.owner_url,
         "SELECT DISTINCT calendar_version FROM resource WHERE id = ANY (%s)",
         [practice.provider, practice.patients[0], practice.rooms[0]],
     )
-    assert versions == [(5,)]
+    assert versions == [(booked,)]
 
 
 def overtaken(suite: Suite) -> int:

@@ -109,7 +109,7 @@ def test_a_grid_that_begins_wherever_time_is_free_is_the_oracles(
     for busy in (clinic.busy, replace(clinic.busy, kept=KeptCalendars(clinic.busy.calendars))):
         result = search(clinic.static, busy, query, clinic.now_min, CACHE)
         assert {(slot.start_min, slot.provider_id) for slot in result} == expected
-        assert set(result.starts()) == expected
+        assert set(result.nearest(0)) == expected
 
 
 @SLOW
@@ -247,7 +247,7 @@ def test_a_day_explained_is_free_exactly_where_search_offers_it(clinic: Clinic) 
     low, high = localtime.day_bounds(zone, day)
     duration = clinic.request.duration_min or clinic.static.services[0].duration_min
     query = SearchQuery(clinic.request, low, high - 1 + duration)
-    offered = set(search(clinic.static, clinic.busy, query, clinic.now_min, CACHE).starts())
+    offered = set(search(clinic.static, clinic.busy, query, clinic.now_min, CACHE).nearest(0))
     for told in explain_day(
         clinic.static, clinic.busy, clinic.request, day, now_min=clinic.now_min, cache=CACHE
     ):
@@ -268,7 +268,8 @@ def test_the_nearest_starts_are_the_starts_sorted_by_distance(clinic: Clinic, mi
     """All providers together, and each alone, from a point in the window, before it or behind it."""
     near_min = clinic.start_min + minutes
     result = search(clinic.static, clinic.busy, query_of(clinic), clinic.now_min, CACHE)
-    expected = sorted(result.starts(), key=lambda pair: (abs(pair[0] - near_min), *pair))
+    starts = [(slot.start_min, slot.provider_id) for slot in result]
+    expected = sorted(starts, key=lambda pair: (abs(pair[0] - near_min), *pair))
     assert list(result.nearest(near_min)) == expected
     for provider in clinic.static.providers:
         own = [pair for pair in expected if pair[1] == provider.id]

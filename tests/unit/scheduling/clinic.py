@@ -110,7 +110,7 @@ def found(
 
 def clocks(result: SearchResult, zone: str = ZONE) -> list[str]:
     """The wall-clock starts of a search, each once, in order."""
-    return sorted({localtime.format_local(zone, start)[11:16] for start, _ in result.starts()})
+    return sorted({localtime.format_local(zone, start)[11:16] for start, _ in result.nearest(0)})
 
 
 def verdict(

@@ -177,4 +177,4 @@ def starts_of(case: Case, static: StaticFacts | None = None, claims: list[Claim]
         now,
         DerivedCache(),
     )
-    return sorted({stamp(start) for start, _ in result.starts()})
+    return sorted({stamp(start) for start, _ in result.nearest(0)})

@@ -110,7 +110,7 @@ def test_allowed_provider_shuts_out_the_others() -> None:
     """Only named providers are offered; another one is refused by name of the rule."""
     only = rule("allowed_provider", provider_ids=[ID])
     static = clinic(only, providers=[provider("provider"), provider(ID)])
-    assert {who for _, who in found(static).starts()} == {ID}
+    assert {who for _, who in found(static).nearest(0)} == {ID}
     assert reasons(static, "10:00") == [Reason.PROVIDER_NOT_ALLOWED]
 
 
@@ -203,7 +203,7 @@ def test_a_limit_for_each_provider_leaves_the_others_free() -> None:
     """One provider's full day is not another's."""
     limit = rule("max_daily", max_per_day=1, scope="provider")
     static = clinic(limit, providers=[provider("provider"), provider("second")])
-    assert {who for _, who in found(static, *quota(limit, [1], who="provider")).starts()} == {"second"}
+    assert {who for _, who in found(static, *quota(limit, [1], who="provider")).nearest(0)} == {"second"}
 
 
 def test_lead_time_counts_from_now_in_minutes_and_days() -> None:
@@ -295,4 +295,4 @@ def test_a_rule_for_one_provider_binds_no_other() -> None:
         Rule("r", "blackout_dates", blackout, provider_id="second"),
         providers=[provider("provider"), provider("second")],
     )
-    assert {who for _, who in found(static).starts()} == {"provider"}
+    assert {who for _, who in found(static).nearest(0)} == {"provider"}
