@@ -16,11 +16,11 @@ from medforall.booking.v1 import booking_pb2 as pb
 
 from bench.booking_scene import STEP_MIN, Bench
 from booking_svc.settings import BookingSettings
-from booking_svc.store import pipeline
 from booking_svc.wiring import assemble
 from chassis.auth.principal import Principal, Role
 from chassis.config import load
 from chassis.grpc.context import CallContext, use_call
+from database import pipeline
 from tests.support.booking import ALL_SCOPES
 from tests.support.practice import new_id
 

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 import uuid_utils
@@ -69,7 +68,8 @@ from chassis.supervisor import Supervisor
 from chassis.tracing import build_tracing
 from database.clinic_keys import ClinicCiphers
 from database.leases import PostgresLeases
-from database.session import configure, connection_arguments
+from database.pipeline import Connection
+from database.session import connection_arguments
 from database.transaction import Database
 from scheduling.appointment import AppointmentStatus
 from scheduling.derived import DerivedCache
@@ -281,13 +281,11 @@ class Background:
     async def _ensure_streams(self) -> None:
         await self._bus.ensure_streams(STREAMS)
 
-    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+    async def _connect(self) -> Connection:
         arguments = connection_arguments(self._settings.database, "booking_svc relay")
-        connection: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
-            self._settings.worker_database.url, **arguments
+        return Connection(
+            await psycopg.AsyncConnection.connect(self._settings.worker_database.url, **arguments)
         )
-        configure(connection)
-        return connection
 
 
 def _clock_offset(settings: BookingSettings) -> timedelta:

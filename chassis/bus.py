@@ -1,4 +1,4 @@
-"""NATS JetStream: connecting, streams, publishing. Reading is in `consumers`.
+"""NATS JetStream: connecting and streams. Sending is in `publishing`, reading in `consumers`.
 
 A connection that is lost is sought for as long as the process lives. While it is away every method raises
 Unavailable at once; nothing is queued in memory, because the outbox is the queue.
@@ -7,68 +7,25 @@ Unavailable at once; nothing is queued in memory, because the outbox is the queu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 
+from chassis.publishing import GONE, Outcome, OutgoingMessage, Publisher, unavailable
 from chassis.settings import NatsSettings
 from chassis.streams import StreamSpec
 from chassis.tasks import end_tasks
-from chassis.tracing import TRACEPARENT
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
-
-MESSAGE_ID = "Nats-Msg-Id"
 
 _RECONNECT_WAIT_S = 0.5
 _CONNECT_PAUSE_S = 1.0
 # Nothing may wait in the client while it is disconnected: a caller is told at once instead.
 _PENDING_BYTES_MAX = 4_194_304
-_GONE = (
-    nats.errors.Error,
-    js_errors.ServiceUnavailableError,
-    js_errors.NoStreamResponseError,
-    js_errors.ServerError,
-    TimeoutError,
-    OSError,
-)
-
-
-class Rejected(Exception):
-    """The server will never take this message: too large, no such subject, another stream expected."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingMessage:
-    """What is published; `message_id` makes a repetition within ten minutes harmless."""
-
-    subject: str
-    data: bytes
-    message_id: str
-    traceparent: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def all_headers(self) -> dict[str, str]:
-        """The headers as sent."""
-        headers = {**self.headers, MESSAGE_ID: self.message_id}
-        if self.traceparent:
-            headers[TRACEPARENT] = self.traceparent
-        return headers
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """JetStream's acknowledgement."""
-
-    stream: str
-    sequence: int
-    is_duplicate: bool
 
 
 class Bus:
@@ -81,6 +38,7 @@ class Bus:
         self._client_name = client_name
         self._client = Client()
         self._stream_context: JetStreamContext | None = None
+        self._publisher: Publisher | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_ready = asyncio.Event()
         self._when_lost: set[Callable[[], None]] = set()
@@ -147,39 +105,17 @@ class Bus:
                     await self.jetstream.add_stream(config)
             except js_errors.BadRequestError:
                 raise
-            except _GONE as error:
+            except GONE as error:
                 raise unavailable(error) from error
 
-    async def publish(self, message: OutgoingMessage) -> Published:
-        """Send one message and wait for its acknowledgement.
-
-        Raises Unavailable, or Rejected when that is final.
-        """
-        try:
-            ack = await self.jetstream.publish(
-                message.subject,
-                message.data,
-                timeout=self._settings.ack_timeout_ms / 1_000,
-                headers=message.all_headers(),
-            )
-        except (js_errors.BadRequestError, nats.errors.MaxPayloadError, nats.errors.BadSubjectError) as error:
-            raise Rejected(f"{message.subject}: {type(error).__name__}") from error
-        except _GONE as error:
-            raise unavailable(error) from error
-        return Published(ack.stream, ack.seq, bool(ack.duplicate))
-
-    async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Published | Exception]:
+    async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
         """Send many, in order, without waiting between them.
 
         For each its acknowledgement, Unavailable or Rejected.
         """
-        outcomes = await asyncio.gather(
-            *(self.publish(message) for message in messages), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable | Rejected):
-                raise outcome
-        return list(outcomes)  # type: ignore[arg-type]
+        if not self.is_connected or self._publisher is None:
+            return [Unavailable("The message bus is away.") for _ in messages]
+        return await self._publisher.publish_all(messages)
 
     async def bounds(self, stream: str) -> tuple[int, int]:
         """The first and last sequence that a stream holds.
@@ -188,7 +124,7 @@ class Bus:
         """
         try:
             state = (await self.jetstream.stream_info(stream)).state
-        except _GONE as error:
+        except GONE as error:
             raise unavailable(error) from error
         return state.first_seq, state.last_seq
 
@@ -196,7 +132,7 @@ class Bus:
         """Ask JetStream for a sign of life. Raises Unavailable."""
         try:
             await self.jetstream.account_info()
-        except _GONE as error:
+        except GONE as error:
             raise unavailable(error) from error
 
     async def _connect(self) -> None:
@@ -214,19 +150,22 @@ class Bus:
                     reconnected_cb=_on_reconnected,
                 )
                 context = self._client.jetstream(timeout=self._settings.ack_timeout_ms / 1_000)
-                # The first request sets up the reply inbox: later ones then keep the order they are made in.
                 await context.account_info()
-            except (*_GONE, ValueError) as error:
+                publisher = Publisher(self._client, self._settings.ack_timeout_ms)
+                await publisher.start()
+            except (*GONE, ValueError) as error:
                 _log.warning("bus.connect_failed", error_type=type(error).__name__)
                 await self._start_over()
             else:
-                self._stream_context = context
+                self._stream_context, self._publisher = context, publisher
                 self._is_ready.set()
                 return
 
     async def _lost(self) -> None:
         if self._is_ready.is_set():  # else it is this process that ends the connection
             _log.warning("bus.disconnected")
+        if self._publisher is not None:
+            self._publisher.lose()
         for listener in tuple(self._when_lost):
             listener()
 
@@ -234,13 +173,6 @@ class Bus:
         failed, self._client = self._client, Client()
         await asyncio.gather(failed.close(), return_exceptions=True)
         await asyncio.sleep(_CONNECT_PAUSE_S)
-
-
-def unavailable(error: BaseException) -> Unavailable:
-    """The domain's word for a failed connection."""
-    return Unavailable(
-        "The message bus is away.", metadata={"dependency": "bus", "cause": type(error).__name__}
-    )
 
 
 async def _on_error(error: Exception) -> None:

@@ -15,7 +15,8 @@ from nats.aio.msg import Msg
 from nats.js import api
 from nats.js import errors as js_errors
 
-from chassis.bus import Bus, unavailable
+from chassis.bus import Bus
+from chassis.publishing import unavailable
 from chassis.pull import Message, Pull, message_of
 from chassis.supervisor import Backoff
 from chassis.tracing import use_traceparent

@@ -18,7 +18,8 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from chassis.bus import MESSAGE_ID, Bus, unavailable
+from chassis.bus import Bus
+from chassis.publishing import MESSAGE_ID, unavailable
 from chassis.tracing import extract
 from scheduling.errors import Unavailable
 

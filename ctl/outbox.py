@@ -113,7 +113,7 @@ async def _send_all(queue: OutboxQueue, bus: Bus, since: datetime, clinic_id: st
 
 async def _send(bus: Bus, run_id: str, events: list[OutboxEvent]) -> None:
     from booking_svc.outbox.subjects import republish_subject_of  # noqa: PLC0415 - help stays quick
-    from chassis.bus import OutgoingMessage  # noqa: PLC0415
+    from chassis.publishing import OutgoingMessage  # noqa: PLC0415
 
     # An id of this run: the event's own would be taken for a repetition that nobody asked for.
     messages = [
@@ -132,12 +132,11 @@ def _with_queue(home: Path, ask: Callable[[OutboxQueue], Awaitable[ResultT]]) ->
     import psycopg  # noqa: PLC0415 - help stays quick
 
     from booking_svc.outbox.queue import OutboxQueue  # noqa: PLC0415
-    from database.session import configure  # noqa: PLC0415
+    from database.pipeline import Connection  # noqa: PLC0415
 
     async def run() -> ResultT:
         async with await psycopg.AsyncConnection.connect(_database_url(home), autocommit=True) as connection:
-            configure(connection)
-            return await ask(OutboxQueue(connection))
+            return await ask(OutboxQueue(Connection(connection)))
 
     try:
         return asyncio.run(run())

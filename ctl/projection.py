@@ -106,8 +106,9 @@ def replay(
 async def _replay(urls: dict[str, str], what: tuple[str, str, datetime, datetime]) -> int:
     import uuid_utils  # noqa: PLC0415 - help stays quick
 
-    from chassis.bus import Bus, OutgoingMessage  # noqa: PLC0415
+    from chassis.bus import Bus  # noqa: PLC0415
     from chassis.config import load  # noqa: PLC0415
+    from chassis.publishing import OutgoingMessage  # noqa: PLC0415
     from chassis.settings import NatsSettings  # noqa: PLC0415
     from chassis.streams import STREAMS  # noqa: PLC0415
     from scheduling.errors import Unavailable  # noqa: PLC0415

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
-import nats.errors
 from nats.js import errors as js_errors
 from nats.js.api import StreamInfo
 
-from chassis.bus import Bus, unavailable
+from chassis.bus import Bus
 from chassis.consumers import OrderedConsumer
+from chassis.publishing import GONE, unavailable
 from chassis.streams import APPOINTMENTS, DIRECTORY
 from realtime_svc.history import Bounds, Record
 from scheduling.positions import Position, Source
@@ -23,7 +23,6 @@ _SUBJECTS: Final = {
     Source.DIRECTORY: "medforall.directory.{clinic_id}.>",
 }
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
-_GONE: Final = (nats.errors.Error, js_errors.Error, TimeoutError, OSError)
 
 
 class JetStreamLog:
@@ -49,7 +48,7 @@ class JetStreamLog:
     async def _info(self, source: Source) -> StreamInfo:
         try:
             return await self._bus.jetstream.stream_info(_STREAMS[source])
-        except _GONE as error:
+        except GONE as error:
             raise unavailable(error) from error
 
     async def read(self, source: Source, clinic_id: str, first: int, last: int) -> AsyncIterator[Record]:
@@ -73,7 +72,7 @@ class JetStreamLog:
             newest = await self._bus.jetstream.get_last_msg(_STREAMS[source], subject)
         except js_errors.NotFoundError:
             return 0
-        except _GONE as error:
+        except GONE as error:
             raise unavailable(error) from error
         return newest.seq or 0
 

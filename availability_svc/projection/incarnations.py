@@ -5,20 +5,17 @@ read from there again.
 """
 
 import asyncio
-from typing import Final
 
-import nats.errors
 import structlog
 from nats.js import errors as js_errors
 
 from availability_svc.projection.ports import Listener, Projection
-from chassis.bus import Bus, unavailable
+from chassis.bus import Bus
+from chassis.publishing import GONE, unavailable
 from chassis.streams import STREAMS
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
-
-_GONE: Final = (nats.errors.Error, js_errors.Error, OSError, TimeoutError)
 
 
 class Incarnations:
@@ -63,6 +60,6 @@ class Incarnations:
             found = [await self._bus.jetstream.stream_info(stream.name) for stream in STREAMS]
         except js_errors.NotFoundError:
             raise
-        except _GONE as error:
+        except GONE as error:
             raise unavailable(error) from error
         return "/".join(str(info.created) for info in found)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 import structlog
@@ -22,8 +22,9 @@ import structlog
 from booking_svc.outbox.queue import Backlog, OutboxEvent, OutboxQueue
 from booking_svc.outbox.subjects import subject_of
 from booking_svc.outbox.wakeup import Wakeup
-from chassis.bus import OutgoingMessage, Published, Rejected
 from chassis.leases import Lease
+from chassis.publishing import Outcome, OutgoingMessage, Published, Rejected
+from database.pipeline import Connection
 from scheduling.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
@@ -38,7 +39,7 @@ _BACKLOG_EVERY_S = 2.0
 class Publisher(Protocol):
     """What the relay needs of the bus."""
 
-    async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Published | Exception]:
+    async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
         """Send in order; for each its acknowledgement, Unavailable or Rejected."""
         ...
 
@@ -78,7 +79,7 @@ class RelayLimits:
         return min(self.gather_s * sent, self.gather_max_s)
 
 
-Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
+Connect = Callable[[], Awaitable[Connection]]
 FailPoint = Callable[[str], Awaitable[None]]
 
 
@@ -107,10 +108,13 @@ class Relay:
         """Publish until cancelled. Raises Unavailable when the database or the bus is away."""
         del lease
         try:
-            async with await self._connect() as connection:
-                # A mark that is lost in a crash only means one more, harmless, publication.
-                await connection.execute("SET synchronous_commit TO off")
-                await self._publish_for_ever(OutboxQueue(connection))
+            connection = await self._connect()
+            try:
+                queue = OutboxQueue(connection)
+                await queue.let_marks_be_lost()
+                await self._publish_for_ever(queue)
+            finally:
+                await connection.close()
         except psycopg.OperationalError as error:
             raise Unavailable("The database is away.") from error
 

@@ -12,8 +12,8 @@ import orjson
 from booking_svc.directory.checks import opening_minutes
 from booking_svc.directory.entities import PLAIN, WINDOWS, Entity, Entry, Kind, Record
 from booking_svc.store import directory_statements as sql
-from booking_svc.store.pipeline import Pending, Value
 from booking_svc.store.session import Reply, Session
+from database.pipeline import Pending, Value
 from scheduling.facts import ResourceKind
 
 _DAY_MIN = 1440

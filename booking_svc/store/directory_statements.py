@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from booking_svc.directory.entities import PLAIN, WINDOWS, Entity
-from booking_svc.store.pipeline import Statement
+from database.pipeline import Statement
 
 SYSTEM_COLUMNS: Final = ("id", "active", "version", "created_at", "updated_at")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from booking_svc.store.pipeline import Statement
+from database.pipeline import Statement
 
 _NARROWED: Final = {
     "location_id": "a.location_id = ${place}",

@@ -7,11 +7,11 @@ import asyncio
 import psycopg
 
 from booking_svc.store import statements
-from booking_svc.store.pipeline import Connection, Pending
 from booking_svc.store.pool import Pool, database_away
 from chassis.encryption import ClinicCipher
 from database.clinic_keys import ClinicCiphers
 from database.failures import is_connection_lost
+from database.pipeline import Connection, Pending
 from scheduling.errors import NotFound
 
 _LOCK_WAIT = "2000ms"

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from booking_svc.model import Appointment, Caller, HeldClaim, Traces
 from booking_svc.store import rows, statements
-from booking_svc.store.pipeline import Statement
 from booking_svc.store.session import Reply, Session
 from database.busy_facts import PatientBook, build_patients
+from database.pipeline import Statement
 from scheduling.clock import minutes_of
 
 # Whoever changes what a clinic's visits claim locks these first, in the same order.

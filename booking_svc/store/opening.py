@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from booking_svc.store.pipeline import Connection
 from chassis.tasks import end_tasks
+from database.pipeline import Connection
 
 Open = Callable[[], Awaitable[Connection]]
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from booking_svc.directory.entities import Entry, Kind
 from booking_svc.reasons import is_blank
-from booking_svc.store.pipeline import Statement
 from chassis.encryption import ClinicCipher
+from database.pipeline import Statement
 
 _CLINIC_COLUMNS: Final = (
     "id, name, default_timezone, status, public_search, requests_per_minute, version, created_at, updated_at"

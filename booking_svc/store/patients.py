@@ -12,8 +12,8 @@ from uuid import UUID
 
 from booking_svc.directory.entities import Entry, Kind, Record
 from booking_svc.store.oversight import GRANTED_PATIENTS
-from booking_svc.store.pipeline import Pending, Statement, Value
 from booking_svc.store.session import Reply, Session
+from database.pipeline import Pending, Statement, Value
 from database.sealed_patient import (
     PatientDetails,
     SealedPatient,

@@ -10,8 +10,8 @@ import psycopg
 import structlog
 
 from booking_svc.store.opening import OpenConnections
-from booking_svc.store.pipeline import Connection
 from booking_svc.store.turns import Turns
+from database.pipeline import Connection
 from database.settings import DatabaseSettings
 from scheduling.errors import Exhausted, Reason, Unavailable
 
@@ -77,7 +77,7 @@ class Pool:
     async def _open(self) -> Connection:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                return await Connection.open(self._url, self._settings)
+                return await Connection.open(self._url, self._settings, application_name="booking_svc")
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             _log.warning("database.unreachable", error=type(error).__name__)
             raise database_away() from error

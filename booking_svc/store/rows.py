@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from booking_svc.model import Appointment, EquipmentUse, HeldClaim, Override
-from booking_svc.store.pipeline import Value
 from chassis.encryption import ClinicCipher
+from database.pipeline import Value
 from scheduling.appointment import AppointmentStatus
 from scheduling.clock import instant_of, minutes_of
 from scheduling.facts import PlannedClaim, ResourceKind, RoomMode

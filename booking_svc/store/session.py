@@ -14,11 +14,11 @@ from typing import Generic, TypeVar
 
 from booking_svc.model import Appointment, Caller, EventType, HeldClaim, Traces
 from booking_svc.store import rows, statements
-from booking_svc.store.pipeline import Connection, Pending, Statement, Value
 from chassis.encryption import ClinicCipher
 from database.busy_facts import Stretch, VersionedClaims, build_patient, build_stretches
 from database.location_facts import LocationFacts, build_location
 from database.locks import directory_keys
+from database.pipeline import Connection, Pending, Statement, Value
 from scheduling.clock import instant_of
 from scheduling.facts import PatientFacts, PlannedClaim
 

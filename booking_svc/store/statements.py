@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
-from booking_svc.store.pipeline import Statement
 from database.busy_facts import PATIENT_ALONE_SQL, PATIENT_SQL, VERSIONED_CLAIMS_SQL
 from database.location_facts import LOCATION_SQL, VERSIONED_LOCATION_SQL
 from database.locks import SHARED_SQL
+from database.pipeline import Statement
 
 
 def _numbered(name: str, sql: str, parameters: Sequence[str]) -> Statement:

@@ -15,7 +15,6 @@ from psycopg import Connection as Owner
 from psycopg.rows import scalar_row
 
 from booking_svc.store.directory import DirectoryStore
-from booking_svc.store.pipeline import Connection
 from booking_svc.usecases.edit_directory import lock_whole_directory
 from chassis.encryption import KeyProvider
 from ctl.failures import CtlError
@@ -30,6 +29,7 @@ from ctl.transfer.reading import RawEntry
 from ctl.transfer.running import write_document
 from ctl.transfer.sections import APPOINTMENTS
 from ctl.transfer.sessions import begun, operator, owner_connection
+from database.pipeline import Connection
 from scheduling.appointment import AppointmentStatus
 from scheduling.clock import instant_of, minutes_of
 

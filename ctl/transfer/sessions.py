@@ -11,11 +11,11 @@ import uuid_utils
 
 from booking_svc.model import Caller
 from booking_svc.store import statements
-from booking_svc.store.pipeline import Connection, Row
 from booking_svc.store.session import Session
 from chassis.auth.principal import Principal, Role
 from chassis.encryption import ClinicCipher, KeyProvider
 from database.clinic_keys import ClinicCiphers
+from database.pipeline import Connection, Row
 from database.settings import DatabaseSettings
 
 _LOCK_WAIT_MS: Final = 60_000
@@ -42,7 +42,9 @@ class ImportSession(Session):
 @asynccontextmanager
 async def owner_connection(owner_url: str) -> AsyncIterator[Connection]:
     """A connection for transactions one after the other. Closing it rolls an open one back."""
-    connection = await Connection.open(owner_url, DatabaseSettings(pool_min=1, pool_max=1))
+    connection = await Connection.open(
+        owner_url, DatabaseSettings(pool_min=1, pool_max=1), application_name="medforall import"
+    )
     try:
         yield connection
     finally:

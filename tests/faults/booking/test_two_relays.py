@@ -6,7 +6,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 import nats
@@ -20,6 +19,7 @@ from booking_svc.outbox.wakeup import Wakeup
 from chassis.bus import Bus
 from chassis.settings import NatsSettings
 from chassis.streams import STREAMS
+from database.pipeline import Connection
 from tests.support.booking import Client, Keys, booking_processes, code_of, environment_of
 from tests.support.databases import migrated_database
 from tests.support.invariants import invariants, query
@@ -92,16 +92,19 @@ class Watched:
 
     async def publish(self) -> int:
         """Publish one batch; how many events were in it."""
-        async with await self._connect() as connection:
+        connection = await self._connect()
+        try:
             return await self.relay.publish_next(OutboxQueue(connection))
+        finally:
+            await connection.close()
 
     async def _at(self, place: str) -> None:
         if place == self.stops_at:
             self.has_stopped.set()
             await self.goes_on.wait()
 
-    async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+    async def _connect(self) -> Connection:
+        return Connection(await psycopg.AsyncConnection.connect(self._url, autocommit=True))
 
     def published(self, events: Sequence[OutboxEvent]) -> None:
         self.marked += [event.id for event in events]

@@ -10,7 +10,6 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-from booking_svc.store.pipeline import Statement
 from booking_svc.store.session import Session
 from booking_svc.usecases import book_many
 from booking_svc.usecases.expire_hold import end_holds
@@ -19,6 +18,7 @@ from ctl.transfer import importing
 from ctl.transfer.checking import check
 from ctl.transfer.importing import Importer
 from ctl.transfer.sessions import clinic_session, operator
+from database.pipeline import Statement
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.integration.booking.imports import imported, rows_of, told, versions_told, visit, wipe_visits
 from tests.support.booking import outcome

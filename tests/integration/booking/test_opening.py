@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from booking_svc.store.opening import OpenConnections
-from booking_svc.store.pipeline import Connection
 from booking_svc.store.pool import Pool
 from booking_svc.store.turns import Turns
 from ctl.ports import free_port
+from database.pipeline import Connection
 from database.settings import DatabaseSettings
 from scheduling.errors import Unavailable
 from tests.integration.booking.conftest import Suite
@@ -34,7 +34,7 @@ class Door:
     async def open_one(self) -> Connection:
         self.asked += 1
         await self.is_open.wait()
-        return await Connection.open(self.url, SETTINGS)
+        return await Connection.open(self.url, SETTINGS, application_name="test")
 
 
 @pytest.fixture

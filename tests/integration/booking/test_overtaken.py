@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from psycopg.types.range import TimestamptzRange
 
-from booking_svc.store.pipeline import Connection
 from booking_svc.store.session import Session
 from chassis.encryption import ClinicCipher
 from database.failures import is_overtaken
+from database.pipeline import Connection
 from scheduling.facts import PatientFacts
 from tests.integration.booking.conftest import MakeClient, Suite
 from tests.support.booking import outcome

@@ -7,7 +7,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Forwards 127.0.0.1:`port` to `url`'s server; `cut` closes and refuses, `hold` keeps open and silent."""
+    """Forwards 127.0.0.1:`port` to `url`'s server; `cut` closes and refuses, `hold` keeps open and silent.
+
+    `held_bytes` were sent while it was held.
+    """
 
     def __init__(self, url: str) -> None:
         self._parts = urlsplit(url)
@@ -16,6 +19,7 @@ class Proxy:
         self._flows = asyncio.Event()
         self._flows.set()
         self._is_cut = False
+        self.held_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
 
@@ -69,7 +73,9 @@ class Proxy:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
             while chunk := await source.read(65_536):
-                await self._flows.wait()
+                if not self._flows.is_set():
+                    self.held_bytes += len(chunk)
+                    await self._flows.wait()
                 sink.write(chunk)
                 await sink.drain()
         except OSError:

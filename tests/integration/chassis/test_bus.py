@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from chassis.bus import Bus, OutgoingMessage, Published, Rejected
+from chassis.bus import Bus
 from chassis.consumers import DurableConsumer, DurableSpec, OrderedConsumer
+from chassis.publishing import OutgoingMessage, Published, Rejected
 from chassis.pull import Message
 from chassis.settings import NatsSettings
 from chassis.streams import APPOINTMENTS, STREAMS, StreamSpec
@@ -56,6 +57,13 @@ def message(
     )
 
 
+async def publish(bus: Bus, message: OutgoingMessage) -> Published:
+    (outcome,) = await bus.publish_all([message])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
 async def wait_for(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - a condition with a deadline
@@ -89,8 +97,8 @@ async def test_the_products_streams_are_made_as_designed(bus: Bus) -> None:
 
 async def test_a_message_is_stored_once(bus: Bus, stream: StreamSpec) -> None:
     """The same message id twice is one message; the second acknowledgement says so."""
-    first = await bus.publish(message(stream, 1))
-    again = await bus.publish(message(stream, 1))
+    first = await publish(bus, message(stream, 1))
+    again = await publish(bus, message(stream, 1))
     assert first == Published(stream.name, 1, is_duplicate=False)
     assert again == Published(stream.name, 1, is_duplicate=True)
     assert await bus.bounds(stream.name) == (1, 1)
@@ -122,13 +130,13 @@ async def test_a_durable_consumer_sees_everything_with_its_trace(bus: Bus, strea
     async def handle(received: Message) -> None:
         seen.append((received, current_traceparent()))
 
-    await bus.publish(message(stream, 1, traceparent=TRACEPARENT))
+    await publish(bus, message(stream, 1, traceparent=TRACEPARENT))
     consumer = DurableConsumer(bus, DurableSpec(stream=stream.name, name="d"), handle, never_poison)
     running = asyncio.create_task(consumer.run())
     await consumer.wait_pulling(5_000)
     await wait_for(lambda: len(seen) == 1)
     began = time.monotonic()
-    await bus.publish(message(stream, 2))
+    await publish(bus, message(stream, 2))
     await wait_for(lambda: len(seen) == 2)
     assert time.monotonic() - began < 1
     await stop(running)
@@ -226,8 +234,8 @@ async def test_an_ordered_consumer_follows_from_a_position(bus: Bus, stream: Str
     fresh = fresh_reader.messages()
     first_fresh: asyncio.Future[Message] = asyncio.ensure_future(anext(fresh))
     await asyncio.wait_for(fresh_reader.is_following.wait(), 5)
-    await bus.publish(message(stream, 8))
-    await bus.publish(message(stream, 9, leaf="b"))
+    await publish(bus, message(stream, 8))
+    await publish(bus, message(stream, 9, leaf="b"))
     assert (await anext(following)).sequence == 8
     assert (await asyncio.wait_for(first_fresh, 5)).sequence == 9
     await following.aclose()  # type: ignore[attr-defined]
@@ -241,18 +249,36 @@ async def test_a_cut_line_is_unavailable_at_once_and_heals(
     async with Proxy(nats_url) as proxy:
         behind = Bus(settings(proxy.url), client_name="behind")
         await behind.start()
-        await behind.publish(message(stream, 1))
+        await publish(behind, message(stream, 1))
         proxy.cut()
         await wait_for(lambda: not behind.is_connected)
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await behind.publish(message(stream, 2))
+            await publish(behind, message(stream, 2))
         with pytest.raises(Unavailable):
             await behind.check()
         assert time.monotonic() - began < 1
         proxy.restore()
         await wait_for(lambda: behind.is_connected)
-        assert (await behind.publish(message(stream, 2))).sequence == 2
+        assert (await publish(behind, message(stream, 2))).sequence == 2
+        await behind.stop()
+
+
+async def test_a_line_that_is_cut_ends_the_wait_for_acknowledgements(
+    nats_url: str, bus: Bus, stream: StreamSpec
+) -> None:
+    """What has not been acknowledged when the line is cut is Unavailable then, long before its own time is over."""
+    async with Proxy(nats_url) as proxy:
+        patient = NatsSettings(url=proxy.url, connect_timeout_ms=2_000, ack_timeout_ms=60_000)
+        behind = Bus(patient, client_name="behind")
+        await behind.start()
+        await publish(behind, message(stream, 1))
+        proxy.hold()
+        waiting = asyncio.create_task(behind.publish_all([message(stream, number) for number in (2, 3)]))
+        await wait_for(lambda: proxy.held_bytes > 0)
+        proxy.cut()
+        outcomes = await asyncio.wait_for(waiting, 10)
+        assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
         await behind.stop()
 
 

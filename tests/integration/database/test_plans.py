@@ -14,11 +14,11 @@ from psycopg import Connection
 from booking_svc.store.displacement_statements import future_visits
 from booking_svc.store.oversight import LIST_AUDIT
 from booking_svc.store.patients import SEEN_BY_PROVIDER, search_patients
-from booking_svc.store.pipeline import PLAN_ONCE, Statement
 from chassis.encryption import MasterKey
 from chassis.master_keys import MasterKeys
 from ctl.seed.load import SeedOptions, seed_clinics
 from ctl.seed.words import clinic_id
+from database.pipeline import PLAN_ONCE, Statement
 from tests.support.clinic_rows import START, VISIT_PARTITION
 from tests.support.databases import MigratedDatabase, migrated_database
 

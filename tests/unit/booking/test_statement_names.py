@@ -6,7 +6,7 @@ import gc
 from collections import Counter
 
 import booking_svc.wiring
-from booking_svc.store.pipeline import Statement
+from database.pipeline import Statement
 
 
 def test_no_two_statements_share_a_name() -> None:

@@ -6,7 +6,7 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from booking_svc.store.pipeline import Connection, Statement
+from database.pipeline import Connection, Statement
 from tests.support.servers import Servers
 
 _ECHO = Statement("echo_words", "SELECT $1::text[]")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from booking_svc.store.pipeline import Connection, Statement
+from database.pipeline import Connection, Statement
 from tests.support.servers import Servers
 
 _ECHO = Statement("echo_text", "SELECT $1::text")

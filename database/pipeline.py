@@ -120,10 +120,10 @@ class Connection:
         self._ready_to_go: asyncio.Future[None] | None = None
 
     @classmethod
-    async def open(cls, url: str, settings: DatabaseSettings) -> Connection:
-        """Connect. Raises psycopg.OperationalError."""
+    async def open(cls, url: str, settings: DatabaseSettings, *, application_name: str) -> Connection:
+        """Connect, to plan every statement once. Raises psycopg.OperationalError."""
         connection = await psycopg.AsyncConnection.connect(
-            url, **connection_arguments(settings, "booking_svc")
+            url, **connection_arguments(settings, application_name)
         )
         try:
             await connection.execute(PLAN_ONCE)
