@@ -90,6 +90,39 @@ async def test_every_row_is_sealed_once_and_the_chain_goes_on(
     assert sum(event.sealed for event in listed.audit_events) == 11
 
 
+ODD_ROW = """
+INSERT INTO audit_event (clinic_id, id, actor, actor_role, action, entity_type, entity_id, reason, from_address,
+    request_id, before, after)
+VALUES (%s, gen_random_uuid(), %s, 'admin', 'patient.read', 'patient', %s, %s, %s, %s, %s, %s)
+"""
+ODD_WORDS = [
+    ("Ünïcødé ☃ 漢字", None, None, None, "", None, None),
+    (
+        "-",
+        "00000000-0000-0000-0000-00000000000a",
+        "5:a",
+        "::ffff:10.0.0.1",
+        "-",
+        '{"name": "☃\\u0101", "n": 1.50}',
+        "null",
+    ),
+    ("'; --", None, "a\nb", "2001:db8::1", "0:", "[]", '{"z": null, "a": [1, "–"]}'),
+    ("x" * 5_000, None, "", "127.0.0.1", "🂡" * 300, '""', '{"long": "%s"}' % ("ä" * 9_000)),
+]
+
+
+async def test_the_database_chains_words_as_the_verifier_does(
+    suite: Suite, practice: Practice, superuser: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """Texts of every kind, absent ones and such as look like lengths give the hashes that are computed here again."""
+    for words in ODD_WORDS * 70:  # more than a page
+        superuser.execute(ODD_ROW, (practice.clinic, *words))
+    superuser.commit()
+    await_sealed(suite, practice, 280)
+    report = report_of(suite, practice)
+    assert (report.sealed, report.waiting, report.bad) == (280, 0, None)
+
+
 @pytest.mark.parametrize(
     ("statement", "wrong"),
     [
