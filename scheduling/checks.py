@@ -6,7 +6,6 @@ contradict.
 """
 
 from collections.abc import Iterator
-from typing import Final
 
 from scheduling import allocation, timeline
 from scheduling.conditions import (
@@ -21,19 +20,15 @@ from scheduling.conditions import (
     provider_conditions,
     rule_conditions,
 )
-from scheduling.errors import Reason
 from scheduling.facts import GridAnchor, Provider, ResourceKind, RoomChoice, Rule
-from scheduling.frame import Frame, Pool
+from scheduling.frame import Frame
 from scheduling.ids import gap_id
+from scheduling.needs import Needs, binding
 from scheduling.rules.kind import Basis
 from scheduling.rules.min_gap import Gap
 from scheduling.rules.payload import payload_of
 from scheduling.rules.registry import kind_of
-from scheduling.rules.required_equipment_type import RequiredUnits
-from scheduling.rules.room_type import RequiredRoomType
-from scheduling.timeline import Bits, Horizon, Probe
-
-_NO_ROOMS: Final = Probe((), Horizon(0, 0))
+from scheduling.timeline import Bits
 
 
 class Plan:
@@ -46,14 +41,11 @@ class Plan:
         "_asked",
         "_binding",
         "_common",
-        "_narrowed",
-        "_needs",
         "_own",
-        "_pools",
-        "_probes",
         "_shared",
         "choice",
         "frame",
+        "needs",
         "only",
     )
 
@@ -63,7 +55,7 @@ class Plan:
         self.frame, self.choice, self.only = frame, choice, only
         self._binding = binding_rules(frame)
         self._shared = [r for r in self._binding if r.provider_id is None and is_shared(r)]
-        self._narrowed = frozenset(r.provider_id for r in self._binding if r.provider_id is not None)
+        self.needs = Needs(frame, self._binding, choice, only)
         self._asked = [
             condition
             for rule in self._binding
@@ -72,9 +64,6 @@ class Plan:
         ]
         self._own: list[Condition] | None = None
         self._common: list[Check] | None = None
-        self._probes: dict[tuple[frozenset[str], tuple[str, ...]], Probe] = {}
-        self._pools: dict[tuple[frozenset[str], tuple[str, ...]], list[Pool]] = {}
-        self._needs: dict[str | None, tuple[frozenset[str], dict[str, int]]] = {}
 
     def providers(self) -> list[Provider]:
         """Return the active providers asked for, by id; all of them when none are named."""
@@ -121,7 +110,7 @@ class Plan:
                     if rule.provider_id is not None or not is_shared(rule)
                     for condition in rule_conditions(self.frame, rule)
                 ),
-                *self._pool_conditions(),
+                *self.needs.conditions(),
             ]
         return self._own
 
@@ -214,78 +203,4 @@ class Plan:
 
     def rules(self, provider: Provider) -> Iterator[Rule]:
         """Yield the rules that bind the service and this provider, highest priority first."""
-        return (rule for rule in self._binding if rule.provider_id in (None, provider.id))
-
-    def needs(self, provider: Provider) -> tuple[frozenset[str], dict[str, int]]:
-        """Return the room types a visit's room must have, and how many units of which equipment it takes."""
-        key = provider.id if provider.id in self._narrowed else None
-        if key not in self._needs:
-            room_types: set[str] = set()
-            demands: dict[str, int] = {}
-            for rule in self.rules(provider):
-                if isinstance(rule.payload, RequiredRoomType):
-                    room_types.add(rule.payload.room_type)
-                elif isinstance(rule.payload, RequiredUnits):
-                    wanted = rule.payload
-                    demands[wanted.equipment_type] = max(
-                        wanted.min_units, demands.get(wanted.equipment_type, 0)
-                    )
-            self._needs[key] = frozenset(room_types), demands
-        return self._needs[key]
-
-    def pools(self, provider: Provider) -> list[Pool]:
-        """Return the rooms a provider's visit may take, best first; none when it takes no room."""
-        if not allocation.needs_room(self.frame, self.choice):
-            return []
-        room_types, _ = self.needs(provider)
-        preferred = allocation.preferred_rooms(provider, self.frame.service.id)
-        found = self._pools.get((room_types, preferred))
-        if found is None:
-            pools = allocation.room_pools(self.frame, room_types, self.choice, self.only)
-            found = self._pools[room_types, preferred] = allocation.best_first(pools, preferred)
-        return found
-
-    def room_probe(self, provider: Provider) -> Probe:
-        """Return the same rooms, ready to be asked which of them are free at a minute."""
-        if not allocation.needs_room(self.frame, self.choice):
-            return _NO_ROOMS
-        room_types, _ = self.needs(provider)
-        key = (room_types, allocation.preferred_rooms(provider, self.frame.service.id))
-        found = self._probes.get(key)
-        if found is None:
-            rooms = allocation.rooms_for(self.frame, room_types, self.choice, self.only)
-            name = ("probe", key[1], *(room.fingerprint for room in rooms))
-            found = self.frame.kept(name, [room.id for room in rooms], lambda: self._new_probe(provider))
-            self._probes[key] = found
-        return found
-
-    def _new_probe(self, provider: Provider) -> Probe:
-        """Return the provider's rooms packed for single minutes."""
-        named = ((pool.resource_id, pool.levels[0]) for pool in self.pools(provider))
-        return Probe(named, self.frame.horizon)
-
-    def _pool_conditions(self) -> Iterator[Condition]:
-        """Yield the conditions that a room is free, and the units that were locked, where they apply."""
-        if allocation.needs_room(self.frame, self.choice):
-            yield Condition("room", Reason.ROOM_ALREADY_BOOKED, self._roomless, False, ResourceKind.ROOM)
-        if self.only is not None:
-            yield Condition(
-                "equipment",
-                Reason.EQUIPMENT_UNAVAILABLE,
-                self._short_of_equipment,
-                False,
-                ResourceKind.EQUIPMENT,
-            )
-
-    def _roomless(self, provider: Provider) -> Bits:
-        """Return the starts for which no room of the provider's visit is free."""
-        return allocation.room_blocked(self.frame, self.needs(provider)[0], self.choice, self.only)
-
-    def _short_of_equipment(self, provider: Provider) -> Bits:
-        """Return the starts for which the equipment that may be chosen is too little."""
-        demands = self.needs(provider)[1]
-        blocked = (
-            allocation.equipment_blocked_among(self.frame, equipment_type, units, self.only)
-            for equipment_type, units in demands.items()
-        )
-        return timeline.union(*blocked)
+        return binding(self._binding, provider)

@@ -269,7 +269,7 @@ def _refusal(plan: Plan, provider: Provider, check: Check, start_min: int) -> Re
 def room_reason(plan: Plan, provider: Provider, start_min: int) -> Reason:
     """Say why no room will do: none of the type, none open, or all taken."""
     frame = plan.frame
-    room_types, _ = plan.needs(provider)
+    room_types, _ = plan.needs.of(provider)
     wanted = None if plan.choice.room_id is None else frozenset({plan.choice.room_id})
     rooms = allocation.rooms_of(frame, room_types, wanted)
     if not rooms:
@@ -282,7 +282,7 @@ def room_reason(plan: Plan, provider: Provider, start_min: int) -> Reason:
 
 def _taken_by(plan: Plan, provider: Provider, check: Check) -> list[tuple[ResourceKind, str]]:
     """Return the resources a check is about: for rooms and equipment, every one that would have done."""
-    room_types, demands = plan.needs(provider)
+    room_types, demands = plan.needs.of(provider)
     if check.name == "room":
         pools = allocation.room_pools(plan.frame, room_types, plan.choice)
         return [(ResourceKind.ROOM, pool.resource_id) for pool in pools]
@@ -305,13 +305,13 @@ def _accept(
     frame, start_min = plan.frame, proposal.start_min
     room_id, room_unit = None, None
     if allocation.needs_room(frame, plan.choice):
-        chosen = allocation.choose_room(frame, plan.pools(provider), start_min)
+        chosen = allocation.choose_room(frame, plan.needs.pools(provider), start_min)
         if chosen is None:
             raise RuntimeError("the room check passed, but no room can be had")
         room_id, room_unit = chosen
     equipment = tuple(
         unit
-        for equipment_type, units in sorted(plan.needs(provider)[1].items())
+        for equipment_type, units in sorted(plan.needs.of(provider)[1].items())
         for unit in allocation.choose_units(
             frame, allocation.equipment_pools(frame, equipment_type, plan.only), units, start_min
         )

@@ -75,7 +75,7 @@ def _liking_classes(plan: Plan, provider: Provider) -> Classes:
     """
     frame = plan.frame
     rows = tuple(allocation.preferences_for(provider, frame.service.id))
-    equipment = tuple(row.equipment_type in plan.needs(provider)[1] for row in rows if row.equipment_type)
+    equipment = tuple(row.equipment_type in plan.needs.of(provider)[1] for row in rows if row.equipment_type)
     wanted = frame.request.preferred_time_of_day
     key = ("likes", frame.zone, frame.horizon.start_min, frame.horizon.end_min, rows, equipment, wanted)
     if any(row.room_ids for row in rows):
@@ -138,7 +138,7 @@ def _classes_of(plan: Plan, provider: Provider, preference: Preference) -> Itera
 def _matches(plan: Plan, provider: Provider, preference: Preference) -> list[Bits]:
     """Return, for each part the preference has, the starts that match it."""
     frame, parts = plan.frame, []
-    room_types, demands = plan.needs(provider)
+    room_types, demands = plan.needs.of(provider)
     if preference.windows:
         parts.append(_times_of_day(frame, preference.windows))
     if preference.room_ids and allocation.needs_room(frame, plan.choice):

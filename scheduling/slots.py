@@ -121,7 +121,7 @@ class SlotMaker:
 
     def _rooms_of(self, provider_id: str) -> Probe:
         """Return the rooms a provider's visits may take, best first, ready to be asked for a minute."""
-        found = self._rooms[provider_id] = self._plan.room_probe(self._providers[provider_id])
+        found = self._rooms[provider_id] = self._plan.needs.room_probe(self._providers[provider_id])
         return found
 
 
