@@ -25,8 +25,8 @@ EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
 
 # The collector's thresholds: how many more containers are made than freed before it looks at the youngest, and after
-# how many of such looks at the older ones. Python's defaults are 700, 10 and 10. A call leaves little behind (gRPC's own
-# five objects), so looks at the youngest can be many and short.
+# how many of such looks at the older ones. Python's defaults are 700, 10 and 10. A call leaves little behind (gRPC's
+# own five objects), so looks at the youngest can be many and short.
 _COLLECT_AFTER = (4_000, 50, 100)
 
 

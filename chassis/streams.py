@@ -37,6 +37,7 @@ class StreamSpec:
             duplicate_window=_DUPLICATE_WINDOW_S,
             deny_delete=True,
             allow_direct=True,
+            allow_atomic=True,
             num_replicas=replicas,
         )
 
@@ -51,3 +52,11 @@ REPUBLISH = StreamSpec(
 )
 
 STREAMS = (APPOINTMENTS, DIRECTORY, REPUBLISH)
+
+
+def stream_of(subject: str) -> str | None:
+    """The stream that stores a subject; None when none of ours does."""
+    for stream in STREAMS:
+        if any(subject.startswith(stored.removesuffix(">")) for stored in stream.subjects):
+            return stream.name
+    return None

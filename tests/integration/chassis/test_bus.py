@@ -264,24 +264,6 @@ async def test_a_cut_line_is_unavailable_at_once_and_heals(
         await behind.stop()
 
 
-async def test_a_line_that_is_cut_ends_the_wait_for_acknowledgements(
-    nats_url: str, bus: Bus, stream: StreamSpec
-) -> None:
-    """What has not been acknowledged when the line is cut is Unavailable then, long before its own time is over."""
-    async with Proxy(nats_url) as proxy:
-        patient = NatsSettings(url=proxy.url, connect_timeout_ms=2_000, ack_timeout_ms=60_000)
-        behind = Bus(patient, client_name="behind")
-        await behind.start()
-        await publish(behind, message(stream, 1))
-        proxy.hold()
-        waiting = asyncio.create_task(behind.publish_all([message(stream, number) for number in (2, 3)]))
-        await wait_for(lambda: proxy.held_bytes > 0)
-        proxy.cut()
-        outcomes = await asyncio.wait_for(waiting, 10)
-        assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
-        await behind.stop()
-
-
 async def test_readers_survive_a_cut_line(nats_url: str, bus: Bus, stream: StreamSpec) -> None:
     """Supervised readers lose nothing and repeat nothing acknowledged when the line was gone for a while."""
     durable: list[bytes] = []
