@@ -1,53 +1,53 @@
-"""Booking processes for a whole module, a clinic for each test."""
+"""A booking process for all modules that want nothing of their own, a clinic for each test."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import pytest
 
-from tests.support.booking import BookingProcess, Client, Keys, booking_processes, environment_of
-from tests.support.databases import MigratedDatabase, migrated_database
-from tests.support.practice import Practice, new_practice
+from tests.support.booking import Client
+from tests.support.booking_suite import Suite, booking_suite
+from tests.support.practice import Practice
 from tests.support.servers import Servers
 
+__all__ = ["SHARED", "MakeClient", "Suite", "full", "make_client", "process_count", "shared_suite", "suite"]
 
-@dataclass(slots=True)
-class Suite:
-    """A database and booking processes on it."""
+SHARED: Final = 0
 
-    database: MigratedDatabase
-    keys: Keys
-    processes: list[BookingProcess]
-    nats_url: str
 
-    @property
-    def targets(self) -> list[str]:
-        return [process.target for process in self.processes]
-
-    def practice(self, **options: Any) -> Practice:
-        return new_practice(self.database, **options)
+@pytest.fixture(scope="session")
+def shared_suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """What the modules of this folder and worker share."""
+    with booking_suite(servers, tmp_path_factory.mktemp("booking")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def process_count() -> int:
-    """How many booking processes a module wants."""
-    return 1
+    """How many processes, with a database of theirs, a module wants for itself: SHARED, none, as a rule.
+
+    A module that leaves behind what breaks an invariant, or counts what a process has done, wants its own.
+    """
+    return SHARED
 
 
 @pytest.fixture(scope="module")
-def suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory, process_count: int) -> Iterator[Suite]:
-    """Running booking processes."""
-    folder: Path = tmp_path_factory.mktemp("booking")
-    keys = Keys(folder / "keys")
-    with migrated_database(servers.postgres_url) as database:
-        environment = environment_of(database, keys, servers.nats_url)
-        with booking_processes(environment, folder, process_count) as processes:
-            yield Suite(database, keys, processes, servers.nats_url)
+def suite(
+    request: pytest.FixtureRequest,
+    servers: Servers,
+    tmp_path_factory: pytest.TempPathFactory,
+    process_count: int,
+) -> Iterator[Suite]:
+    """Running booking processes: the worker's, or the module's own."""
+    if process_count == SHARED:
+        yield request.getfixturevalue("shared_suite")
+    else:
+        folder = tmp_path_factory.mktemp("booking")
+        with booking_suite(servers, folder, process_count=process_count) as made:
+            yield made
 
 
 MakeClient = Callable[..., Client]

@@ -23,6 +23,12 @@ async def refusal(call: Any) -> tuple[str, Any]:
     return reason_of(refused.value), details_of(refused.value).get("BookingConflict")
 
 
+@pytest.fixture(scope="module")
+def process_count() -> int:
+    """One with a database of its own: a visit loses its claims there."""
+    return 1
+
+
 def starts(slots: Sequence[Any]) -> list[str]:
     return [slot.start[11:16] for slot in slots]
 

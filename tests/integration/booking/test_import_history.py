@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+import pytest
 
 from database.partitions import detach_partitions, ensure_partitions
 from tests.integration.booking.conftest import MakeClient, Suite
@@ -13,6 +14,12 @@ from tests.integration.booking.imports import imported, rows_of, told, versions_
 from tests.support.booking import outcome
 from tests.support.invariants import invariants
 from tests.support.practice import Noon, Practice, at, new_id
+
+
+@pytest.fixture(scope="module")
+def process_count() -> int:
+    """One with a database of its own: a month is detached from it."""
+    return 1
 
 
 async def test_history_is_recorded_as_it_is_told(

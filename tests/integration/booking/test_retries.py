@@ -27,6 +27,12 @@ CREATE TRIGGER {name} AFTER INSERT ON appointment_ref FOR EACH ROW WHEN (NEW.cli
 """
 
 
+@pytest.fixture(scope="module")
+def process_count() -> int:
+    """One of its own: what it has counted is looked at."""
+    return 1
+
+
 @contextmanager
 def trouble(suite: Suite, practice: Practice, code: str, times: int) -> Iterator[str]:
     """The clinic's first `times` bookings fail with this SQLSTATE; yields the sequence that counts them."""

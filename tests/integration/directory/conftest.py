@@ -13,10 +13,12 @@ from medforall.directory.v1 import directory_pb2, directory_pb2_grpc, directory_
 
 from chassis.auth.principal import Role
 from ctl.key_store import DEFAULT_SCOPES
-from tests.support.booking import BookingProcess, Keys, booking_processes, environment_of
-from tests.support.databases import MigratedDatabase, migrated_database
-from tests.support.practice import Practice, at, new_id, new_practice
+from tests.support.booking import Keys
+from tests.support.booking_suite import Suite, booking_suite
+from tests.support.practice import Practice, at, new_id
 from tests.support.servers import Servers
+
+__all__ = ["ASA", "Directory", "Suite", "directory", "practice", "suite", "token_of"]
 
 ASA: Final[dict[str, Any]] = {
     "name": "Åsa Lindqvist-Meyer",
@@ -29,29 +31,22 @@ ASA: Final[dict[str, Any]] = {
 """A patient of whom everything is known."""
 
 
-@dataclass(slots=True)
-class Suite:
-    """A database and a booking process on it, for a whole module; each test has a clinic of its own."""
-
-    database: MigratedDatabase
-    keys: Keys
-    process: BookingProcess
+@pytest.fixture(scope="session")
+def shared_suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    """What the modules of this folder and worker share."""
+    with booking_suite(servers, tmp_path_factory.mktemp("directory")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    folder = tmp_path_factory.mktemp("directory")
-    keys = Keys(folder / "keys")
-    with (
-        migrated_database(servers.postgres_url) as database,
-        booking_processes(environment_of(database, keys, servers.nats_url), folder) as processes,
-    ):
-        yield Suite(database, keys, processes[0])
+def suite(shared_suite: Suite) -> Suite:
+    """The worker's booking process, or that of a module which has a fixture of this name."""
+    return shared_suite
 
 
 @pytest.fixture
 def practice(suite: Suite) -> Practice:
-    return new_practice(suite.database)
+    return suite.practice()
 
 
 @dataclass(slots=True)

@@ -15,10 +15,10 @@ from database.audit_chain import ChainReport, verify_chain
 from database.settings import DatabaseSettings
 from database.transaction import Database
 from tests.integration.directory.conftest import Directory, Suite
-from tests.support.booking import Keys, booking_processes, environment_of
+from tests.support.booking_suite import booking_suite
 from tests.support.clinic_rows import insert
 from tests.support.command import medforall
-from tests.support.databases import MigratedDatabase, migrated_database
+from tests.support.databases import MigratedDatabase
 from tests.support.invariants import query
 from tests.support.practice import Practice, new_id
 from tests.support.servers import Servers
@@ -28,12 +28,9 @@ from tests.support.waiting import wait_until, wait_until_async
 @pytest.fixture(scope="module")
 def suite(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """A booking process that seals without delay."""
-    folder = tmp_path_factory.mktemp("audit")
-    keys = Keys(folder / "keys")
-    with migrated_database(servers.postgres_url) as database:
-        environment = environment_of(database, keys, servers.nats_url) | {"MEDFORALL_AUDIT_SEAL_MS": "20"}
-        with booking_processes(environment, folder) as processes:
-            yield Suite(database, keys, processes[0])
+    settings = {"MEDFORALL_AUDIT_SEAL_MS": "20"}
+    with booking_suite(servers, tmp_path_factory.mktemp("audit"), settings=settings) as made:
+        yield made
 
 
 @pytest.fixture
