@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,11 @@ from tests.support.fake_clinic import ZONE, FakeClinic
 from tests.support.live_page import (
     FEED,
     MORNING,
+    LiveServices,
     booked,
     card,
     half_full_day,
     in_state,
-    live_suite,
     show,
     text_of,
 )
@@ -35,9 +34,9 @@ def known() -> FakeClinic:
 
 
 @pytest.fixture
-async def suite(tmp_path: Path, redis_url: str, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
+async def suite(live_services: LiveServices, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
     """A suite whose gateway finds the made-up clinic."""
-    async with live_suite(tmp_path, redis_url, known) as made:
+    async with live_services.showing(known) as made:
         yield made
 
 

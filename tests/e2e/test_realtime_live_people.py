@@ -5,14 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from chassis.auth.principal import Role
 from tests.support.browser import browser_page
 from tests.support.fake_clinic import PATIENTS, FakeClinic, patient_name
-from tests.support.live_page import SCOPES, booked, card, live_suite, news_of, renew, show
+from tests.support.live_page import SCOPES, LiveServices, booked, card, news_of, renew, show
 from tests.support.realtime import Clinic, RealtimeSuite, Visit, directory_event
 from tests.support.waiting import wait_until_async
 
@@ -28,9 +27,9 @@ def known() -> FakeClinic:
 
 
 @pytest.fixture
-async def suite(tmp_path: Path, redis_url: str, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
+async def suite(live_services: LiveServices, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
     """A suite whose gateway finds the made-up clinic."""
-    async with live_suite(tmp_path, redis_url, known) as made:
+    async with live_services.showing(known) as made:
         yield made
 
 

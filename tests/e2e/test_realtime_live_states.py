@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import grpc
 import pytest
@@ -19,10 +18,10 @@ from tests.support.live_page import (
     DAY,
     FEED,
     SCOPES,
+    LiveServices,
     booked,
     card,
     in_state,
-    live_suite,
     news_of,
     renew,
     show,
@@ -44,9 +43,9 @@ def known() -> FakeClinic:
 
 
 @pytest.fixture
-async def suite(tmp_path: Path, redis_url: str, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
+async def suite(live_services: LiveServices, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
     """A suite whose gateway finds the made-up clinic."""
-    async with live_suite(tmp_path, redis_url, known) as made:
+    async with live_services.showing(known) as made:
         yield made
 
 

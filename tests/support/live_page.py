@@ -56,20 +56,22 @@ def news_of(visit: Visit) -> events.Event:
     return visit.last
 
 
-@asynccontextmanager
-async def live_suite(directory: Path, redis_url: str, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
-    """A suite whose gateway finds the made-up clinic."""
-    chromium()
-    port = free_port()
-    target = f"127.0.0.1:{port}"
-    settings = {"MEDFORALL_BOOKING_TARGET": target, "MEDFORALL_AVAILABILITY_TARGET": target}
-    suite = RealtimeSuite(directory, redis_url, settings)
-    try:
-        async with serving(known, port):
-            suite.start()
-            yield suite
-    finally:
-        suite.stop()
+class LiveServices:
+    """A suite for one test after another: its gateway finds the made-up clinic of whoever is `showing` one."""
+
+    def __init__(self, directory: Path, redis_url: str) -> None:
+        chromium()
+        self._port = free_port()
+        target = f"127.0.0.1:{self._port}"
+        settings = {"MEDFORALL_BOOKING_TARGET": target, "MEDFORALL_AVAILABILITY_TARGET": target}
+        self.suite = RealtimeSuite(directory, redis_url, settings)
+
+    @asynccontextmanager
+    async def showing(self, known: FakeClinic) -> AsyncIterator[RealtimeSuite]:
+        """The suite with this clinic behind it; what an earlier test left dead runs again."""
+        self.suite.mend()
+        async with serving(known, self._port):
+            yield self.suite
 
 
 async def show(

@@ -279,6 +279,14 @@ class RealtimeSuite:
         self.processes[name] = ManagedProcess(self._spec(name))
         self.processes[name].start()
 
+    def mend(self) -> None:
+        """Start what is dead, and wait until it serves."""
+        dead = [name for name, process in self.processes.items() if not process.is_alive]
+        for name in dead:
+            self.restart(name)
+        for name in dead:
+            self.processes[name].wait_ready()
+
     def kill(self, name: str) -> None:
         """kill -9."""
         self.processes[name].kill()
