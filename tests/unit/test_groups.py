@@ -10,6 +10,7 @@ from tests.support.groups import group_of
     [
         ("tests/e2e/test_up.py::test_a[booking]", "suite"),
         ("tests/e2e/test_clients.py::test_b", "suite"),
+        ("tests/e2e/test_realtime_live_page.py::test_d", "live"),
         ("tests/e2e/test_realtime_resume.py::test_c", "tests/e2e/test_realtime_resume.py"),
         ("tests/integration/availability/test_searches.py::test_d", "availability"),
         (
