@@ -54,12 +54,13 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def running(place: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a suite that the README's own `make up` started; drained by Ctrl-C afterwards."""
-    home = place / "home"
+    folder = tmp_path_factory.mktemp("readme")
+    home, log_path = folder / "home", folder / "up.log"
     environment = os.environ | {"MEDFORALL_HOME": str(home)}
-    log = (place / "up.log").open("w")
+    log = log_path.open("w")
     process = subprocess.Popen(
         ["make", "up"],
         cwd=ROOT,
@@ -74,7 +75,7 @@ def running(place: Path) -> Iterator[dict[str, str]]:
             timeout_s=START_S,
             what="make up to be ready",
         )
-        assert process.poll() is None, (place / "up.log").read_text()[-4000:]
+        assert process.poll() is None, log_path.read_text()[-4000:]
         yield environment
     finally:
         ended_by_itself = process.poll()
@@ -82,7 +83,7 @@ def running(place: Path) -> Iterator[dict[str, str]]:
             os.killpg(process.pid, signal.SIGINT)
             process.wait(timeout=60)
         log.close()
-    assert ended_by_itself is None, (place / "up.log").read_text()[-4000:]
+    assert ended_by_itself is None, log_path.read_text()[-4000:]
     assert not (home / "run.json").exists()
 
 
