@@ -12,12 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ctl import demo
 from ctl.home import Home
 from ctl.processes import ProcessIdentity
 from ctl.run_file import RunFile, parse, read_run_file
 from ctl.services import SERVICES
-from tests.support.command import ROOT, command_environment, medforall
-from tests.support.suites import commands_printed_for, home_of, running_suite
+from tests.support.command import ROOT, command_environment, medforall, medforall_here
+from tests.support.suites import commands_printed_for, home_of, imported_example, running_suite
 from tests.support.waiting import wait_until
 
 SERVERS = ("postgres", "nats", "valkey")
@@ -90,8 +91,7 @@ def test_a_killed_service_comes_back(suite: RunFile, name: str) -> None:
     def is_back() -> bool:
         if read_run_file(home).pids.get(name, before) == before:
             return False
-        rows = json.loads(medforall("status", "--json", "--home", str(home.path)).stdout)
-        return all(row["ready"] for row in rows)
+        return all(row["ready"] for row in _rows(home))
 
     wait_until(is_back, timeout_s=40, what=f"{name} to be back")
     assert {row["name"]: row["restarts"] for row in _rows(home)} == restarts | {
@@ -103,13 +103,17 @@ def test_a_killed_service_comes_back(suite: RunFile, name: str) -> None:
 def test_nothing_is_left_when_up_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
     """After kill -9 of `up` all processes end; the next `up` has the same data at the same addresses."""
     home = tmp_path / "home"
-    with running_suite(home) as facts:
+    with running_suite(home, arguments=["--no-demo"]) as facts:
+        clinic_id = imported_example(facts, "kept-clinic", tmp_path)
+        known = demo.facts(facts.database_url)
+        assert known is not None
+        assert known.clinic_id == clinic_id
         members = family(facts)
         os.kill(facts.pids["medforall"], signal.SIGKILL)
         wait_until(lambda: is_gone(members), timeout_s=30, what="all processes to end")
         assert "No suite is running" in medforall("status", "--home", str(home)).stderr
-        with running_suite(home) as again:
-            assert again.demo == facts.demo
+        with running_suite(home, arguments=["--no-demo"]) as again:
+            assert again.demo == known
             assert again.gateway_url == facts.gateway_url
 
 
@@ -154,5 +158,6 @@ def test_two_homes_live_side_by_side(suite: RunFile, tmp_path: Path) -> None:
 
 
 def _rows(home: Home) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = json.loads(medforall("status", "--json", "--home", str(home.path)).stdout)
+    said = medforall_here("status", "--json", "--home", str(home.path)).stdout
+    rows: list[dict[str, object]] = json.loads(said)
     return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ctl.home import Home
 from ctl.run_file import RunFile, read_run_file
-from tests.support.command import ROOT, medforall
+from tests.support.command import ROOT, medforall, medforall_here
 
 _START_TIMEOUT_S = 120.0
 _homes: dict[str, Home] = {}
@@ -54,7 +54,7 @@ def imported_example(facts: RunFile, word: str, folder: Path) -> str:
     file = folder / f"{word}.yaml"
     text = (ROOT / "examples" / "clinic.yaml").read_text()
     file.write_text(text.replace("id: harbour-clinic", f"id: {word}"))
-    done = medforall("import", str(file), "--home", str(home_of(facts).path))
+    done = medforall_here("import", str(file), "--home", str(home_of(facts).path))
     if done.returncode:
         raise RuntimeError(f"the example was not imported:\n{done.stdout}\n{done.stderr}")
     return done.stdout.partition("Clinic ")[2].partition(":")[0]
@@ -62,7 +62,9 @@ def imported_example(facts: RunFile, word: str, folder: Path) -> str:
 
 def admin_token(facts: RunFile, clinic_id: str) -> str:
     """A token of an administrator of that clinic."""
-    done = medforall("token", "--clinic", clinic_id, "--role", "admin", "--home", str(home_of(facts).path))
+    done = medforall_here(
+        "token", "--clinic", clinic_id, "--role", "admin", "--home", str(home_of(facts).path)
+    )
     if done.returncode:
         raise RuntimeError(f"no token was made:\n{done.stdout}\n{done.stderr}")
     return done.stdout.strip()
