@@ -21,6 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+import psycopg
+from psycopg import sql
 
 from ctl.embedded import EmbeddedNats, EmbeddedPostgres, EmbeddedValkey, start_server
 from ctl.embedded.postgres import Installation
@@ -159,7 +161,22 @@ def _start(directory: Path, running: list[ManagedProcess]) -> Servers:
     )
     for server in (postgres, nats, valkey):
         running.append(start_server(server))  # noqa: PERF401 - what runs must be known when the next one fails
+    _log_in_quickly(postgres.url)
     return Servers(postgres.url, nats.url, nats.monitor_url, valkey.url, os.getpid())
+
+
+def _log_in_quickly(postgres_url: str) -> None:
+    """Derive passwords in one round: tests connect thousands of times, and 4,096 rounds are most of what that takes.
+
+    Only passwords set from now on are told apart from the product's, hence the superuser's again. Versions before 16
+    have no such setting.
+    """
+    with psycopg.connect(postgres_url, autocommit=True) as superuser:
+        if superuser.info.server_version >= 160_000:
+            superuser.execute("ALTER SYSTEM SET scram_iterations = 1")
+            superuser.execute("SET scram_iterations = 1")
+            superuser.execute(sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(_PASSWORD)))
+            superuser.execute("SELECT pg_reload_conf()")
 
 
 if __name__ == "__main__":
