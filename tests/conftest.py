@@ -1,5 +1,7 @@
 """Fixtures of all tests: real servers, started once a session and only when a test asks for one."""
 
+import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +22,7 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     _log_plainly()
+    _keep_bytecode()
     if not _is_worker(config):
         session_servers.announce_session()
 
@@ -29,6 +32,12 @@ def _log_plainly() -> None:
     *before, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*before, plain])
+
+
+def _keep_bytecode() -> None:
+    """Compile each module once: workers and the hundreds of processes that tests start import the same ones."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
