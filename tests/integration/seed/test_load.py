@@ -40,7 +40,7 @@ from database.clinic_keys import KEYS_SQL, ClinicCiphers
 from database.invariants import broken_invariants
 from database.sealed_patient import open_patient
 from scheduling.clock import EPOCH, minutes_of
-from tests.support.databases import MigratedDatabase
+from tests.support.databases import MigratedDatabase, migrated_database
 from tests.support.practice import MONDAY
 
 KEYS = MasterKeys([MasterKey("test", b"k" * 32)])
@@ -58,6 +58,14 @@ _COUNTED = (
 )
 _MULTIPLIED = {Kind.PROVIDER, Kind.SERVICE_RULE, Kind.WINDOW, Kind.PREFERENCE}
 _CHANGED = {Kind.LOCATION: ("address", "timezone"), Kind.PROVIDER: ("name",)}
+
+
+@pytest.fixture(scope="module")
+def seeded(postgres_url: str) -> Iterator[MigratedDatabase]:
+    """A database with the clinics of OPTIONS, for tests that change nothing."""
+    with migrated_database(postgres_url) as made:
+        seed_clinics(made.owner_url, KEYS, OPTIONS)
+        yield made
 
 
 def _counts(owner: Connection[Any]) -> dict[str, int]:
@@ -140,10 +148,9 @@ async def test_an_import_of_a_demo_clinic_is_audited_and_told(database: Migrated
     assert {action for action, _ in audited} == {f"{kind}.create" for kind in kinds}
 
 
-def test_events_carry_the_versions_of_the_resources(database: MigratedDatabase) -> None:
+def test_events_carry_the_versions_of_the_resources(seeded: MigratedDatabase) -> None:
     """Each visit's event raises its resources by one, up to the versions that are stored."""
-    seed_clinics(database.owner_url, KEYS, OPTIONS)
-    with psycopg.connect(database.owner_url) as owner:
+    with psycopg.connect(seeded.owner_url) as owner:
         payloads = owner.execute(
             "SELECT payload FROM outbox_event WHERE clinic_id = %s AND aggregate_type = 'appointment' ORDER BY id",
             (CLINIC,),
@@ -163,11 +170,10 @@ def test_events_carry_the_versions_of_the_resources(database: MigratedDatabase) 
     assert told == {resource: version for resource, version in versions.items() if version}
 
 
-def test_patients_are_stored_sealed(database: MigratedDatabase) -> None:
+def test_patients_are_stored_sealed(seeded: MigratedDatabase) -> None:
     """No family name is anywhere in the patients' rows, and the clinic's key opens them."""
-    seed_clinics(database.owner_url, KEYS, OPTIONS)
     patients = [raw.tree for raw in _clinics(1)[0].raws if raw.section == "patients"]
-    with psycopg.connect(database.owner_url) as owner:
+    with psycopg.connect(seeded.owner_url) as owner:
         stored = owner.execute("SELECT patient::text FROM patient WHERE clinic_id = %s", (CLINIC,)).fetchall()
         text = "".join(row[0] for row in stored)
         names = {tree["name"].split()[-1] for tree in patients}
@@ -285,13 +291,12 @@ def test_the_time_is_asked_for_each_diary(database: MigratedDatabase) -> None:
     assert len(set(asked)) == OPTIONS.clinics
 
 
-def test_a_diary_that_somebody_has_begun_meanwhile_is_left_alone(database: MigratedDatabase) -> None:
+def test_a_diary_that_somebody_has_begun_meanwhile_is_left_alone(seeded: MigratedDatabase) -> None:
     """Whether a clinic has visits is looked at again once nobody can book in it: then it gets none beside them."""
-    seed_clinics(database.owner_url, KEYS, OPTIONS)
-    with psycopg.connect(database.owner_url, autocommit=True) as owner:
+    with psycopg.connect(seeded.owner_url, autocommit=True) as owner:
         made = _counts(owner)
         stretch = diaries.Stretch(OPTIONS.first_day + timedelta(days=7), 7)
-        task = diaries.DiaryTask(database.owner_url, KEYS, OPTIONS.seed, stretch)
+        task = diaries.DiaryTask(seeded.owner_url, KEYS, OPTIONS.seed, stretch)
         assert asyncio.run(diaries.import_diaries(task, [CLINIC], progress=lambda _: None)) == 0
         assert _counts(owner) == made
 
