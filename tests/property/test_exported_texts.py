@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ctl.transfer.exporting import item_of
@@ -16,6 +16,7 @@ _ODD = st.sampled_from(list("\t\n\r\x85\u2028\u2029\ufeff\xa0 #:-'\"\\|>&*!%@`~,
 _TEXTS = st.text(_ODD | st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
 
 
+@settings(deadline=None)
 @given(_TEXTS.filter(bool))
 @example("first\u2028second")
 @example("first\u0085 second")
