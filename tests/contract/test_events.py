@@ -17,8 +17,9 @@ from gateway.realtime.protocol import CLIENT_ID_CHARS_MAX, CLIENT_TYPES, parse_m
 from realtime_svc.messages import View, outgoing_of
 from scheduling.errors import Invalid
 from scheduling.positions import Position, Source
+from tests.support.directory_events import directory_event
 from tests.support.event_contract import DOCUMENT, check_told, faults_of, operation_messages
-from tests.support.realtime import Clinic, Visit, directory_event
+from tests.support.realtime import Clinic, Visit
 
 KINDS = DOCUMENT["components"]["schemas"]["Directory"]["properties"]["kind"]["enum"]
 

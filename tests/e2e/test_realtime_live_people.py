@@ -10,9 +10,10 @@ import pytest
 
 from chassis.auth.principal import Role
 from tests.support.browser import browser_page
+from tests.support.directory_events import directory_event
 from tests.support.fake_clinic import PATIENTS, FakeClinic, patient_name
 from tests.support.live_page import SCOPES, LiveServices, booked, card, news_of, renew, show
-from tests.support.realtime import Clinic, RealtimeSuite, Visit, directory_event
+from tests.support.realtime import Clinic, RealtimeSuite, Visit
 from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.browser

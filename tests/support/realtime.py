@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import sys
 import time
@@ -128,26 +127,6 @@ def _interval(snapshot: events.AppointmentSnapshot) -> events.ClaimedInterval:
     )
 
 
-_directory_versions = itertools.count(1)
-
-
-def directory_event(clinic: Clinic, kind: str, **fields: Any) -> events.Event:
-    """Something that the clinic set up changed."""
-    event = events.Event(
-        event_id=new_id(),
-        clinic_id=clinic.id,
-        aggregate_type="directory",
-        aggregate_id=str(uuid.uuid4()),
-        aggregate_version=next(_directory_versions),
-        type="directory.changed",
-    )
-    event.occurred_at.GetCurrentTime()
-    event.directory.CopyFrom(
-        events.DirectoryChanged(kind=kind, id=event.aggregate_id, change="updated", **fields)
-    )
-    return event
-
-
 class Events:
     """Publishes events as the outbox relay does."""
 
@@ -268,7 +247,13 @@ class RealtimeSuite:
     def start(self) -> None:
         """Start everything and wait until it serves."""
         self.processes["nats"] = start_server(self.nats)
-        names = [*self.realtime_targets, *self.http_ports]
+        self._serve([*self.realtime_targets, *self.http_ports])
+
+    def mend(self) -> None:
+        """Start the services that are dead, and wait until they serve."""
+        self._serve([name for name, process in self.processes.items() if not process.is_alive])
+
+    def _serve(self, names: Sequence[str]) -> None:
         for name in names:
             self.restart(name)
         for name in names:
@@ -278,14 +263,6 @@ class RealtimeSuite:
         """Start a service (again); it is not waited for."""
         self.processes[name] = ManagedProcess(self._spec(name))
         self.processes[name].start()
-
-    def mend(self) -> None:
-        """Start what is dead, and wait until it serves."""
-        dead = [name for name, process in self.processes.items() if not process.is_alive]
-        for name in dead:
-            self.restart(name)
-        for name in dead:
-            self.processes[name].wait_ready()
 
     def kill(self, name: str) -> None:
         """kill -9."""

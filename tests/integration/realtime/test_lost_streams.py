@@ -12,7 +12,8 @@ import pytest
 from medforall.realtime.v1 import realtime_pb2_grpc
 
 from ctl.embedded import start_server
-from tests.support.realtime import Client, Clinic, RealtimeSuite, Visit, directory_event, joined
+from tests.support.directory_events import directory_event
+from tests.support.realtime import Client, Clinic, RealtimeSuite, Visit, joined
 
 from .test_streams import item, subscribe
 

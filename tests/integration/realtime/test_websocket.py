@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from chassis.auth.principal import Role
+from tests.support.directory_events import directory_event
 from tests.support.realtime import (
     Client,
     Clinic,
@@ -17,7 +18,6 @@ from tests.support.realtime import (
     RealtimeSuite,
     Visit,
     client,
-    directory_event,
     joined,
 )
 

@@ -15,7 +15,8 @@ from realtime_svc.instruments import Instruments
 from realtime_svc.messages import Outgoing
 from realtime_svc.versions import Versions
 from scheduling.positions import Position, Source
-from tests.support.realtime import Clinic, Visit, directory_event
+from tests.support.directory_events import directory_event
+from tests.support.realtime import Clinic, Visit
 
 
 class Reader:
