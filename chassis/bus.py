@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 from nats.aio.client import Client
@@ -24,6 +25,8 @@ _log = structlog.get_logger(__name__)
 
 _RECONNECT_WAIT_S = 0.5
 _CONNECT_PAUSE_S = 1.0
+# A line that is silent is lost after two pings without an answer.
+_PING_EVERY_S = 10
 # Nothing may wait in the client while it is disconnected: a caller is told at once instead.
 _PENDING_BYTES_MAX = 4_194_304
 
@@ -41,6 +44,7 @@ class Bus:
         self._publisher: Publisher | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_ready = asyncio.Event()
+        self._is_stopping = False
         self._when_lost: set[Callable[[], None]] = set()
 
     @property
@@ -67,6 +71,7 @@ class Bus:
 
         Returns when connected, or after one connection timeout with the search going on.
         """
+        self._is_stopping = False
         self._connecting = asyncio.create_task(self._connect(), name="bus:connect")
         try:
             await asyncio.wait_for(self._is_ready.wait(), self._settings.connect_timeout_ms / 1_000)
@@ -87,6 +92,7 @@ class Bus:
 
     async def stop(self) -> None:
         """Send what is buffered and disconnect."""
+        self._is_stopping = True
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             await end_tasks(connecting)
@@ -109,10 +115,7 @@ class Bus:
                 raise unavailable(error) from error
 
     async def publish_all(self, messages: Sequence[OutgoingMessage]) -> list[Outcome]:
-        """Send many, in order, without waiting between them.
-
-        For each its acknowledgement, Unavailable or Rejected.
-        """
+        """Send many, each stream's in their order; for each its acknowledgement, Unavailable or Rejected."""
         if not self.is_connected or self._publisher is None:
             return [Unavailable("The message bus is away.") for _ in messages]
         return await self._publisher.publish_all(messages)
@@ -147,6 +150,8 @@ class Bus:
                     pending_size=_PENDING_BYTES_MAX,
                     error_cb=_on_error,
                     disconnected_cb=self._lost,
+                    closed_cb=partial(self._closed, self._client),
+                    ping_interval=_PING_EVERY_S,
                     reconnected_cb=_on_reconnected,
                 )
                 context = self._client.jetstream(timeout=self._settings.ack_timeout_ms / 1_000)
@@ -168,6 +173,15 @@ class Bus:
             self._publisher.lose()
         for listener in tuple(self._when_lost):
             listener()
+
+    async def _closed(self, client: Client) -> None:
+        """Connect anew when the server has ended the connection in a way after which the client seeks it no more."""
+        if self._is_stopping or client is not self._client or not self._is_ready.is_set():
+            return
+        _log.error("bus.closed")
+        self._is_ready.clear()
+        self._client = Client()
+        self._connecting = asyncio.create_task(self._connect(), name="bus:connect")
 
     async def _start_over(self) -> None:
         failed, self._client = self._client, Client()

@@ -135,8 +135,11 @@ def _with_queue(home: Path, ask: Callable[[OutboxQueue], Awaitable[ResultT]]) ->
     from database.pipeline import Connection  # noqa: PLC0415
 
     async def run() -> ResultT:
-        async with await psycopg.AsyncConnection.connect(_database_url(home), autocommit=True) as connection:
-            return await ask(OutboxQueue(Connection(connection)))
+        connection = Connection(await psycopg.AsyncConnection.connect(_database_url(home), autocommit=True))
+        try:
+            return await ask(OutboxQueue(connection))
+        finally:
+            await connection.close()
 
     try:
         return asyncio.run(run())

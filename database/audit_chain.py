@@ -40,7 +40,8 @@ _WORDS: Final[tuple[LiteralString, ...]] = (
 )
 _CONTENT: Final[LiteralString] = ", ".join(_WORDS)
 _SAID: Final[LiteralString] = " || ".join(
-    f"coalesce(octet_length({word}) || ':' || {word}, '-')" for word in ("e.clinic_id::text", *_WORDS)
+    f"coalesce(octet_length(convert_to({word}, 'UTF8')) || ':' || {word}, '-')"
+    for word in ("e.clinic_id::text", *_WORDS)
 )
 SEAL: Final[LiteralString] = f"""
 WITH RECURSIVE covered AS MATERIALIZED (

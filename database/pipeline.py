@@ -46,9 +46,9 @@ _PLAIN: Final = re.compile(rb"(?!(?i:null)\Z)[0-9A-Za-z_-]+").fullmatch  # no qu
 
 _HEX: Final = re.compile(r"[0-9a-f-]+(,[0-9a-f-]+)*").fullmatch
 
-# Every statement is prepared and looks rows up by their keys: one plan fits all values, and left to itself the server
-# would plan the reading of claims anew at each booking. What a caller may leave out is therefore no `$n IS NULL OR`
-# where many rows are: such a list has a statement for each set of what is given.
+# A booking's statements are prepared and look rows up by their keys: one plan fits all values, and left to itself the
+# server would plan the reading of claims anew at each booking. What a caller may leave out is therefore no
+# `$n IS NULL OR` where many rows are: such a list has a statement for each set of what is given.
 PLAN_ONCE: Final = "SET plan_cache_mode = force_generic_plan"
 
 
@@ -100,6 +100,9 @@ class Pending:
 
 class Connection:
     """Statements go out together with `run`, in the order in which they were queued.
+
+    `open` makes one that plans each statement once; one made of a connection plans as the server sees fit, which suits
+    statements with a bound of their own (LIMIT $1).
 
     Transactions are the caller's: BEGIN, SAVEPOINT and COMMIT are statements like the others. After an error the
     rest of that run is skipped by the server, and the transaction block waits for its rollback.

@@ -27,7 +27,7 @@ from tests.support.practice import at, new_id, new_practice
 from tests.support.servers import Servers
 from tests.support.waiting import wait_until_async
 
-VISITS = 12
+VISITS = 36  # half of them are enough for a batch
 UNPUBLISHED = "SELECT count(*) FROM outbox_event WHERE published_at IS NULL"
 
 
@@ -55,12 +55,12 @@ async def test_two_relays_publish_each_event_once_and_in_order(servers: Servers,
             token = keys.token(practice.clinic)
             first, second = (Client([process.target], practice, token) for process in processes)
             visits = [
-                (await (first, second)[n % 2].create(at(8 + n), patient=n % 10)).appointment.id
+                (await (first, second)[n % 2].create(start_of(n), patient=n % 10)).appointment.id
                 for n in range(VISITS // 2)
             ]
             processes[0].popen.kill()
             visits += [
-                (await second.create(at(8 + n), patient=n % 10)).appointment.id
+                (await second.create(start_of(n), patient=n % 10)).appointment.id
                 for n in range(VISITS // 2, VISITS)
             ]
             for visit in visits:
@@ -78,6 +78,11 @@ async def test_two_relays_publish_each_event_once_and_in_order(servers: Servers,
     for event in events:
         versions[event.aggregate_id].append(event.aggregate_version)
     assert versions == {visit: [1, 2] for visit in visits}
+
+
+def start_of(number: int) -> str:
+    """A start for each of the visits."""
+    return at(number % 24, number // 24 * 30)
 
 
 class Watched:
@@ -132,7 +137,7 @@ async def test_a_relay_that_was_paused_goes_on_while_another_works(servers: Serv
             await bus.ensure_streams(STREAMS)
             late = Watched(database.worker_url, bus, "relay.read")
             successor = Watched(database.worker_url, bus, "relay.published")
-            visits = [(await client.create(at(8 + n), patient=n)).appointment.id for n in range(VISITS // 2)]
+            visits = [(await client.create(start_of(n), patient=n % 10)).appointment.id for n in range(VISITS // 2)]
             late_batch = asyncio.create_task(late.publish())
             await late.has_stopped.wait()
             for visit in visits:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -132,32 +133,109 @@ async def test_events_of_several_streams_go_to_their_own(bus: Bus) -> None:
     assert [outcome.stream for outcome in published(outcomes)] == ["APPOINTMENTS", "DIRECTORY"] * TOGETHER_MIN
 
 
-@pytest.mark.parametrize("size", [2, COUNT])
-async def test_a_line_that_is_cut_ends_the_wait(nats_url: str, bus: Bus, size: int) -> None:
-    """What is not acknowledged when the line is cut is Unavailable then, not when its own time is over."""
+async def test_more_events_than_a_batch_may_have_keep_their_order(bus: Bus) -> None:
+    """They go in several batches, and the few that are left alone behind them."""
+    sent = events(1_000 + COUNT + 1_000 + 3)
+    sequences = [outcome.sequence for outcome in published(await bus.publish_all(sent))]
+    assert sequences == list(range(sequences[0], sequences[0] + len(sent)))
+
+
+async def test_a_stream_that_takes_no_batches_gets_each_event_once(bus: Bus) -> None:
+    """A stream of a release before batches stores what is sent, in order, until it is brought up to date."""
+    config = (await bus.jetstream.stream_info(APPOINTMENTS.name)).config
+    config.allow_atomic = False
+    await bus.jetstream.update_stream(config)
+    try:
+        sent = events()
+        outcomes = published(await bus.publish_all(sent))
+        assert await stored(bus, outcomes) == [(message.message_id, False) for message in sent]
+        assert await count(bus, sent) == COUNT
+    finally:
+        await bus.ensure_streams(STREAMS)
+
+
+@pytest.mark.parametrize("size", [1, COUNT])
+@pytest.mark.parametrize("missing", [0, 40, 120, 400])
+async def test_what_fits_but_for_its_headers_does_not_end_the_connection(
+    bus: Bus, size: int, missing: int
+) -> None:
+    """Headers count too: a server that is sent more than its bound ends the connection for good."""
+    large = OutgoingMessage(
+        subject=f"medforall.appointment.{uuid4()}.created",
+        data=b"x" * (1_048_576 - missing),
+        message_id=str(uuid4()),
+    )
+    sent = events(size)
+    *outcomes, last = await bus.publish_all([*sent, large])
+    published(outcomes)
+    assert isinstance(last, Rejected if missing <= 40 else Published)
+    published(await bus.publish_all(events()))
+
+
+async def test_a_connection_that_the_server_ends_for_good_is_replaced(bus: Bus) -> None:
+    """Whatever makes the client give up, the process is connected again without a restart."""
+    client = bus.client
+    too_much = b"x" * (client.max_payload - 10)
+    await client.publish(f"medforall.appointment.{uuid4()}.created", too_much, headers={"a": "b" * 100})
+
+    async def is_replaced() -> bool:
+        return bus.is_connected and bus.client is not client
+
+    await wait_until_async(is_replaced, what="another connection")
+    published(await bus.publish_all(events()))
+
+
+async def _held(proxy: Proxy) -> None:
+    async def is_held() -> bool:
+        return proxy.held_bytes > 0
+
+    await wait_until_async(is_held, what="the messages to be on their way")
+
+
+@pytest.mark.parametrize(("size", "others"), [(2, 0), (COUNT, 0), (COUNT, 2), (COUNT, COUNT)])
+async def test_a_line_that_is_cut_ends_the_wait(nats_url: str, bus: Bus, size: int, others: int) -> None:
+    """What is not acknowledged when the line is cut, and what was to follow, is Unavailable then, not much later."""
     async with Proxy(nats_url) as proxy:
         settings = NatsSettings(url=proxy.url, connect_timeout_ms=2_000, ack_timeout_ms=60_000)
         behind = Bus(settings, client_name="behind")
         await behind.start()
         published(await behind.publish_all(events()))
         proxy.hold()
-        sent = events(size)
+        sent = events(size) + [
+            OutgoingMessage(subject=f"medforall.directory.{uuid4()}.room", data=b"", message_id=str(uuid4()))
+            for _ in range(others)
+        ]
         waiting = asyncio.create_task(behind.publish_all(sent))
-
-        async def is_held() -> bool:
-            return proxy.held_bytes > 0
-
-        await wait_until_async(is_held, what="the messages to be on their way")
+        await _held(proxy)
         proxy.cut()
         outcomes = await asyncio.wait_for(waiting, 10)
-        assert [type(outcome) for outcome in outcomes] == [Unavailable] * size
+        assert [type(outcome) for outcome in outcomes] == [Unavailable] * len(sent)
         proxy.restore()
-        await behind.wait_connected(10_000)
-        await wait_until_async(lambda: _is_up(behind), what="the line to heal")
+
+        async def is_up() -> bool:
+            return behind.is_connected
+
+        await wait_until_async(is_up, what="the line to heal")
         published(await behind.publish_all(sent))
         assert await count(bus, sent) == size
         await behind.stop()
 
 
-async def _is_up(bus: Bus) -> bool:
-    return bus.is_connected
+async def test_a_line_that_is_silent_keeps_nobody_waiting(nats_url: str, bus: Bus) -> None:
+    """However much is sent, however often, each sending ends in its time, and one that is cancelled ends at once."""
+    async with Proxy(nats_url) as proxy:
+        behind = Bus(NatsSettings(url=proxy.url, ack_timeout_ms=300), client_name="behind")
+        await behind.start()
+        published(await behind.publish_all(events()))
+        proxy.hold()
+        large = [replace(message, data=b"x" * 900_000) for message in events(COUNT)]
+        for _ in range(4):
+            outcomes = await asyncio.wait_for(behind.publish_all(large), 5)
+            assert [type(outcome) for outcome in outcomes] == [Unavailable] * COUNT
+        waiting = asyncio.create_task(behind.publish_all(large))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        done, _ = await asyncio.wait({waiting}, timeout=5)
+        assert done
+        proxy.cut()
+        await behind.stop()
