@@ -2,7 +2,8 @@
 
 Embedded servers, one clinic, the service in a process of its own, and this process as the client, all on the same
 cores. One CreateAppointment is recorded statement by statement, round trip by round trip; pgbench replays it in
-pipelines of the same shape, prepared, as the same role, with ids and times that make every booking another one.
+pipelines of the same shape, prepared, as the same role, with ids and times that make every booking another one. The
+disk alone is measured beside each number of clients (see `disk_floor`): every booking waits for it.
 
     python -m bench.booking
     python -m bench.booking --bookings 400
@@ -24,8 +25,9 @@ from pathlib import Path
 import psycopg
 
 from bench import booking_processes
-from bench.booking_floor import Floor, pgbench, pgbench_script, record
+from bench.booking_floor import Floor, pgbench, pgbench_script, prepare, record
 from bench.booking_scene import LANES, Bench, running
+from bench.disk_floor import Flushes, flushes
 from tests.support.booking import BookingProcess
 from tests.support.invariants import OVERLAPS, deadlocks
 from tests.support.waiting import wait_until_async
@@ -115,6 +117,19 @@ def _print_row(concurrency: int, rounds: Sequence[tuple[Measured, Floor]]) -> No
     print(f"| {concurrency} | {mine} | {floor:.0f} | {floor_p99:.1f} | {share:.0%} |")
 
 
+def _print_disk(rounds: Sequence[Flushes]) -> None:
+    """Of each round, before it: the disk alone."""
+    worst = ", ".join(f"{found.worst_ms:.0f}" for found in rounds)
+    stalled = statistics.mean(found.stalled_share for found in rounds)
+    p50, p99 = (
+        statistics.median(values) for values in zip(*((f.p50_ms, f.p99_ms) for f in rounds), strict=True)
+    )
+    print(
+        f"  the disk alone, 400 flushes/s: p50 {p50:.2f} ms, p99 {p99:.1f} ms, worst of each round {worst} ms,"
+        f" {stalled:.1%} of the time in flushes of 20 ms and more"
+    )
+
+
 def _figures(found: Measured, floor: Floor) -> tuple[float, ...]:
     mine = found.rate, found.p50_ms, found.p99_ms, found.service_cpu_ms
     return *mine, floor.rate, floor.p99_ms, found.rate / floor.rate
@@ -164,6 +179,7 @@ async def add_processes(bench: Bench, count: int, bookings: int, first: int) -> 
 
 async def measure(bookings: int, processes: int) -> None:
     with running() as bench:
+        prepare(bench)
         await _warm_up(bench)
         recorded = await record(bench, 4)
         print(f"one booking: {sum(map(len, recorded.trips))} statements in {len(recorded.trips)} round trips")
@@ -173,15 +189,17 @@ async def measure(bookings: int, processes: int) -> None:
         print("|---|---|---|---|---|---|---|---|")
         place = 10
         for concurrency in CONCURRENCY:
-            rounds = []
+            rounds, disk = [], []
             for _ in range(ROUNDS):
                 await settled(bench)
+                disk.append(flushes(bench.folder))
                 found = await through_grpc(bench, concurrency, bookings, place)
                 place += bookings // concurrency + bookings // 4
                 floor = pgbench(bench, pgbench_script(bench, recorded), concurrency, bookings, place)
                 place += bookings // concurrency + 10
                 rounds.append((found, floor))
             _print_row(concurrency, rounds)
+            _print_disk(disk)
         outcomes, p50_ms, p99_ms = await contended(bench, place + 2_000)
         print(f"one slot, 64 clients: {dict(outcomes)}, p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms")
         if processes > 1:

