@@ -1,6 +1,7 @@
 """Fixtures of all tests: real servers, started once a session and only when a test asks for one."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,7 @@ def _is_worker(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     _log_plainly()
     _keep_bytecode()
+    _hear_interrupts()
     if not _is_worker(config):
         session_servers.announce_session()
 
@@ -38,6 +40,12 @@ def _keep_bytecode() -> None:
     """Compile each module once: workers and the hundreds of processes that tests start import the same ones."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+
+
+def _hear_interrupts() -> None:
+    """Let SIGINT mean what it means: a shell's background jobs ignore it, and so would all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
