@@ -137,7 +137,9 @@ async def test_a_relay_that_was_paused_goes_on_while_another_works(servers: Serv
             await bus.ensure_streams(STREAMS)
             late = Watched(database.worker_url, bus, "relay.read")
             successor = Watched(database.worker_url, bus, "relay.published")
-            visits = [(await client.create(start_of(n), patient=n % 10)).appointment.id for n in range(VISITS // 2)]
+            visits = [
+                (await client.create(start_of(n), patient=n % 10)).appointment.id for n in range(VISITS // 2)
+            ]
             late_batch = asyncio.create_task(late.publish())
             await late.has_stopped.wait()
             for visit in visits:
