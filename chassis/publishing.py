@@ -39,8 +39,8 @@ _TOGETHER_MAX: Final = 1_000  # the server's bound
 _BATCH_ID: Final = "Nats-Batch-Id"
 _BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
 _BATCH_COMMIT: Final = {"Nats-Batch-Commit": "1"}
-# What the three headers of a batch may take, and what surrounds a message's headers.
-_BATCH_HEADERS_BYTES: Final = 192
+# More than a message's headers take, those of a batch among them, and what surrounds them on the line.
+_HEADERS_BYTES_MAX: Final = 4_096
 _AROUND_HEADERS_BYTES: Final = 32
 _BUFFERED_BYTES_MAX: Final = 1_048_576
 _STATUS: Final = "Status"
@@ -70,11 +70,6 @@ class OutgoingMessage:
         if self.traceparent:
             headers[TRACEPARENT] = self.traceparent
         return headers
-
-    def size_bytes(self) -> int:
-        """What the server counts of it: its data and headers, and a little more."""
-        headers = sum(len(name) + len(value.encode()) + 4 for name, value in self.all_headers().items())
-        return len(self.data) + headers + _AROUND_HEADERS_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,16 +194,16 @@ class _Line:
         self, message: OutgoingMessage, headers: dict[str, str], reply: str, deadline_s: float
     ) -> None:
         """Send one message. Raises what the client raises, a TimeoutError when the buffer does not empty in time."""
+        size_bytes = len(message.data) + _headers_bytes(headers)
+        # The client looks at the data alone; the server counts headers too, and ends the connection for good.
+        if size_bytes > self._client.max_payload:
+            raise nats.errors.MaxPayloadError
         if self._unconfirmed_bytes > _BUFFERED_BYTES_MAX:
             left_s = deadline_s - asyncio.get_running_loop().time()
             await self._client.flush(timeout=max(left_s, 0.001))  # type: ignore[arg-type]
             self.confirmed()
-        self._unconfirmed_bytes += message.size_bytes()
+        self._unconfirmed_bytes += size_bytes
         await self._client.publish(message.subject, message.data, reply=reply, headers=headers)
-
-    def is_too_large(self, message: OutgoingMessage, more_bytes: int = 0) -> bool:
-        """Whether the server would not take it, and end the connection."""
-        return message.size_bytes() + more_bytes > self._client.max_payload
 
     def groups(self, messages: Sequence[OutgoingMessage]) -> list[list[int]]:
         """The places of those that can go together, each stream's in their order; none where a batch does not pay."""
@@ -219,10 +214,11 @@ class _Line:
             stream = stream_of(message.subject)
             if stream is not None:
                 by_stream.setdefault(stream, []).append(place)
+        data_bytes_max = self._client.max_payload - _HEADERS_BYTES_MAX
         pieces = (
             places[first : first + _TOGETHER_MAX]
             for places in by_stream.values()
-            if not any(self.is_too_large(messages[place], _BATCH_HEADERS_BYTES) for place in places)
+            if max(len(messages[place].data) for place in places) <= data_bytes_max
             for first in range(0, len(places), _TOGETHER_MAX)
         )
         return [piece for piece in pieces if len(piece) >= TOGETHER_MIN]
@@ -294,8 +290,6 @@ class _Sending:
     async def _send(self, message: OutgoingMessage, headers: dict[str, str], reply: str) -> None:
         if self._line.losses != self._losses:
             raise ConnectionResetError
-        if self._line.is_too_large(message):
-            raise nats.errors.MaxPayloadError
         await self._line.send(message, headers, reply, self._deadline_s)
 
     async def _wait(self, wait: _Wait) -> None:
@@ -310,6 +304,11 @@ def unavailable(error: BaseException) -> Unavailable:
     return Unavailable(
         "The message bus is away.", metadata={"dependency": "bus", "cause": type(error).__name__}
     )
+
+
+def _headers_bytes(headers: Mapping[str, str]) -> int:
+    """What the server counts of a message beside its data, and a little more."""
+    return _AROUND_HEADERS_BYTES + sum(len(name) + len(value) + 4 for name, value in headers.items())
 
 
 def _read(answer: Msg) -> _Answer:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 from database.pipeline import Connection, Pending, Statement, Value
 
-_COLUMNS: Final[
-    LiteralString
-] = """e.id, e.event_id::text, e.clinic_id::text, e.aggregate_type, e.aggregate_id::text, e.event_type,
-    e.payload, e.traceparent, e.attempts, e.created_at"""
+_COLUMNS: Final = """
+    e.id, e.event_id::text, e.clinic_id::text, e.aggregate_type, e.aggregate_id::text, e.event_type, e.payload,
+    e.traceparent, e.attempts, e.created_at
+"""
 
 _WITHOUT_WAITING: Final = Statement("without_waiting", "SET synchronous_commit TO off")
 # In the order of ids, which within an aggregate is the order of its versions: its row is locked before its event
