@@ -1,6 +1,5 @@
 # Everything a developer types. `make help` lists it. MEDFORALL_HOME names another home than .medforall.
 
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -18,11 +17,10 @@ help:  ## Show this list
 
 # --- Installing -------------------------------------------------------------------------------------------------
 # A stamp for what runs, and one for what is needed to develop: a second run is instant, and `make up` does not
-# wait for test tools.
+# wait for test tools. The environment is made from the quickest build of `python3` on the PATH, or from PYTHON=….
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=…")'
-	$(PYTHON) -m venv $(VENV)
+	@$(or $(PYTHON),python3) tools/make_venv.py $(if $(PYTHON),--this) $(VENV)
 
 $(VENV)/.installed-run: $(VENV)/bin/python requirements/run.in constraints.txt pyproject.toml
 	@echo "Installing what the suite runs on (once)"
@@ -41,7 +39,7 @@ setup: $(VENV)/.installed-dev  ## Install everything into .venv; nothing is star
 	@sh tools/install_node_packages.sh
 
 pin:  ## Resolve requirements/*.in afresh and write the exact versions to constraints.txt
-	@rm -rf build/pin && $(PYTHON) -m venv build/pin
+	@rm -rf build/pin && $(or $(PYTHON),python3) tools/make_venv.py --this build/pin
 	@build/pin/bin/python -m pip install --quiet --upgrade -r requirements/run.in -r requirements/dev.in
 	@build/pin/bin/python -m pip freeze --all --exclude pip | LC_ALL=C sort -f > constraints.txt
 	@rm -rf build/pin
