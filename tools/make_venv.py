@@ -63,7 +63,7 @@ def measured(program: str, minor: tuple[int, int]) -> Build | None:
             [program, "-I", "-c", PROBE], capture_output=True, timeout=PATIENCE_S, check=True
         )
         found, prefix, has_ensurepip, took_s = json.loads(ran.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
+    except (OSError, subprocess.SubprocessError, TypeError, ValueError):
         return None
     return Build(program, prefix, has_ensurepip, took_s) if tuple(found) == minor else None
 
