@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class ProcessSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 15.0
     orphan_signal: signal.Signals = signal.SIGTERM
+    waits_its_turn: bool = False  # when it wakes up it takes an idle core, but interrupts nobody who has one
 
 
 def launcher(program: Sequence[str], *, run_as: RunAs | None, orphan_signal: signal.Signals) -> list[str]:
@@ -99,6 +101,8 @@ class ManagedProcess:
             )
         finally:
             os.close(log)
+        if spec.waits_its_turn:
+            _let_it_wait(self._popen.pid)
         self.started_at_s = time.monotonic()
 
     def wait_ready(self) -> None:
@@ -140,6 +144,16 @@ class ManagedProcess:
         """The fault `what`, with the end of the log as its hint."""
         tail = log_tail(self.spec.log_path)
         return ServerError(f"{what}.", hint=f"The end of {self.spec.log_path}:\n{tail}" if tail else "")
+
+
+def _let_it_wait(pid: int) -> None:
+    """Have a process and all it will start wait for its turn, where the system knows that (Linux) and allows it."""
+    if not hasattr(os, "SCHED_BATCH"):
+        return
+    with suppress(
+        ProcessLookupError, PermissionError
+    ):  # it has ended, which is told elsewhere; or a container forbids it
+        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def log_tail(path: Path, *, lines: int = 12) -> str:

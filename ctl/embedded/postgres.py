@@ -139,6 +139,9 @@ class EmbeddedPostgres:
             stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint
             stop_timeout_s=30,
             orphan_signal=signal.SIGINT,
+            # Each statement wakes a session. One that interrupts the service which has just sent it costs both their
+            # caches, and the service is what everybody waits for.
+            waits_its_turn=True,
         )
 
     def _answers(self) -> bool:

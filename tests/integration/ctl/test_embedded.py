@@ -18,7 +18,7 @@ from ctl.embedded.server import wheel_directory
 from ctl.failures import HomeError, ServerError
 from ctl.ports import free_port
 from ctl.processes import ManagedProcess, ProcessIdentity
-from tests.support.servers import postgres_installation
+from tests.support.servers import Servers, postgres_installation
 from tests.support.waiting import wait_until
 
 AWKWARD = "it's: a/pass word"
@@ -69,6 +69,14 @@ def test_tests_run_on_the_installation_that_is_named(
     with psycopg.connect(server.url) as connection:
         made = connection.execute("SELECT datlocprovider, datcollate FROM pg_database").fetchall()
     assert set(made) == {("c", "C.UTF-8")}
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system has no such policy")
+def test_sessions_of_postgresql_wait_their_turn(servers: Servers) -> None:
+    """A session of the database never interrupts the process that has just sent it a statement."""
+    with psycopg.connect(servers.postgres_url) as connection:
+        policy = os.sched_getscheduler(connection.info.backend_pid)
+    assert policy == os.SCHED_BATCH
 
 
 def test_committed_rows_survive_kill_9(place: Path, start: Start) -> None:
