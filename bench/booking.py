@@ -6,7 +6,7 @@ pipelines of the same shape, prepared, as the same role, with ids and times that
 disk alone is measured beside each number of clients (see `disk_floor`): every booking waits for it.
 
     python -m bench.booking
-    python -m bench.booking --bookings 400
+    python -m bench.booking --bookings 400 --crowded 1000
     python -m bench.booking --processes 2
 """
 
@@ -117,6 +117,12 @@ def _print_row(concurrency: int, rounds: Sequence[tuple[Measured, Floor]]) -> No
     print(f"| {concurrency} | {mine} | {floor:.0f} | {floor_p99:.1f} | {share:.0%} |")
 
 
+def _print_p99s(rounds: Sequence[tuple[Measured, Floor]]) -> None:
+    """Of each round: one in which the disk stops stands out."""
+    mine, floor = (", ".join(f"{found.p99_ms:.0f}" for found in of) for of in zip(*rounds, strict=True))
+    print(f"  p99 of each round: {mine} ms, pgbench's {floor} ms")
+
+
 def _print_disk(rounds: Sequence[Flushes]) -> None:
     """Of each round, before it: the disk alone."""
     worst = ", ".join(f"{found.worst_ms:.0f}" for found in rounds)
@@ -177,7 +183,8 @@ async def add_processes(bench: Bench, count: int, bookings: int, first: int) -> 
     await booking_processes.compare(bench, count, book, first, places)
 
 
-async def measure(bookings: int, processes: int) -> None:
+async def measure(alone: int, crowded: int, processes: int) -> None:
+    """`alone` bookings a round of one client, `crowded` of many: a stop of the disk holds all of those at once."""
     with running() as bench:
         prepare(bench)
         await _warm_up(bench)
@@ -190,6 +197,7 @@ async def measure(bookings: int, processes: int) -> None:
         place = 10
         for concurrency in CONCURRENCY:
             rounds, disk = [], []
+            bookings = alone if concurrency == 1 else crowded
             for _ in range(ROUNDS):
                 await settled(bench)
                 disk.append(flushes(bench.folder))
@@ -199,11 +207,12 @@ async def measure(bookings: int, processes: int) -> None:
                 place += bookings // concurrency + 10
                 rounds.append((found, floor))
             _print_row(concurrency, rounds)
+            _print_p99s(rounds)
             _print_disk(disk)
         outcomes, p50_ms, p99_ms = await contended(bench, place + 2_000)
         print(f"one slot, 64 clients: {dict(outcomes)}, p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms")
         if processes > 1:
-            await add_processes(bench, processes, bookings, place + 2_100)
+            await add_processes(bench, processes, alone, place + 2_100)
         with psycopg.connect(bench.database.owner_url) as owner:
             print("overlaps:", owner.execute(OVERLAPS).fetchall())
         print("deadlocks:", deadlocks(bench.database))
@@ -211,12 +220,13 @@ async def measure(bookings: int, processes: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bookings", type=int, default=600, help="bookings of each run")
+    parser.add_argument("--bookings", type=int, default=600, help="bookings of each round of one client")
+    parser.add_argument("--crowded", type=int, default=2_000, help="bookings of each round of more clients")
     parser.add_argument(
         "--processes", type=int, default=1, help="compare one process with so many, afterwards"
     )
     chosen = parser.parse_args()
-    asyncio.run(measure(chosen.bookings, chosen.processes))
+    asyncio.run(measure(chosen.bookings, chosen.crowded, chosen.processes))
 
 
 if __name__ == "__main__":
