@@ -69,7 +69,7 @@ class RelayLimits:
     """
 
     batch_events: int = 200
-    gather_s: float = 0.005
+    gather_s: float = 0.010
     gather_max_s: float = 0.080
     poll_s: float = 0.020
     attempts_max: int = 10
