@@ -19,10 +19,12 @@ help:  ## Show this list
 # A stamp for what runs, and one for what is needed to develop: a second run is instant, and `make up` does not
 # wait for test tools. The environment is made from the quickest build of `python3` on the PATH, or from PYTHON=….
 
-$(VENV)/bin/python:
+$(VENV)/.made:
+	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=...")'
 	@$(or $(PYTHON),python3) tools/make_venv.py $(if $(PYTHON),--this) $(VENV)
+	@touch $@
 
-$(VENV)/.installed-run: $(VENV)/bin/python requirements/run.in constraints.txt pyproject.toml
+$(VENV)/.installed-run: $(VENV)/.made requirements/run.in constraints.txt pyproject.toml
 	@echo "Installing what the suite runs on (once)"
 	@$(PIP) setuptools
 	@$(PIP) -r requirements/run.in

@@ -2,10 +2,11 @@
 
 Run as a script, on the standard library alone:
 
-    python -I -S launch.py PARENT SIGNAL RUN_AS PROGRAM ARG…
+    python -I -S launch.py PARENT SIGNAL TURN RUN_AS PROGRAM ARG…
 
 PARENT   process id that must be our parent; when it dies, the kernel sends us SIGNAL (Linux), or a watcher does.
 SIGNAL   number of that signal.
+TURN     `waits` for a program that, when it wakes up, takes an idle core but interrupts nobody who has one, else `-`.
 RUN_AS   `-` to stay who we are, else `UID:GID:CAPABILITIES` to become that user, where CAPABILITIES is a
          comma-separated list of capability numbers to keep (may be empty).
 
@@ -13,6 +14,7 @@ A wrapper and not a `preexec_fn`: Python code between fork and exec may deadlock
 The order matters: the death signal is forgotten by the kernel when the user changes, so it is set last.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -41,7 +43,9 @@ class _CapabilityData(ctypes.Structure):
 
 def main(arguments: list[str]) -> None:
     """Prepare this process as `arguments` say and replace it with the program; never returns."""
-    parent, signal_number, run_as, *program = arguments
+    parent, signal_number, turn, run_as, *program = arguments
+    if turn == "waits":
+        _wait_for_turns()
     if run_as != "-":
         uid, gid, capabilities = run_as.split(":")
         _become(int(uid), int(gid), [int(number) for number in capabilities.split(",") if number])
@@ -50,6 +54,14 @@ def main(arguments: list[str]) -> None:
     else:
         _have_it_watched(int(parent), int(signal_number))
     os.execv(program[0], program)  # noqa: S606 - the program is ours, by absolute path
+
+
+def _wait_for_turns() -> None:
+    """Have this process and all it will start wake up quietly, where the system knows how (Linux) and allows it."""
+    if not hasattr(os, "SCHED_BATCH"):
+        return
+    with contextlib.suppress(OSError):  # some containers refuse it: a courtesy, without which all works
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _become(uid: int, gid: int, capabilities: list[int]) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,11 +48,19 @@ class ProcessSpec:
     waits_its_turn: bool = False  # when it wakes up it takes an idle core, but interrupts nobody who has one
 
 
-def launcher(program: Sequence[str], *, run_as: RunAs | None, orphan_signal: signal.Signals) -> list[str]:
+def launcher(
+    program: Sequence[str],
+    *,
+    run_as: RunAs | None,
+    orphan_signal: signal.Signals,
+    waits_its_turn: bool = False,
+) -> list[str]:
     """The command line that runs `program` as somebody else's child (see `ctl.launch`)."""
     script = str(Path(launch.__file__).resolve())
-    who = str(run_as) if run_as else "-"
-    return [sys.executable, "-I", "-S", script, str(os.getpid()), str(int(orphan_signal)), who, *program]
+    turn, who = "waits" if waits_its_turn else "-", str(run_as) if run_as else "-"
+    return [
+        sys.executable, "-I", "-S", script, str(os.getpid()), str(int(orphan_signal)), turn, who, *program,
+    ]  # fmt: skip
 
 
 class ManagedProcess:
@@ -90,7 +97,12 @@ class ManagedProcess:
             log = os.open(spec.log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             self._popen = subprocess.Popen(
-                launcher(spec.argv, run_as=spec.run_as, orphan_signal=spec.orphan_signal),
+                launcher(
+                    spec.argv,
+                    run_as=spec.run_as,
+                    orphan_signal=spec.orphan_signal,
+                    waits_its_turn=spec.waits_its_turn,
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -101,8 +113,6 @@ class ManagedProcess:
             )
         finally:
             os.close(log)
-        if spec.waits_its_turn:
-            _let_it_wait(self._popen.pid)
         self.started_at_s = time.monotonic()
 
     def wait_ready(self) -> None:
@@ -144,16 +154,6 @@ class ManagedProcess:
         """The fault `what`, with the end of the log as its hint."""
         tail = log_tail(self.spec.log_path)
         return ServerError(f"{what}.", hint=f"The end of {self.spec.log_path}:\n{tail}" if tail else "")
-
-
-def _let_it_wait(pid: int) -> None:
-    """Have a process and all it will start wait for its turn, where the system knows that (Linux) and allows it."""
-    if not hasattr(os, "SCHED_BATCH"):
-        return
-    with suppress(
-        ProcessLookupError, PermissionError
-    ):  # it has ended, which is told elsewhere; or a container forbids it
-        os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))
 
 
 def log_tail(path: Path, *, lines: int = 12) -> str:

@@ -1,9 +1,9 @@
 """Make the virtual environment that everything runs in, from the quickest build of Python that is at hand.
 
-`python3 tools/make_venv.py .venv` looks through the PATH for other builds of the same version of Python (3.11 beside
-3.11, never 3.12) and takes the one that does a fixed piece of work in the least time, if that is clearly less than
-this Python needs. Builds differ by a quarter: distributions compile theirs with the compiler's profile and at link
-time, version managers often do not. `--this` takes the Python that runs it and measures nothing.
+`python3 tools/make_venv.py .venv` looks through the PATH for other builds of the same Python (CPython 3.11 beside
+CPython 3.11, never 3.12), has each do a fixed piece of work, and takes the quickest if it needs clearly less time than
+this one. Builds differ by a quarter: distributions compile theirs with the compiler's profile and at link time, version
+managers often do not. With `--this` the Python that runs it is taken, and nothing is measured.
 """
 
 from __future__ import annotations
@@ -11,22 +11,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-OLDEST = (3, 11)
 CLEARLY = 0.9  # of this Python's time; what is nearer than that is not worth a surprise
 PATIENCE_S = 30
 VENV_PATIENCE_S = 300
+OWN = getattr(
+    sys, "_base_executable", sys.executable
+)  # not an activated environment's, which may be made anew
 
-# Allocates, calls, formats and looks up, as services do; says what the build is, and the best of seven times.
+# Ends at once when it is not the kind of Python that is looked for, or lacks a part. Then it does what services do:
+# allocate, call, format and look up; the best of seven times.
 PROBE = """
-import json, ssl, sys, time, venv
+import json, platform, sys, sysconfig, time
+kind = [sys.implementation.name, list(sys.version_info[:2]), sysconfig.get_config_var("SOABI"), platform.machine()]
+if kind != json.loads(sys.argv[1]) or sys.version_info.releaselevel != "final":
+    sys.exit("another kind of Python")
+import bz2, ctypes, lzma, sqlite3, ssl, venv, zlib
 from importlib.util import find_spec
 class Pair:
     __slots__ = ("left", "right")
@@ -43,113 +53,137 @@ def took():
     work()
     return time.process_time() - begin
 best = min(took() for _ in range(7))
-print(json.dumps([list(sys.version_info[:2]), sys.base_prefix, bool(find_spec("ensurepip")), best]))
+print(json.dumps([platform.python_version(), sys.base_prefix, bool(find_spec("ensurepip")), best]))
 """
 
 
 class Build(NamedTuple):
-    """One build of Python: its program, where it is installed, whether it can install pip itself, its time."""
+    """One build of Python: its program, version and place, whether it can install pip itself, its time for the work."""
 
     program: str
+    version: str
     prefix: str
     has_ensurepip: bool
     took_s: float
 
 
-def measured(program: str, minor: tuple[int, int]) -> Build | None:
-    """What the program is and how quick; nothing when it does not run, lacks `ssl` or `venv`, or is another version."""
+def kind() -> list[object]:
+    """What another build must share with this one, so that the same packages fit."""
+    soabi = sysconfig.get_config_var("SOABI")
+    return [sys.implementation.name, list(sys.version_info[:2]), soabi, platform.machine()]
+
+
+def measured(program: str) -> Build | None:
+    """What the program is and how quick; nothing when it does not run, is another kind of Python or lacks a part."""
+    command = [program, "-I", "-c", PROBE, json.dumps(kind())]
     try:
         ran = subprocess.run(
-            [program, "-I", "-c", PROBE], capture_output=True, timeout=PATIENCE_S, check=True
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=True
         )
         found, prefix, has_ensurepip, took_s = json.loads(ran.stdout)
+        return Build(program, str(found), str(prefix), bool(has_ensurepip), float(took_s))
     except (OSError, subprocess.SubprocessError, TypeError, ValueError):
         return None
-    return Build(program, prefix, has_ensurepip, took_s) if tuple(found) == minor else None
 
 
-def programs(path: str, minor: tuple[int, int]) -> Iterator[str]:
-    """Programs on the PATH that may be this version of Python, each file once."""
-    seen = set()
-    for folder in filter(None, path.split(os.pathsep)):
-        for name in (f"python{minor[0]}.{minor[1]}", "python3"):
-            program = Path(folder, name)
-            if program.is_file() and os.access(program, os.X_OK) and program.resolve() not in seen:
-                seen.add(program.resolve())
-                yield str(program)
+def this_build() -> Build:
+    """The Python that runs this, unmeasured."""
+    return Build(
+        OWN, platform.python_version(), sys.base_prefix, find_spec("ensurepip") is not None, float("inf")
+    )
 
 
-def chosen(own: Build, others: list[Build]) -> Build:
+def programs(path: str) -> Iterator[str]:
+    """Programs on the PATH that may be this version of Python; relative parts of the PATH are passed over."""
+    names = (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3")
+    folders = filter(Path.is_absolute, map(Path, path.split(os.pathsep)))
+    for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders):
+        yield from filter(None, (shutil.which(name, path=folder) for name in names))
+
+
+def builds(path: str) -> Iterator[Build]:
+    """Other builds on the PATH, each once, however many names it has."""
+    seen = {sys.base_prefix}
+    for program in programs(path):
+        build = measured(program)
+        if build is not None and build.prefix not in seen:
+            seen.add(build.prefix)
+            yield build
+
+
+def chosen(own: Build, others: Iterable[Build]) -> Build:
     """The quickest of the others if it is clearly quicker than our own, else our own."""
     quickest = min(others, key=lambda build: build.took_s, default=own)
     return quickest if quickest.took_s < CLEARLY * own.took_s else own
 
 
 def choose(path: str) -> Build:
-    """The build to use, this process's own or another of its version on the PATH.
-
-    Raises:
-        SystemExit: this Python is older than the project needs.
-    """
-    minor = sys.version_info[:2]
-    if minor < OLDEST:
-        sys.exit("medforall needs Python 3.11 or newer; choose one with PYTHON=…")
-    own = measured(sys.executable, minor)
+    """The build to use: this process's own, or another on the PATH that is quicker and can be given pip."""
+    own, has_pip = measured(OWN), bool(own_pip())
     if own is None:
-        sys.exit(
-            f"{sys.executable} lacks ssl or venv, which medforall needs; choose another Python with PYTHON=…"
-        )
-    found = (measured(program, minor) for program in programs(path, minor))
-    others = [
-        build
-        for build in found
-        if build and build.prefix != own.prefix and (build.has_ensurepip or _own_pip())
-    ]
+        return this_build()
+    others = [build for build in builds(path) if build.has_ensurepip or has_pip]
+    if not (own.has_ensurepip or has_pip):  # then any other will do
+        own = own._replace(took_s=float("inf"))
     build = chosen(own, others)
     if build is not own:
-        share = round(100 * build.took_s / own.took_s)
-        print(
-            f"Using {build.program}: it takes {share} % of the time of {own.program} (PYTHON=… chooses another)"
+        _say(
+            f"Using Python {build.version} in {build.prefix}: {_told(build, own)} (PYTHON=... chooses another)"
         )
     return build
 
 
+def _told(build: Build, own: Build) -> str:
+    there = f"{own.version} in {own.prefix}"
+    if own.took_s == float("inf"):
+        return f"{there} has no pip"
+    return f"it takes {build.took_s / own.took_s:.0%} of the time of {there}"
+
+
+def own_pip() -> str:
+    """The version of the pip that this process has, if it can serve another Python (22.3 and newer), else ""."""
+    try:
+        found = version("pip") if find_spec("pip") else ""
+    except PackageNotFoundError:
+        return ""
+    return found if tuple(map(int, found.split(".")[:2] or ["0"])) >= (22, 3) else ""
+
+
 def make(build: Build, target: Path) -> None:
-    """Make the environment with pip in it; what a failure leaves behind is not taken for an environment.
+    """Make the environment with pip in it, and see that it works.
 
     Raises:
-        subprocess.SubprocessError: it could not be made in time.
+        OSError, subprocess.SubprocessError: it cannot be made; what is there then must not be used.
     """
-    pip = () if build.has_ensurepip else ("--without-pip",)
-    _run(build.program, "-m", "venv", "--clear", *pip, str(target))
-    if not build.has_ensurepip:
-        options = ("--quiet", "--disable-pip-version-check")
+    python = str(target / "bin" / "python")
+    if build.has_ensurepip or not own_pip():
+        _run(build.program, "-m", "venv", "--clear", str(target))
+    else:
+        _run(build.program, "-m", "venv", "--clear", "--without-pip", str(target))
         _run(
-            sys.executable,
+            OWN,
             "-m",
             "pip",
             "--python",
-            str(target / "bin" / "python"),
+            python,
             "install",
-            *options,
-            f"pip=={_own_pip()}",
+            "--quiet",
+            "--disable-pip-version-check",
+            f"pip=={own_pip()}",
         )
+    _run(python, "-c", "import ctypes, pip, ssl")
 
 
 def _run(*command: str) -> None:
     subprocess.run(command, timeout=VENV_PATIENCE_S, check=True)
 
 
-def _own_pip() -> str:
-    """The version of the pip that this process could use, "" for none."""
-    try:
-        return version("pip") if find_spec("pip") else ""
-    except PackageNotFoundError:
-        return ""
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Choose, make, and fall back to this Python when the other one cannot make an environment."""
+    """Choose and make; when the other build cannot make it, use this one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -158,18 +192,18 @@ def main() -> None:
         "--this", action="store_true", help="use the Python that runs this, however quick others are"
     )
     options = parser.parse_args()
-    build = choose("" if options.this else os.environ.get("PATH", os.defpath))
-    try:
-        make(build, options.target)
-    except subprocess.SubprocessError as failure:
-        if build.program == sys.executable:
-            sys.exit(f"no environment could be made: {failure}")
-        print(f"{build.program} makes no environment ({failure}); using {sys.executable}")
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--clear", str(options.target)],
-            timeout=VENV_PATIENCE_S,
-            check=True,
-        )
+    own = this_build()
+    build = own if options.this else choose(os.environ.get("PATH", os.defpath))
+    for candidate in [build] if build.program == own.program else [build, own]:
+        try:
+            make(candidate, options.target)
+        except (OSError, subprocess.SubprocessError) as failure:
+            _say(f"Python {candidate.version} in {candidate.prefix} makes no environment: {failure}")
+        else:
+            return
+    sys.exit(
+        "No environment could be made; PYTHON=... chooses another Python. On Debian the package python3-venv is needed."
+    )
 
 
 if __name__ == "__main__":
