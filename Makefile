@@ -19,12 +19,17 @@ help:  ## Show this list
 # A stamp for what runs, and one for what is needed to develop: a second run is instant, and `make up` does not
 # wait for test tools. The environment is made from the quickest build of `python3` on the PATH, or from PYTHON=….
 
+NEW_ENOUGH = $(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=...")'
+WORKS = $(BIN)/python -I -c 'import ctypes, pip, ssl' 2> /dev/null
+
+# Its Python may have been removed: then it is made anew. One that works and is in use already is kept.
+$(shell [ -x $(BIN)/python ] || rm -f $(VENV)/.made)
 $(VENV)/.made:
-	@$(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=...")'
-	@$(or $(PYTHON),python3) tools/make_venv.py $(if $(PYTHON),--this) $(VENV)
+	@$(NEW_ENOUGH)
+	@[ -e $(VENV)/.installed-run ] && $(WORKS) || $(or $(PYTHON),python3) tools/make_venv.py $(if $(PYTHON),--this) $(VENV)
 	@touch $@
 
-$(VENV)/.installed-run: $(VENV)/.made requirements/run.in constraints.txt pyproject.toml
+$(VENV)/.installed-run: requirements/run.in constraints.txt pyproject.toml | $(VENV)/.made
 	@echo "Installing what the suite runs on (once)"
 	@$(PIP) setuptools
 	@$(PIP) -r requirements/run.in
@@ -41,6 +46,7 @@ setup: $(VENV)/.installed-dev  ## Install everything into .venv; nothing is star
 	@sh tools/install_node_packages.sh
 
 pin:  ## Resolve requirements/*.in afresh and write the exact versions to constraints.txt
+	@$(NEW_ENOUGH)
 	@rm -rf build/pin && $(or $(PYTHON),python3) tools/make_venv.py --this build/pin
 	@build/pin/bin/python -m pip install --quiet --upgrade -r requirements/run.in -r requirements/dev.in
 	@build/pin/bin/python -m pip freeze --all --exclude pip | LC_ALL=C sort -f > constraints.txt
@@ -58,7 +64,7 @@ up-check: $(VENV)/.installed-dev  ## Start the suite in a temporary home, book t
 	@$(BIN)/python tools/up_check.py
 
 clean:  ## Stop the suite; remove its data, .venv, and all that was built
-	@if [ -x $(BIN)/medforall ]; then $(BIN)/medforall down && $(BIN)/medforall reset --yes; fi
+	@if [ -x $(BIN)/python ] && [ -x $(BIN)/medforall ]; then $(BIN)/medforall down && $(BIN)/medforall reset --yes; fi
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

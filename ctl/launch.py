@@ -2,13 +2,13 @@
 
 Run as a script, on the standard library alone:
 
-    python -I -S launch.py PARENT SIGNAL TURN RUN_AS PROGRAM ARG…
+    python -I -S launch.py PARENT SIGNAL RUN_AS [--waits] PROGRAM ARG…
 
 PARENT   process id that must be our parent; when it dies, the kernel sends us SIGNAL (Linux), or a watcher does.
 SIGNAL   number of that signal.
-TURN     `waits` for a program that, when it wakes up, takes an idle core but interrupts nobody who has one, else `-`.
 RUN_AS   `-` to stay who we are, else `UID:GID:CAPABILITIES` to become that user, where CAPABILITIES is a
          comma-separated list of capability numbers to keep (may be empty).
+--waits  for a program that, when it wakes up, takes an idle core but interrupts nobody who has one.
 
 A wrapper and not a `preexec_fn`: Python code between fork and exec may deadlock in a process with threads.
 The order matters: the death signal is forgotten by the kernel when the user changes, so it is set last.
@@ -19,6 +19,8 @@ import ctypes
 import os
 import sys
 import time
+
+WAITS = "--waits"
 
 _WATCH_S = 0.5
 _PR_SET_PDEATHSIG = 1
@@ -43,8 +45,9 @@ class _CapabilityData(ctypes.Structure):
 
 def main(arguments: list[str]) -> None:
     """Prepare this process as `arguments` say and replace it with the program; never returns."""
-    parent, signal_number, turn, run_as, *program = arguments
-    if turn == "waits":
+    parent, signal_number, run_as, *program = arguments
+    if program[0] == WAITS:
+        program = program[1:]
         _wait_for_turns()
     if run_as != "-":
         uid, gid, capabilities = run_as.split(":")
@@ -58,8 +61,8 @@ def main(arguments: list[str]) -> None:
 
 def _wait_for_turns() -> None:
     """Have this process and all it will start wake up quietly, where the system knows how (Linux) and allows it."""
-    if not hasattr(os, "SCHED_BATCH"):
-        return
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return  # what whoever started us chose is kept
     with contextlib.suppress(OSError):  # some containers refuse it: a courtesy, without which all works
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

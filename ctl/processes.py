@@ -57,9 +57,9 @@ def launcher(
 ) -> list[str]:
     """The command line that runs `program` as somebody else's child (see `ctl.launch`)."""
     script = str(Path(launch.__file__).resolve())
-    turn, who = "waits" if waits_its_turn else "-", str(run_as) if run_as else "-"
+    who, how = str(run_as) if run_as else "-", [launch.WAITS] if waits_its_turn else []
     return [
-        sys.executable, "-I", "-S", script, str(os.getpid()), str(int(orphan_signal)), turn, who, *program,
+        sys.executable, "-I", "-S", script, str(os.getpid()), str(int(orphan_signal)), who, *how, *program,
     ]  # fmt: skip
 
 

@@ -12,12 +12,13 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -96,9 +97,12 @@ def this_build() -> Build:
 def programs(path: str) -> Iterator[str]:
     """Programs on the PATH that may be this version of Python; relative parts of the PATH are passed over."""
     names = (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3")
-    folders = filter(Path.is_absolute, map(Path, path.split(os.pathsep)))
-    for folder in dict.fromkeys(os.path.realpath(folder) for folder in folders):
-        yield from filter(None, (shutil.which(name, path=folder) for name in names))
+    folders: dict[str, Path] = {}
+    for folder in filter(Path.is_absolute, map(Path, path.split(os.pathsep))):
+        # The real path tells it apart only: the PATH's own stays when a package manager puts another version behind it.
+        folders.setdefault(os.path.realpath(folder), folder)
+    for folder in folders.values():
+        yield from filter(None, (shutil.which(name, path=str(folder)) for name in names))
 
 
 def builds(path: str) -> Iterator[Build]:
@@ -119,34 +123,40 @@ def chosen(own: Build, others: Iterable[Build]) -> Build:
 
 def choose(path: str) -> Build:
     """The build to use: this process's own, or another on the PATH that is quicker and can be given pip."""
-    own, has_pip = measured(OWN), bool(own_pip())
-    if own is None:
-        return this_build()
-    others = [build for build in builds(path) if build.has_ensurepip or has_pip]
-    if not (own.has_ensurepip or has_pip):  # then any other will do
+    own = measured(OWN) or this_build()
+    if not (own.has_ensurepip or own_pip()):
         own = own._replace(took_s=float("inf"))
-    build = chosen(own, others)
+    build = chosen(own, [build for build in builds(path) if build.has_ensurepip or own_pip()])
     if build is not own:
-        _say(
-            f"Using Python {build.version} in {build.prefix}: {_told(build, own)} (PYTHON=... chooses another)"
-        )
+        _say(f"Using Python {build.version} in {build.prefix}: {_told(build, own)}")
+        _say("To use another, remove the environment, then give PYTHON=... to make.")
     return build
 
 
 def _told(build: Build, own: Build) -> str:
     there = f"{own.version} in {own.prefix}"
     if own.took_s == float("inf"):
-        return f"{there} has no pip"
+        return f"{there} lacks pip or a part of the standard library"
     return f"it takes {build.took_s / own.took_s:.0%} of the time of {there}"
 
 
+@cache
 def own_pip() -> str:
-    """The version of the pip that this process has, if it can serve another Python (22.3 and newer), else ""."""
+    """The version of this Python's pip, if it is a released one that can serve another Python (22.3), else ""."""
+    command = [OWN, "-m", "pip", "--version"]
     try:
-        found = version("pip") if find_spec("pip") else ""
-    except PackageNotFoundError:
+        ran = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return found if tuple(map(int, found.split(".")[:2] or ["0"])) >= (22, 3) else ""
+    return usable_pip(ran.stdout.decode(errors="replace"))
+
+
+def usable_pip(told: str) -> str:
+    """The version in what `pip --version` told, under the same conditions."""
+    found = re.match(r"pip ((\d+)\.(\d+)[\d.]*) ", told)
+    return found[1] if found and (int(found[2]), int(found[3])) >= (22, 3) else ""
 
 
 def make(build: Build, target: Path) -> None:
@@ -171,7 +181,7 @@ def make(build: Build, target: Path) -> None:
             "--disable-pip-version-check",
             f"pip=={own_pip()}",
         )
-    _run(python, "-c", "import ctypes, pip, ssl")
+    _run(python, "-I", "-c", "import ctypes, pip, ssl")
 
 
 def _run(*command: str) -> None:

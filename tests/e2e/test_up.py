@@ -67,16 +67,12 @@ def test_a_second_up_says_that_the_home_is_in_use(suite: RunFile) -> None:
     assert home_of(suite).run_file.exists()
 
 
-def test_the_commands_that_up_prints_work_when_pasted(suite: RunFile) -> None:
+def test_the_commands_that_up_prints_work_when_pasted(suite: RunFile, newcomer: str) -> None:
     """Search, book and list, as `up` printed them, answer as a newcomer hopes."""
     lines = commands_printed_for(suite)
     assert len(lines) == 4, lines
     assert suite.tokens["admin"] not in (home_of(suite).logs / "up.log").read_text()
-    marked = [line.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'") for line in lines]
-    done = subprocess.run(
-        ["sh", "-c", "\n".join(marked)], capture_output=True, text=True, timeout=30, check=True
-    )
-    assert re.findall(r"^\d{3}$", done.stdout, flags=re.MULTILINE) == ["200", "201", "200"], done.stdout
+    assert re.findall(r"^\d{3}$", newcomer, flags=re.MULTILINE) == ["200", "201", "200"], newcomer
 
 
 @pytest.mark.slow

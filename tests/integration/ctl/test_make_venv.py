@@ -70,7 +70,7 @@ def test_programs_are_looked_for_where_it_is_safe(tmp_path: Path) -> None:
     assert list(make_venv.programs(os.pathsep.join(folders))) == [str(real)]
 
 
-def test_a_build_with_many_names_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_with_many_names_is_one(tmp_path: Path) -> None:
     """Two programs of one installation are one build, and those of our own installation are none."""
     pretender(tmp_path / "a", "exit 1")
     pretender(tmp_path / "b", "exit 1")
@@ -124,11 +124,31 @@ def test_any_build_with_pip_is_better_than_ours_without(
     assert make_venv.choose(str(tmp_path)).prefix == "/opt/elsewhere"
 
 
-def test_an_old_pip_cannot_serve_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """pip learned `--python` in 22.3."""
-    for found, usable in (("22.2.9", ""), ("22.3", "22.3"), ("26.2.dev0", "26.2.dev0")):
-        monkeypatch.setattr(make_venv, "version", lambda _, found=found: found)
-        assert make_venv.own_pip() == usable
+@pytest.mark.parametrize(
+    ("told", "usable"),
+    [
+        ("pip 22.2.9 from /x (python 3.11)", ""),
+        ("pip 22.3 from /x (python 3.11)", "22.3"),
+        ("pip 23.2.1 from /x (python 3.11)", "23.2.1"),
+        ("pip 24.1b1 from /x (python 3.11)", ""),
+        ("pip 26.2.dev0 from /x (python 3.11)", ""),
+        ("", ""),
+    ],
+)
+def test_only_a_released_pip_that_knows_other_pythons_serves_another(told: str, usable: str) -> None:
+    """pip learned `--python` in 22.3, and only what was released can be installed by its version."""
+    assert make_venv.usable_pip(told) == usable
+
+
+def test_a_python_that_lacks_parts_takes_one_that_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python that cannot be measured, since it lacks a part that services need, takes a whole one, however slow."""
+    pretender(tmp_path, "exit 1", has_ensurepip=True)
+    measure = make_venv.measured
+    monkeypatch.setattr(make_venv, "measured", lambda name: None if name == make_venv.OWN else measure(name))
+    assert make_venv.choose(str(tmp_path)).prefix == "/opt/elsewhere"
+    assert make_venv.choose("").program == make_venv.OWN
 
 
 def test_the_quicker_build_makes_the_environment(tmp_path: Path) -> None:
