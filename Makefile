@@ -19,14 +19,14 @@ help:  ## Show this list
 # A stamp for what runs, and one for what is needed to develop: a second run is instant, and `make up` does not
 # wait for test tools. The environment is made from the quickest build of `python3` on the PATH, or from PYTHON=….
 
-NEW_ENOUGH = $(or $(PYTHON),python3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=...")'
-WORKS = $(BIN)/python -I -c 'import ctypes, pip, ssl' 2> /dev/null
+PYTHON3 = $(or $(PYTHON),python3)
+NEW_ENOUGH = $(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medforall needs Python 3.11 or newer; choose one with PYTHON=...")'
 
-# Its Python may have been removed: then it is made anew. One that works and is in use already is kept.
+# Its Python may have been removed: then it is made anew. One that works is kept.
 $(shell [ -x $(BIN)/python ] || rm -f $(VENV)/.made)
 $(VENV)/.made:
 	@$(NEW_ENOUGH)
-	@[ -e $(VENV)/.installed-run ] && $(WORKS) || $(or $(PYTHON),python3) tools/make_venv.py $(if $(PYTHON),--this) $(VENV)
+	@$(PYTHON3) tools/make_venv.py $(if $(PYTHON),--this) $(VENV)
 	@touch $@
 
 $(VENV)/.installed-run: requirements/run.in constraints.txt pyproject.toml | $(VENV)/.made
@@ -47,7 +47,7 @@ setup: $(VENV)/.installed-dev  ## Install everything into .venv; nothing is star
 
 pin:  ## Resolve requirements/*.in afresh and write the exact versions to constraints.txt
 	@$(NEW_ENOUGH)
-	@rm -rf build/pin && $(or $(PYTHON),python3) tools/make_venv.py --this build/pin
+	@rm -rf build/pin && $(PYTHON3) tools/make_venv.py --this build/pin
 	@build/pin/bin/python -m pip install --quiet --upgrade -r requirements/run.in -r requirements/dev.in
 	@build/pin/bin/python -m pip freeze --all --exclude pip | LC_ALL=C sort -f > constraints.txt
 	@rm -rf build/pin

@@ -17,8 +17,10 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -26,36 +28,8 @@ from typing import NamedTuple
 CLEARLY = 0.9  # of this Python's time; what is nearer than that is not worth a surprise
 PATIENCE_S = 30
 VENV_PATIENCE_S = 300
-OWN = getattr(
-    sys, "_base_executable", sys.executable
-)  # not an activated environment's, which may be made anew
-
-# Ends at once when it is not the kind of Python that is looked for, or lacks a part. Then it does what services do:
-# allocate, call, format and look up; the best of seven times.
-PROBE = """
-import json, platform, sys, sysconfig, time
-kind = [sys.implementation.name, list(sys.version_info[:2]), sysconfig.get_config_var("SOABI"), platform.machine()]
-if kind != json.loads(sys.argv[1]) or sys.version_info.releaselevel != "final":
-    sys.exit("another kind of Python")
-import bz2, ctypes, lzma, sqlite3, ssl, venv, zlib
-from importlib.util import find_spec
-class Pair:
-    __slots__ = ("left", "right")
-    def __init__(self, left, right):
-        self.left, self.right = left, right
-def work():
-    seen = {}
-    for number in range(20_000):
-        pair = Pair(number, f"{number}-x")
-        seen[number % 97] = [part.upper() for part in pair.right.split("-")]
-    return seen
-def took():
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
-best = min(took() for _ in range(7))
-print(json.dumps([platform.python_version(), sys.base_prefix, bool(find_spec("ensurepip")), best]))
-"""
+OWN = getattr(sys, "_base_executable", sys.executable)  # no activated environment's: it may be made anew
+PARTS = ("bz2", "ctypes", "lzma", "sqlite3", "ssl", "venv", "zlib")
 
 
 class Build(NamedTuple):
@@ -74,15 +48,42 @@ def kind() -> list[object]:
     return [sys.implementation.name, list(sys.version_info[:2]), soabi, platform.machine()]
 
 
+def work() -> dict[int, list[str]]:
+    """Do what services do: allocate, call, format and look up."""
+    seen = {}
+    for number in range(20_000):
+        build = Build("python", f"{number}-x", "/", False, 0.0)
+        seen[number % 97] = [part.upper() for part in build.version.split("-")]
+    return seen
+
+
+def best_s() -> float:
+    """The time of the processor that the work takes here, the best of seven."""
+    times = []
+    for _ in range(7):
+        begin_s = time.process_time()
+        work()
+        times.append(time.process_time() - begin_s)
+    return min(times)
+
+
+def probe(wanted: str) -> None:
+    """Tell whoever asks what this Python is; end without, when it is another kind than `wanted` or lacks a part."""
+    if json.dumps(kind()) == wanted and sys.version_info.releaselevel == "final":
+        for part in PARTS:
+            import_module(part)
+        print(json.dumps(this_build()._replace(took_s=best_s())))
+
+
 def measured(program: str) -> Build | None:
     """What the program is and how quick; nothing when it does not run, is another kind of Python or lacks a part."""
-    command = [program, "-I", "-c", PROBE, json.dumps(kind())]
+    command = [program, "-I", __file__, "--probe", json.dumps(kind())]
     try:
         ran = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=True
         )
-        found, prefix, has_ensurepip, took_s = json.loads(ran.stdout)
-        return Build(program, str(found), str(prefix), bool(has_ensurepip), float(took_s))
+        _, told, prefix, has_ensurepip, seconds = json.loads(ran.stdout)
+        return Build(program, str(told), str(prefix), bool(has_ensurepip), float(seconds))
     except (OSError, subprocess.SubprocessError, TypeError, ValueError):
         return None
 
@@ -160,32 +161,47 @@ def usable_pip(told: str) -> str:
 
 
 def make(build: Build, target: Path) -> None:
-    """Make the environment with pip in it, and see that it works.
+    """Make the environment with pip in it.
 
     Raises:
         OSError, subprocess.SubprocessError: it cannot be made; what is there then must not be used.
     """
-    python = str(target / "bin" / "python")
     if build.has_ensurepip or not own_pip():
         _run(build.program, "-m", "venv", "--clear", str(target))
     else:
         _run(build.program, "-m", "venv", "--clear", "--without-pip", str(target))
-        _run(
+        pip = [
             OWN,
             "-m",
             "pip",
             "--python",
-            python,
-            "install",
+            str(_python_of(target)),
             "--quiet",
             "--disable-pip-version-check",
-            f"pip=={own_pip()}",
-        )
-    _run(python, "-I", "-c", "import ctypes, pip, ssl")
+        ]
+        _run(*pip, "install", f"pip=={own_pip()}")
+    _run(*_looking_into(target))
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, timeout=VENV_PATIENCE_S, check=True)
+def works(target: Path) -> bool:
+    """Whether there is a whole environment already."""
+    try:
+        _run(*_looking_into(target), stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _looking_into(target: Path) -> list[str]:
+    return [str(_python_of(target)), "-I", "-c", "import ctypes, pip, ssl"]
+
+
+def _python_of(target: Path) -> Path:
+    return target / "bin" / "python"
+
+
+def _run(*command: str, stderr: int | None = None) -> None:
+    subprocess.run(command, timeout=VENV_PATIENCE_S, check=True, stderr=stderr)
 
 
 def _say(sentence: str) -> None:
@@ -193,15 +209,19 @@ def _say(sentence: str) -> None:
 
 
 def main() -> None:
-    """Choose and make; when the other build cannot make it, use this one."""
+    """Keep an environment that works, else choose and make; when the other build cannot make it, use this one."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("target", type=Path, help="the folder to make")
+    parser.add_argument(
+        "target", type=Path, help="the folder to make; an environment there that works is kept"
+    )
     parser.add_argument(
         "--this", action="store_true", help="use the Python that runs this, however quick others are"
     )
     options = parser.parse_args()
+    if works(options.target):
+        return
     own = this_build()
     build = own if options.this else choose(os.environ.get("PATH", os.defpath))
     for candidate in [build] if build.program == own.program else [build, own]:
@@ -217,4 +237,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--probe"]:
+        probe(sys.argv[2])
+    else:
+        main()

@@ -35,8 +35,8 @@ def pretender(folder: Path, otherwise: str, *, has_ensurepip: bool = HAS_ENSUREP
 
     What it is asked stands in the file `asked` beside it.
     """
-    claim = json.dumps(["3.99.0", "/opt/elsewhere", has_ensurepip, 1e-9])
-    answer = f'if [ "$2" = -c ]; then echo {shlex.quote(claim)}; else {otherwise}; fi'
+    claim = json.dumps(Build("python3", "3.99.0", "/opt/elsewhere", has_ensurepip, 1e-9))
+    answer = f'if [ "$3" = --probe ]; then echo {shlex.quote(claim)}; else {otherwise}; fi'
     return program(folder, f'echo "$@" >> {shlex.quote(str(folder / "asked"))}\n{answer}')
 
 
@@ -81,7 +81,14 @@ def test_a_build_with_many_names_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["exit 1", "echo babble", "echo '[1, 2]'", "echo '3'", "echo '[1, 2, 3, []]'", "echo '[1, 2, 3, \"x\"]'"],
+    [
+        "exit 1",
+        "echo babble",
+        "echo '[1, 2]'",
+        "echo '3'",
+        "echo '[0, 1, 2, 3, []]'",
+        "echo '[0, 1, 2, 3, \"x\"]'",
+    ],
 )
 def test_what_does_not_answer_is_no_build(tmp_path: Path, body: str) -> None:
     """A program that fails or babbles is passed over."""
@@ -167,3 +174,17 @@ def test_a_build_that_makes_none_is_replaced_by_our_own(tmp_path: Path, otherwis
     """This Python makes the environment when the quicker build fails or only says that it has done it."""
     pretender(tmp_path, otherwise)
     assert "/opt/elsewhere makes no environment" in run(tmp_path / "venv", tmp_path)
+
+
+def test_an_environment_that_works_is_kept(tmp_path: Path) -> None:
+    """What is there and works is left as it is, and nobody is asked; what is broken is made anew."""
+    target = tmp_path / "venv"
+    run(target, tmp_path)
+    (target / "mark").touch()
+    pretender(tmp_path, ITSELF)
+    run(target, tmp_path)
+    assert (target / "mark").exists()
+    assert not (tmp_path / "asked").exists()
+    (target / "bin" / "python").unlink()
+    run(target, tmp_path)
+    assert not (target / "mark").exists()
