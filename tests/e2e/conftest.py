@@ -1,16 +1,15 @@
 """The running suite: one for all tests of the session that ask for it."""
 
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ctl.run_file import DemoFacts, RunFile
 from tests.support.live_page import LiveServices
-from tests.support.suites import commands_printed_for, running_suite
+from tests.support.suites import Pasted, paste_what_was_printed_for, running_suite
 
-_newcomers: dict[str, str] = {}
+_newcomers: dict[str, Pasted] = {}
 
 
 @pytest.fixture(scope="session")
@@ -18,23 +17,17 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFile]:
     """The parsed run.json of a suite with the demo clinics, rate limits off; started by `medforall up`."""
     home: Path = tmp_path_factory.mktemp("suite") / "home"
     with running_suite(home, environment={"MEDFORALL_RATE_LIMIT": "off"}) as facts:
-        _newcomers[facts.gateway_url] = _paste(commands_printed_for(facts))
+        _newcomers[facts.gateway_url] = paste_what_was_printed_for(facts)
         yield facts
 
 
 @pytest.fixture
-def newcomer(suite: RunFile) -> str:
-    """What the commands that `up` printed said when they were pasted, each with its status in a line of its own.
+def newcomer(suite: RunFile) -> Pasted:
+    """What the commands that `up` printed said when they were pasted.
 
     The slot that they book is free until somebody books it, so they are pasted before any test can do that.
     """
     return _newcomers[suite.gateway_url]
-
-
-def _paste(commands: Sequence[str]) -> str:
-    marked = "\n".join(line.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'") for line in commands)
-    done = subprocess.run(["sh", "-c", marked], capture_output=True, text=True, timeout=60, check=False)
-    return f"{done.stdout}\n{done.stderr}"
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from ctl.readiness import grpc_serving, trusting
 from ctl.run_file import DemoFacts, RunFile, TlsFacts, shell_variables
 from tests.support.command import ROOT, medforall
 from tests.support.node import run_node
-from tests.support.suites import commands_printed_for, home_of, running_suite
+from tests.support.suites import home_of, paste_what_was_printed_for, running_suite
 
 pytestmark = pytest.mark.slow
 STATUS = "-w '%{http_code}\\n'"
@@ -160,8 +160,8 @@ def test_status_doctor_and_what_up_prints(secure: RunFile) -> None:
     doctor = medforall("doctor", "--home", str(home.path)).stdout
     assert not re.search(r"(gateway|booking|availability|realtime|keys|certificates) +fault", doctor), doctor
     assert re.search(r"certificates +ok", doctor), doctor
-    lines = [line.replace("curl -s", f"curl -s {STATUS}") for line in commands_printed_for(secure)]
-    assert [line[-3:] for line in shell("\n".join(lines)).splitlines()] == ["200", "201", "200"]
+    pasted = paste_what_was_printed_for(secure)
+    assert pasted.statuses == ["200", "201", "200"], pasted.said
     variables = medforall("env", "--home", str(home.path)).stdout
     read = f'curl -sS {STATUS} -H "Authorization: Bearer $TOKEN" "$GATEWAY/v1/clinics/$CLINIC"'
     assert shell(f"{variables}\n{read}")[-4:] == "200\n"

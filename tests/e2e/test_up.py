@@ -18,7 +18,7 @@ from ctl.processes import ProcessIdentity
 from ctl.run_file import RunFile, parse, read_run_file
 from ctl.services import SERVICES
 from tests.support.command import ROOT, command_environment, medforall, medforall_here
-from tests.support.suites import commands_printed_for, home_of, imported_example, running_suite
+from tests.support.suites import Pasted, commands_printed_for, home_of, imported_example, running_suite
 from tests.support.waiting import wait_until
 
 SERVERS = ("postgres", "nats", "valkey")
@@ -67,12 +67,12 @@ def test_a_second_up_says_that_the_home_is_in_use(suite: RunFile) -> None:
     assert home_of(suite).run_file.exists()
 
 
-def test_the_commands_that_up_prints_work_when_pasted(suite: RunFile, newcomer: str) -> None:
+def test_the_commands_that_up_prints_work_when_pasted(suite: RunFile, newcomer: Pasted) -> None:
     """Search, book and list, as `up` printed them, answer as a newcomer hopes."""
     lines = commands_printed_for(suite)
     assert len(lines) == 4, lines
     assert suite.tokens["admin"] not in (home_of(suite).logs / "up.log").read_text()
-    assert re.findall(r"^\d{3}$", newcomer, flags=re.MULTILINE) == ["200", "201", "200"], newcomer
+    assert newcomer.statuses == ["200", "201", "200"], newcomer.said
 
 
 @pytest.mark.slow

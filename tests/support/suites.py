@@ -1,9 +1,11 @@
 """A whole suite for tests, started and stopped by the command itself."""
 
 import re
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from ctl.home import Home
 from ctl.run_file import RunFile, read_run_file
@@ -42,6 +44,21 @@ def running_suite(
 def commands_printed_for(facts: RunFile) -> list[str]:
     """The shell lines that `medforall up` printed when `running_suite` started that suite."""
     return re.findall(r"^(?:TOKEN=|curl ).*$", _printed[facts.gateway_url], flags=re.MULTILINE)
+
+
+class Pasted(NamedTuple):
+    """What commands said that were pasted into a shell, and the status of each request among them."""
+
+    statuses: list[str]
+    said: str
+
+
+def paste_what_was_printed_for(facts: RunFile) -> Pasted:
+    """Run the lines that `medforall up` printed, as a newcomer does."""
+    lines = "\n".join(commands_printed_for(facts)).replace("curl -s", "curl -s -w '\\n%{http_code}\\n'")
+    done = subprocess.run(["sh", "-c", lines], capture_output=True, text=True, timeout=60, check=False)
+    statuses = re.findall(r"^\d{3}$", done.stdout, flags=re.MULTILINE)
+    return Pasted(statuses, f"{done.stdout}\n{done.stderr}")
 
 
 def home_of(facts: RunFile) -> Home:
