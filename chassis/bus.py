@@ -74,14 +74,16 @@ class Bus:
         self._is_stopping = False
         self._connecting = asyncio.create_task(self._connect(), name="bus:connect")
         try:
-            await asyncio.wait_for(self._is_ready.wait(), self._settings.connect_timeout_ms / 1_000)
+            async with asyncio.timeout(self._settings.connect_timeout_ms / 1_000):
+                await self._is_ready.wait()
         except TimeoutError:
             _log.warning("bus.not_connected_yet")
 
     async def wait_connected(self, timeout_ms: int) -> None:
         """Return once connected. Raises Unavailable after `timeout_ms`."""
         try:
-            await asyncio.wait_for(self._is_ready.wait(), timeout_ms / 1_000)
+            async with asyncio.timeout(timeout_ms / 1_000):
+                await self._is_ready.wait()
         except TimeoutError:
             raise Unavailable("The message bus is away.") from None
 

@@ -88,7 +88,8 @@ class DurableConsumer:
 
     async def wait_pulling(self, timeout_ms: int) -> None:
         """Return once the consumer exists and messages are asked for. Raises TimeoutError."""
-        await asyncio.wait_for(self._is_pulling.wait(), timeout_ms / 1_000)
+        async with asyncio.timeout(timeout_ms / 1_000):
+            await self._is_pulling.wait()
 
     async def run(self) -> None:
         """Read until cancelled; what is being handled then is finished first. Raises Unavailable."""

@@ -132,7 +132,8 @@ class LeaseRunner:
 
     async def _give_up(self, lease: Lease) -> None:
         try:
-            await asyncio.wait_for(asyncio.shield(self._store.release(lease)), 1.0)
+            async with asyncio.timeout(1.0):
+                await asyncio.shield(self._store.release(lease))
         except (Unavailable, TimeoutError):
             # It expires by itself; the next holder only waits a little longer.
             _log.info("lease.release_failed", lease=self._name)

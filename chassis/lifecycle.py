@@ -79,7 +79,8 @@ class Process:
         """Start every service in order, or stop those already started and raise."""
         for service in self._services:
             try:
-                await asyncio.wait_for(service.start(), self._start_s)
+                async with asyncio.timeout(self._start_s):
+                    await service.start()
             except BaseException as error:
                 await self.stop()
                 if isinstance(error, TimeoutError):
@@ -95,7 +96,8 @@ class Process:
         while self._started:
             service = self._started.pop()
             try:
-                await asyncio.wait_for(service.stop(), max(0.5, ends_at - loop.time()))
+                async with asyncio.timeout(max(0.5, ends_at - loop.time())):
+                    await service.stop()
             except TimeoutError:
                 _log.warning("service.stop_timed_out", part=service.name)
             except Exception:  # noqa: BLE001 - reported

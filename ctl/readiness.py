@@ -93,9 +93,14 @@ def check_nats(url: str) -> None:
 
     _check_scheme(url.split(",", maxsplit=1)[0], "MEDFORALL_NATS_URL", ("nats", "tls"))
     try:
-        asyncio.run(asyncio.wait_for(_ask_jetstream(url), _CONNECT_TIMEOUT_S))
+        asyncio.run(_ask_jetstream_in_time(url))
     except (nats.errors.Error, OSError, ValueError, TimeoutError) as error:
         raise _unreachable("NATS with JetStream", "MEDFORALL_NATS_URL", url, error) from error
+
+
+async def _ask_jetstream_in_time(url: str) -> None:
+    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+        await _ask_jetstream(url)
 
 
 async def _ask_jetstream(url: str) -> None:

@@ -229,7 +229,8 @@ class _Server(uvicorn.Server):
         """Serve until `end`; uvicorn's own way looks ten times a second for whether it shall."""
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _DATE_S)
+                async with asyncio.timeout(_DATE_S):
+                    await self._ending.wait()
 
     def end(self) -> None:
         """Let `serve` stop serving and return."""

@@ -83,7 +83,6 @@ class Outbox(Generic[ItemT]):
                 raise self._end
             self._changed.clear()
             try:
-                # Not `wait_for`: Python 3.11's forgets a cancellation (a token's end) that comes as something is put.
                 async with asyncio.timeout(heartbeat_s):
                     await self._changed.wait()
             except TimeoutError:

@@ -62,7 +62,8 @@ class Tail:
         for source in Source:
             self._supervisor.spawn(f"tail:{source.lower()}", lambda source=source: self._run(source))  # type: ignore[misc]
         try:
-            await asyncio.wait_for(self._caught_up.wait(), self._start_s)
+            async with asyncio.timeout(self._start_s):
+                await self._caught_up.wait()
         except TimeoutError:
             raise Fatal(f"The event streams could not be read within {self._start_s:g} s.") from None
         _log.info("tail.caught_up", sequence=str(self._hub.position))

@@ -148,7 +148,8 @@ class QueueOutlet:
         while not self._chunks:
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait()
             except TimeoutError:
                 return None
         chunk = self._chunks.popleft()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from medforall.realtime.v1 import realtime_pb2 as wire
 
 from chassis.metrics import Metrics
 from realtime_svc.hub import Hub
 from realtime_svc.instruments import Instruments
-from realtime_svc.readers import SubscriberReader
+from realtime_svc.readers import Outbox, SubscriberReader
 from scheduling.channels import Viewer
 from scheduling.positions import Position, Source
 from tests.support.realtime import Clinic, Visit
@@ -46,3 +49,23 @@ async def test_readers_are_told_when_the_streams_have_lost_their_end() -> None:
     items = reader.outbox.items(60, wire.SubscribeResponse)
     kinds = [(await anext(items)).WhichOneof("item") for _ in range(12)]
     assert kinds == ["message"] * 10 + ["resync", "message"]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_reader_that_is_cancelled_as_something_comes_ends(turns: int) -> None:
+    """No cancellation is forgotten, however many turns of the loop lie between what is put and it."""
+    outbox: Outbox[wire.ConnectResponse] = Outbox(1_000)
+
+    async def read() -> None:
+        async for _ in outbox.items(60, wire.ConnectResponse):
+            pass
+
+    reading = asyncio.create_task(read())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    outbox.put(wire.ConnectResponse())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading], timeout=5)
+    assert reading.cancelled()
